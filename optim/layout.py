@@ -1,0 +1,121 @@
+"""One vector for a pytree of parameters, and back.
+
+Every algorithm in this package works on one vector ``x``. A `Layout` remembers where the leaves of the user's
+``x0`` lie in it: shapes, dtypes, and which are complex (seen as pairs of reals: all real parts, then all
+imaginary parts, of that leaf).
+"""
+
+from __future__ import annotations
+
+import math
+from numbers import Number
+
+import difftensor as dif
+import numpy as np
+
+
+class Layout:
+    """How the leaves of ``tree`` lie in one vector."""
+
+    __slots__ = ("leaves", "plain", "size", "structure")
+
+    def __init__(self, tree):
+        if _is_plain_sequence(tree):  # a list of plain numbers is an array
+            tree = np.array(tree)
+        leaves, self.structure = dif.tree.flatten(tree)
+        self.leaves = [_Leaf(leaf) for leaf in leaves]
+        self.size = sum(leaf.size for leaf in self.leaves)
+        if self.size == 0:
+            raise ValueError(
+                "optim: x0 holds no numbers, so there is nothing to optimize; "
+                "pass an array or a pytree (dict, list, tuple) of arrays with at least one element"
+            )
+        # The common case, one real vector, is handed through untouched.
+        self.plain = len(self.leaves) == 1 and self.leaves[0].is_vector and leaves[0] is tree
+
+    def pack(self, tree):
+        """The vector of ``tree``, whose structure must be that of ``x0``; always a fresh raw array."""
+        if _is_plain_sequence(tree):
+            tree = np.array(tree)
+        leaves, structure = dif.tree.flatten(tree)
+        if structure != self.structure:
+            raise ValueError(f"optim: expected the structure of x0, {self.structure}, got {structure}")
+        parts = [place.pack(leaf) for place, leaf in zip(self.leaves, leaves, strict=True)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def unpack(self, x):
+        """The pytree of the vector ``x``, a raw array or a Tensor; differentiable in ``x``."""
+        if self.plain:
+            return x
+        leaves, start = [], 0
+        for leaf in self.leaves:
+            leaves.append(leaf.unpack(x[start : start + leaf.size]))
+            start += leaf.size
+        return dif.tree.unflatten(self.structure, leaves)
+
+    def restore(self, x):
+        """The pytree of ``x`` as the user passed it in: Tensors where Tensors were, arrays where arrays were."""
+        if self.plain:
+            return x
+        leaves, start = [], 0
+        for place in self.leaves:
+            leaf = place.unpack(x[start : start + place.size])
+            if place.is_tensor:
+                leaf = dif.asarray(leaf)
+            leaves.append(leaf[()] if place.is_scalar else leaf)
+            start += place.size
+        return dif.tree.unflatten(self.structure, leaves)
+
+    def name(self, i: int) -> str:
+        """What to call element ``i`` of the vector in a message."""
+        if self.plain:
+            return f"x[{i}]"
+        for number, leaf in enumerate(self.leaves):
+            if i < leaf.size:
+                return f"leaf {number} of x, element {i % leaf.count}"
+            i -= leaf.size
+        raise IndexError(i)
+
+
+class _Leaf:
+    __slots__ = ("count", "dtype", "is_complex", "is_scalar", "is_tensor", "is_vector", "shape", "size")
+
+    def __init__(self, leaf):
+        self.is_tensor = isinstance(leaf, dif.Tensor)
+        self.is_scalar = not hasattr(leaf, "shape")  # a Python number
+        raw = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+        if raw.dtype.kind not in "biufc":
+            raise TypeError(f"optim: x0 must hold numbers, got an entry of dtype {raw.dtype}: {leaf!r}")
+        self.shape = tuple(raw.shape)
+        self.count = math.prod(self.shape)
+        self.is_complex = raw.dtype.kind == "c"
+        self.dtype = np.dtype(raw.dtype if raw.dtype.kind in "fc" else np.float64)
+        self.size = self.count * (2 if self.is_complex else 1)
+        self.is_vector = len(self.shape) == 1 and not self.is_complex
+
+    def pack(self, leaf):
+        raw = _raw(leaf)
+        if tuple(raw.shape) != self.shape:
+            raise ValueError(f"optim: expected an array of shape {self.shape}, got shape {raw.shape}")
+        raw = raw.reshape(-1)
+        if self.is_complex:
+            raw = raw.astype(self.dtype)
+            return np.concatenate([raw.real, raw.imag])
+        return raw.astype(self.dtype)
+
+    def unpack(self, x):
+        if self.is_complex:
+            x = x[: self.count] + 1j * x[self.count :]
+        return x if self.is_vector else x.reshape(self.shape)
+
+
+def _raw(leaf):
+    """The array of a leaf: an ndarray for anything on the host; a Tensor elsewhere stays a Tensor."""
+    if isinstance(leaf, dif.Tensor):
+        leaf = leaf.detach()
+        return leaf.numpy() if str(leaf.device) == "cpu" else leaf
+    return leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+
+
+def _is_plain_sequence(tree) -> bool:
+    return isinstance(tree, (list, tuple)) and bool(tree) and all(isinstance(item, Number) for item in tree)

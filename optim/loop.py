@@ -1,0 +1,130 @@
+"""The one loop that drives every method."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from . import result
+from .point import Point
+from .stop import Reason
+
+
+@dataclass(slots=True)
+class State:
+    """Where a method stands. Methods add what they carry from step to step.
+
+    Attributes
+    ----------
+    point : Point
+    optimality : float
+        How far the conditions of a solution are from holding.
+    step : float
+        The step length along the direction, or the trust radius.
+    stuck : Reason or None
+        Set by a method that cannot move any more.
+    k : int
+        Steps taken so far.
+    """
+
+    point: Point
+    optimality: float
+    step: float = 0.0
+    stuck: Reason | None = None
+    k: int = 0
+
+
+class Method:
+    """An algorithm: frozen settings and three functions.
+
+    A method is a frozen dataclass that derives from this class and sets
+
+    - ``name``: what users call it;
+    - ``start(problem, x) -> State``;
+    - ``step(problem, state) -> State``: a new state, or one with ``stuck`` set to the reason;
+    - ``optimality(problem, x)``: the equations a solution satisfies, differentiable, from which the derivative
+      of the solution follows (`optim.implicit`).
+    """
+
+    name = "method"
+    bounds = False  # takes simple bounds
+    order = 1  # derivatives it uses
+
+    def start(self, problem, x) -> State:
+        raise NotImplementedError
+
+    def step(self, problem, state) -> State:
+        raise NotImplementedError
+
+    def max_steps(self, n: int) -> int:
+        """How many steps are enough for any problem this method can solve."""
+        return max(2000, 200 * n)
+
+    def extras(self, problem, state) -> dict:
+        """Fields of the Result that only this method has."""
+        return {}
+
+
+def run(problem, method, stop, *, state=None, callback=None, progress=None, on_interrupt="raise", choice=""):
+    """Step until ``stop`` says so; returns a `Result`.
+
+    Parameters
+    ----------
+    problem : Problem
+    method : Method
+    stop : Stop
+    state : State, optional
+        Where to continue from.
+    callback : callable, optional
+        Called with the Result so far after every step; may raise StopIteration.
+    progress : callable, optional
+        Called with ``(k, state, problem)`` after every step; has a ``close``.
+    on_interrupt : {"raise", "return"}
+        What a KeyboardInterrupt does. The exception carries the result so far as its ``result``.
+    """
+    begun = time.perf_counter()
+    if stop.max_steps is None:
+        stop = replace(stop, max_steps=method.max_steps(problem.n))
+    trace = result.Trace()
+
+    def so_far(reason):
+        return result.make(
+            problem, method, state, reason, trace, state.k, time.perf_counter() - begun, choice
+        )
+
+    try:
+        if state is None:
+            state = method.start(problem, problem.x0)
+        else:
+            state.point.problem = problem
+        first = state.k
+        trace.add(state.point.f, state.optimality, state.step, problem.nfev, 0.0)
+        reason = stop.before(problem, state, 0, begun)
+        while reason is None:
+            old, state = state, method.step(problem, state)
+            state.k = old.k + (state.stuck is None)
+            if state.stuck is None:
+                trace.add(
+                    state.point.f, state.optimality, state.step, problem.nfev, time.perf_counter() - begun
+                )
+                if progress is not None:
+                    progress(state.k, state, problem)
+                if callback is not None:
+                    callback(so_far(Reason("callback", False, "running")))
+            reason = stop.before(problem, state, state.k - first, begun) or stop.between(old, state)
+    except StopIteration:
+        reason = Reason("callback", False, "the callback asked to stop")
+    except KeyboardInterrupt as interrupt:
+        if state is None:
+            raise
+        reason = Reason(
+            "interrupted", False, f"interrupted after {state.k} steps; x is the best point so far"
+        )
+        if on_interrupt == "raise":
+            interrupt.result = so_far(reason)
+            interrupt.add_note("optim: the result so far is the `result` attribute of this exception")
+            raise
+    finally:
+        if progress is not None:
+            progress.close()
+    return so_far(reason)

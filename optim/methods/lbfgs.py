@@ -1,0 +1,104 @@
+"""L-BFGS: BFGS that remembers a few steps only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..loop import Method, State
+from ..search import SearchFailed
+from ..stop import stuck
+from .descent import along, check_search, first_step
+
+
+@dataclass(slots=True)
+class LBFGSState(State):
+    pairs: tuple = ()  # (s, y, 1 / s.y), the newest last
+
+
+@dataclass(frozen=True)
+class LBFGS(Method):
+    """Limited-memory BFGS.
+
+    Parameters
+    ----------
+    memory : int
+        How many steps are remembered.
+    search : {"strong-wolfe", "weak-wolfe", "armijo"}
+    c1, c2 : float
+        The constants of the Wolfe conditions.
+
+    Notes
+    -----
+    Algorithm 7.5 of [1]_ with the two-loop recursion, Algorithm 7.4, started from the scaling of eq. 7.20.
+    Work and memory per step are O(memory n). With bounds, the recursion runs on the free variables and the
+    search follows the projection arc (see `BFGS`).
+
+    References
+    ----------
+    .. [1] J. Nocedal, S. J. Wright, Numerical Optimization, 2nd ed., Springer 2006, section 7.2.
+    """
+
+    memory: int = 10
+    search: str = "strong-wolfe"
+    c1: float = 1e-4
+    c2: float = 0.9
+
+    name = "l-bfgs"
+    bounds = True
+
+    def __post_init__(self):
+        check_search(self.search)
+        if self.memory < 1:
+            raise ValueError(f"optim: memory must be at least 1, got {self.memory}")
+
+    def max_steps(self, n):
+        return 15000
+
+    def start(self, problem, x) -> LBFGSState:
+        point = problem.at(x)
+        return LBFGSState(point, problem.optimality(point))
+
+    def step(self, problem, state) -> LBFGSState:
+        point, pairs = state.point, state.pairs
+        g, box = point.g, problem.box
+        free = None if box is None else box.free(point.x, g)
+        constants = {"c1": self.c1} if self.search == "armijo" else {"c1": self.c1, "c2": self.c2}
+        while True:
+            p = _direction(pairs, g, free)
+            try:
+                alpha, new = along(
+                    problem, point, p, 1.0 if pairs else first_step(point, p), self.search, **constants
+                )
+                break
+            except SearchFailed as failure:
+                if not pairs:
+                    decrement = float(np.inf) if not state.pairs else -0.5 * float(
+                        g.dot(_direction(state.pairs, g, free)))  # fmt: skip
+                    return replace(state, stuck=stuck(problem, point, decrement, str(failure)))
+                pairs = ()
+        s, y = new.x - point.x, new.g - g
+        sy = float(s.dot(y))
+        if sy > 1e-14 * float(np.sqrt(s.dot(s) * y.dot(y))):
+            pairs = (
+                (*pairs[-(self.memory - 1) :], (s, y, 1.0 / sy)) if self.memory > 1 else ((s, y, 1.0 / sy),)
+            )
+        return LBFGSState(new, problem.optimality(new), alpha, pairs=pairs)
+
+
+def _direction(pairs, g, free):
+    """``-H g`` by the two-loop recursion, Algorithm 7.4."""
+    q = -g if free is None else -g * free
+    if not pairs:
+        return q
+    alphas = []
+    for s, y, rho in reversed(pairs):
+        alpha = rho * s.dot(q)
+        alphas.append(alpha)
+        q = q - alpha * y
+    s, y, rho = pairs[-1]
+    q = q * (1.0 / (rho * y.dot(y)))
+    for (s, y, rho), alpha in zip(pairs, reversed(alphas), strict=True):
+        q = q + (alpha - rho * y.dot(q)) * s
+    return q if free is None else q * free

@@ -1,0 +1,179 @@
+"""The objective as the algorithms see it: a function of one vector that is counted."""
+
+from __future__ import annotations
+
+import warnings
+
+import difftensor as dif
+import numpy as np
+
+from .bounds import Box
+from .layout import Layout
+from .point import Point
+
+
+class Problem:
+    """Minimize ``fun(x, *args)``; makes Points and counts what they evaluate.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(x, *args) -> float`` in NumPy's or difftensor's functions; with ``jac=True`` it returns
+        ``(value, gradient)``.
+    x0 : array or pytree
+    args : tuple
+    jac : callable, True or None
+        The gradient ``jac(x, *args)``, shaped like ``x``. None: by difftensor.
+    hess : callable or None
+        The Hessian ``hess(x, *args)``, shape (n, n). None: by difftensor.
+    hessp : callable or None
+        The Hessian times a vector, ``hessp(x, p, *args)``. None: by difftensor.
+    bounds : optional
+        See `optim.bounds.Box.read`.
+
+    Attributes
+    ----------
+    nfev, njev, nhev : int
+        Values, gradients, and Hessians or Hessian-vector products evaluated.
+    """
+
+    def __init__(self, fun, x0, args=(), *, jac=None, hess=None, hessp=None, bounds=None):
+        if not callable(fun):
+            raise TypeError(f"optim: expected a function to minimize, got {type(fun).__name__}")
+        for name, given in (("hess", hess), ("hessp", hessp)):
+            if given is not None and not callable(given):
+                raise TypeError(f"optim: {name} must be a function or None, got {given!r}")
+        if not (jac is None or jac is True or callable(jac)):
+            raise TypeError(
+                f"optim: jac must be None (difftensor differentiates), True or a function, got {jac!r}"
+            )
+        self.fun, self.args = fun, args if isinstance(args, tuple) else (args,)
+        self.layout = Layout(x0)
+        self.x0 = self.layout.pack(x0)
+        self.n = self.layout.size
+        self.box = Box.read(bounds, x0, self.layout)
+        if self.box is not None:
+            self.box.check(self.x0, self.layout)
+        self._jac, self._hess, self._hessp = jac, hess, hessp
+        self._smoothness_seen = jac is not None
+        self.nfev = self.njev = self.nhev = 0
+        self.eps = float(np.finfo(self.x0.dtype).eps)
+
+    # what the user's function is, seen from one vector
+
+    def objective(self, x):
+        """The user's function of one vector; what difftensor differentiates."""
+        y = self.fun(self.layout.unpack(x), *self.args)
+        return y if getattr(y, "shape", None) == () else _scalar(y)
+
+    def at(self, x) -> Point:
+        return Point(self, x)
+
+    def evaluate(self, point: Point) -> None:
+        """Fill in ``point.f`` and keep the tape for ``point.g``."""
+        self.nfev += 1
+        if self._jac is None:
+            y, point._pull = dif.vjp(self.objective, point.x)
+        elif self._jac is True:
+            y, g = self.fun(self.layout.unpack(point.x.copy()), *self.args)
+            y, point._g = _scalar(y), self.layout.pack(g)
+            self.njev += 1
+        else:
+            y = self.objective(point.x.copy())
+        point._f = _real(y)
+
+    def differentiate(self, point: Point) -> None:
+        """Fill in ``point.g``."""
+        point.f  # noqa: B018  the forward pass that the backward pass runs over
+        if point._g is not None:
+            return
+        self.njev += 1
+        if self._jac is not None:
+            point._g = self.layout.pack(self._jac(self.layout.unpack(point.x.copy()), *self.args))
+            return
+        pull = point._pull
+        if pull is None:  # the point came out of a file, or its value was asked for without a tape
+            self.nfev += 1
+            _, pull = dif.vjp(self.objective, point.x)
+        point._pull = None
+        if self._smoothness_seen:
+            (point._g,) = pull(1.0)
+            return
+        self._smoothness_seen = True
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", dif.LostGradientWarning)
+            try:
+                (point._g,) = pull(1.0)
+            except dif.LostGradientWarning as lost:
+                raise ValueError(
+                    "optim: the function does not depend on x, so there is nothing to minimize. Look for a "
+                    "value that left the tape (float(...), .item(), .detach()) or for an argument not used"
+                ) from lost
+
+    def value(self, x) -> float:
+        """The value at ``x`` without a tape, for methods that use no derivatives."""
+        self.nfev += 1
+        if self._jac is True:
+            return _real(self.fun(self.layout.unpack(x.copy()), *self.args)[0])
+        return _real(self.objective(x.copy()))
+
+    # second derivatives
+
+    def hvp(self, x, v):
+        self.nhev += 1
+        if self._hessp is not None:
+            layout = self.layout
+            return layout.pack(self._hessp(layout.unpack(x.copy()), layout.unpack(v), *self.args))
+        if self._hess is not None:
+            return self.hessian(x) @ v
+        self._needs_own_gradient("Hessian-vector products")
+        return dif.hvp(self.objective)(x, v)
+
+    def hessian(self, x):
+        self.nhev += 1
+        if self._hess is not None:
+            H = np.asarray(self._hess(self.layout.unpack(x.copy()), *self.args), dtype=self.x0.dtype)
+            return H.reshape(self.n, self.n)
+        if self._hessp is not None:
+            return np.stack([self.hvp(x, e) for e in np.eye(self.n)])
+        self._needs_own_gradient("the Hessian")
+        return dif.hessian(self.objective)(x)
+
+    @property
+    def has_hessian(self) -> bool:
+        """Whether second derivatives can be had."""
+        return self._hess is not None or self._hessp is not None or self._jac is None
+
+    def _needs_own_gradient(self, what: str) -> None:
+        if self._jac is not None:
+            raise TypeError(
+                f"optim: this method needs {what}, and a gradient of your own gives none; pass hess= or hessp=, "
+                "or leave jac out and let difftensor differentiate"
+            )
+
+    # what a solution satisfies
+
+    def optimality(self, point: Point) -> float:
+        """The largest component of the gradient that still points into the feasible box."""
+        g = point.g if self.box is None else self.box.projected_gradient(point.x, point.g)
+        return float(np.abs(g).max())
+
+
+def _scalar(y):
+    """``y`` as one number, or the reason why it is none."""
+    if y is None:
+        raise TypeError("optim: the function returned None; is its `return` missing?")
+    shape = tuple(getattr(y, "shape", np.shape(y)))
+    size = int(np.prod(shape))
+    if size != 1:
+        raise ValueError(
+            f"optim: the function must return one number, got shape {shape}; "
+            "sum it, or use optim.least_squares for a vector of residuals"
+        )
+    return y.reshape(()) if shape else y
+
+
+def _real(y) -> float:
+    if getattr(y, "dtype", None) is not None and y.dtype.kind == "c":
+        raise TypeError("optim: the function returned a complex number; minimize its .real or abs()")
+    return float(y)
