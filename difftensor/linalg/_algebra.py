@@ -1,0 +1,57 @@
+"""The matrix algebra that the rules of this package are written in.
+
+Cotangents are plain transposes: c of z satisfies dL = Re(sum(c dz)). Rules of functions that are not holomorphic
+(Cholesky, QR, eigh, svd ...) are easier to derive for G = conj(c), the gradient of dL = Re tr(G^H dz); they conjugate when they
+start and when they end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def mT(x: Any) -> Any:
+    """Transposes of a stack of matrices."""
+    return x.swapaxes(-1, -2)
+
+
+def mH(x: Any) -> Any:
+    """Conjugate transposes of a stack of matrices."""
+    return x.swapaxes(-1, -2).conj()
+
+
+def is_complex(x: Any) -> bool:
+    return x.dtype.kind == "c"
+
+
+def real_if(g: Any, x: Any) -> Any:
+    """Cotangent `g` of a real operand that met a complex result: its real part."""
+    return g.real if g.dtype.kind == "c" and x.dtype.kind != "c" else g
+
+
+def eps_of(xp: Any, x: Any) -> float:
+    """Rounding unit of the real numbers in `x`."""
+    return 1.1920929e-07 if x.dtype.itemsize // (2 if x.dtype.kind == "c" else 1) == 4 else 2.220446049250313e-16
+
+
+def hermitian_part(x: Any) -> Any:
+    return (x + mH(x)) * 0.5
+
+
+def diagonal(xp: Any, x: Any) -> Any:
+    return xp.diagonal(x, axis1=-2, axis2=-1)
+
+
+def identity(xp: Any, x: Any) -> Any:
+    """Identity matrices of the shape, dtype and device of the stack `x` of square matrices."""
+    return xp.tril(xp.triu(xp.ones_like(x)))
+
+
+def lower_half(xp: Any, x: Any) -> Any:
+    """Lower triangle with half the diagonal: Phi(S) + Phi(S)^H = S for Hermitian S."""
+    return (xp.tril(x) + xp.tril(x, -1)) * 0.5
+
+
+def with_columns_scaled(x: Any, d: Any) -> Any:
+    """``x @ diag(d)``."""
+    return x * d[..., None, :]

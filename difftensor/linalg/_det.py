@@ -1,0 +1,199 @@
+"""Determinants. The derivative of det is the cofactor matrix, which exists for singular matrices too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from difftensor._core import composition, general
+from difftensor.errors import DegenerateError
+from difftensor.linalg import _small
+from difftensor.linalg._algebra import eps_of, identity, mH, mT
+from difftensor.linalg._solve import inv
+
+
+def _det_forward(a: Any) -> Any:
+    return _small.det(a) if _small.applies(a) else np.linalg.det(a)
+
+
+def _det_pull(xp: Any, g: Any, y: Any, a: Any) -> Any:
+    return _scaled(g, cofactor(a))
+
+
+def _det_push(xp: Any, ts: tuple, y: Any, a: Any) -> Any:
+    return (cofactor(a) * ts[0]).sum(axis=(-2, -1))
+
+
+def _scaled(g: Any, x: Any) -> Any:
+    return g[..., None, None] * x
+
+
+det = general("linalg.det", _det_forward, _det_pull, _det_push, saves="x", numpy=np.linalg.det)
+
+
+def _singular_basis(a: Any) -> tuple:
+    """a = U diag(s) V^H, with det(U V^H): then det(a + U E V^H) = det(U V^H) det(diag(s) + E)."""
+    u, s, vh = np.linalg.svd(a)
+    return u, s, vh, np.linalg.det(u) * np.linalg.det(vh)
+
+
+def _without(s: Any, *left_out: int) -> Any:
+    """Product of the entries of the last axis, but for those left out: no division, so zeros do no harm."""
+    keep = [k for k in range(s.shape[-1]) if k not in left_out]
+    return s[..., keep].prod(axis=-1)
+
+
+def _well_conditioned(a: Any) -> Any:
+    """Inverses if every matrix of the stack is far from singular, else None."""
+    try:
+        b = np.linalg.inv(a)
+    except np.linalg.LinAlgError:
+        return None
+    n = a.shape[-1]
+    # |A|_F |A^-1|_F bounds the condition number: below 1/sqrt(eps) the inverse has half of its digits at least.
+    bound = abs(a).sum(axis=(-2, -1)) * abs(b).sum(axis=(-2, -1))
+    return b if bool((bound * (n * eps_of(np, a)) ** 0.5 < 1).all()) else None
+
+
+def _cofactor_forward(a: Any) -> Any:
+    if 0 < a.shape[-1] <= _small.LARGEST and a.dtype.kind in "fc":
+        return _small.cofactor(a)
+    b = _well_conditioned(a)
+    if b is not None:
+        return np.linalg.det(a)[..., None, None] * mT(b)
+    u, s, vh, d = _singular_basis(a)
+    n = s.shape[-1]
+    w = np.stack([_without(s, i) for i in range(n)], axis=-1)
+    return d[..., None, None] * ((u.conj() * w[..., None, :]) @ vh.conj())
+
+
+def _cofactor_pull(xp: Any, g: Any, y: Any, a: Any) -> Any:
+    """The second derivative of det is symmetric, so pull and push are the same map."""
+    return cofactor_along(a, g)
+
+
+def _cofactor_push(xp: Any, ts: tuple, y: Any, a: Any) -> Any:
+    return cofactor_along(a, ts[0])
+
+
+cofactor = general("linalg._cofactor", _cofactor_forward, _cofactor_pull, _cofactor_push, saves="x", numpy=None)
+
+
+def _along_forward(a: Any, t: Any) -> Any:
+    """Second derivative of det: in the singular basis D_ii = sum_j w_ij E_jj, D_ij = -w_ij E_ji, w_ij = prod of the other s."""
+    if 0 < a.shape[-1] <= _small.LARGEST and a.dtype == t.dtype and a.dtype.kind in "fc":
+        return _small.cofactor_along(a, t)
+    b = _well_conditioned(a)
+    if b is not None:
+        return _second(np, np.linalg.det(a), b, t)
+    u, s, vh, d = _singular_basis(a)
+    n = s.shape[-1]
+    w = np.zeros_like(s, shape=(*s.shape, n))
+    for i in range(n):
+        for j in range(i):
+            w[..., i, j] = w[..., j, i] = _without(s, i, j)
+    e = mH(u) @ t @ mH(vh)
+    m = -w * mT(e)
+    diagonal = (w * np.diagonal(e, axis1=-2, axis2=-1)[..., None, :]).sum(axis=-1)
+    m = m + diagonal[..., None] * identity(np, m)
+    return d[..., None, None] * (u.conj() @ m @ vh.conj())
+
+
+def _second(xp: Any, d: Any, b: Any, t: Any) -> Any:
+    """det (tr(B t) B^T - (B t B)^T) with B the inverse."""
+    bt = b @ t
+    return _scaled(d, _scaled((b * mT(t)).sum(axis=(-2, -1)), mT(b)) - mT(bt @ b))
+
+
+def _along_check(g: Any, y: Any, a: Any, t: Any) -> None:
+    if a.shape[-1] > _small.LARGEST and _well_conditioned(a) is None:
+        raise DegenerateError(
+            "det: the third derivative at a matrix that is singular to working precision is not available for n > 3; "
+            "the first and second are."
+        )
+
+
+def _along_pull(xp: Any, g: Any, y: Any, a: Any, t: Any) -> tuple:
+    """Linear and symmetric in t; the third derivative in a is taken from the formula with the inverse."""
+    return _third(xp, a, t, g), cofactor_along(a, g)
+
+
+def _third(xp: Any, a: Any, t: Any, g: Any) -> Any:
+    """Gradient in a of det (tr(Bt) tr(Bg) - tr(B t B g)), which is <g, second(a, t)> with g^T for g: the third derivative.
+
+    D3 det[t, u] = det B^T-images: with p = tr(Bt), q = tr(Bu), r = tr(BtBu),
+    det [ (p q - r) B - q B t B - p B u B + B t B u B + B u B t B ]^T, where u = g^T.
+    """
+    if a.shape[-1] <= _small.LARGEST:
+        return _third_small(xp, a, t, g)
+    b = inv(a)
+    u = mT(g)
+    bt, bu = b @ mT(mT(t)), b @ u
+    p, q, r = _trace(bt), _trace(bu), (bt * mT(bu)).sum(axis=(-2, -1))
+    btb, bub = bt @ b, bu @ b
+    m = _scaled(p * q - r, b) - _scaled(q, btb) - _scaled(p, bub) + bt @ bub + bu @ btb
+    return _scaled(det(a), mT(m))
+
+
+def _third_small(xp: Any, a: Any, t: Any, g: Any) -> Any:
+    """For n = 3 the third derivative of det does not depend on a: it is the cofactor derivative at t along g."""
+    if a.shape[-1] < 3:
+        return a * 0
+    return cofactor_along(t, g)
+
+
+def _trace(x: Any) -> Any:
+    return x.diagonal(axis1=-2, axis2=-1).sum(axis=-1)
+
+
+def _along_push(xp: Any, ts: tuple, y: Any, a: Any, t: Any) -> Any:
+    ta, tt = ts
+    s = None if tt is None else cofactor_along(a, tt)
+    if ta is None:
+        return s
+    d = _third(xp, a, t, ta)
+    return d if s is None else s + d
+
+
+cofactor_along = general(
+    "linalg._cofactor_along", _along_forward, _along_pull, _along_push, saves="ab", operands=2, check=_along_check, numpy=None
+)
+
+
+def _slogdet_forward(a: Any) -> tuple:
+    sign, log = np.linalg.slogdet(a)
+    return sign, log
+
+
+def _slogdet_pull(xp: Any, g: tuple, y: tuple, a: Any) -> Any:
+    """With tau = tr(A^-1 dA): d log|det| = Re tau and, for complex matrices, d sign = i sign Im tau."""
+    gs, gl = g
+    it = mT(inv(a))
+    if a.dtype.kind != "c":
+        return it * 0 if gl is None else _scaled(gl, it)
+    z = 0
+    if gs is not None:
+        z = (gs * y[0]).imag * 1j
+    if gl is not None:
+        z = gl + z
+    return _scaled(z, it)
+
+
+def _slogdet_push(xp: Any, ts: tuple, y: tuple, a: Any) -> tuple:
+    tau = (mT(inv(a)) * ts[0]).sum(axis=(-2, -1))
+    if a.dtype.kind != "c":
+        return tau * 0, tau
+    return 1j * y[0] * tau.imag, tau.real
+
+
+_slogdet = general("linalg.slogdet", _slogdet_forward, _slogdet_pull, _slogdet_push, saves="yx", outputs=2, numpy=None)
+
+
+@composition(np.linalg.slogdet)
+def slogdet(a: Any) -> Any:
+    """Sign and logarithm of the absolute value of the determinant."""
+    return _SlogdetResult(*_slogdet(a))
+
+
+_SlogdetResult = type(np.linalg.slogdet(np.ones((1, 1))))

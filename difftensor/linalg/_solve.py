@@ -1,0 +1,79 @@
+"""Linear systems and inverses: solve, inv, tensorsolve, tensorinv."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from difftensor._core import composition, general, unbroadcast
+from difftensor.linalg import _small
+from difftensor.linalg._algebra import mT, real_if
+
+
+def _solve_forward(a: Any, b: Any) -> Any:
+    if a.shape[:-2] == b.shape[:-2] and a.dtype == b.dtype and _small.applies(a):
+        return _small.solve(a, b)
+    return np.linalg.solve(a, b)
+
+
+def _solve_pull(xp: Any, g: Any, y: Any, a: Any, b: Any) -> tuple:
+    """a x = b, da x + a dx = db: c_b = a^-T c_x and c_a = -c_b x^T."""
+    cb = _solve(mT(a), g)
+    return unbroadcast(real_if(-(cb @ mT(y)), a), a.shape), unbroadcast(real_if(cb, b), b.shape)
+
+
+def _solve_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any) -> Any:
+    ta, tb = ts
+    if ta is None:
+        return _solve(a, tb)
+    return _solve(a, -(ta @ y) if tb is None else tb - ta @ y)
+
+
+_solve = general("linalg._solve", _solve_forward, _solve_pull, _solve_push, saves="yab", operands=2, numpy=None)
+
+
+@composition(np.linalg.solve)
+def solve(a: Any, b: Any) -> Any:
+    """Solve ``a @ x = b``; a one-dimensional `b` is one vector, as in NumPy."""
+    return _solve(a, b[:, None])[..., 0] if np.ndim(b) == 1 else _solve(a, b)
+
+
+def _inv_forward(a: Any) -> Any:
+    return _small.inv(a) if _small.applies(a) else np.linalg.inv(a)
+
+
+def _inv_pull(xp: Any, g: Any, y: Any, a: Any) -> Any:
+    """dY = -Y dA Y."""
+    yt = mT(y)
+    return -(yt @ g @ yt)
+
+
+def _inv_push(xp: Any, ts: tuple, y: Any, a: Any) -> Any:
+    return -(y @ ts[0] @ y)
+
+
+inv = general("linalg.inv", _inv_forward, _inv_pull, _inv_push, saves="y", numpy=np.linalg.inv)
+
+
+@composition(np.linalg.tensorsolve)
+def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
+    """Solve ``tensordot(a, x, x.ndim) = b`` for x."""
+    if axes is not None:
+        rest = [k for k in range(a.ndim) if k not in axes]
+        a = np.transpose(a, (*rest, *axes))
+    shape = a.shape[np.ndim(b) :]
+    n = math.prod(shape)
+    if a.size != n * n:
+        raise np.linalg.LinAlgError("Input arrays must satisfy the requirement prod(a.shape[b.ndim:]) == prod(a.shape[:b.ndim])")
+    return solve(a.reshape(n, n), np.reshape(b, (n,))).reshape(shape)
+
+
+@composition(np.linalg.tensorinv)
+def tensorinv(a: Any, ind: int = 2) -> Any:
+    """Inverse of `a` for tensordot over its first `ind` axes."""
+    if ind <= 0:
+        raise ValueError("Invalid ind argument.")
+    n = math.prod(a.shape[ind:])
+    return inv(a.reshape(n, -1)).reshape(a.shape[ind:] + a.shape[:ind])

@@ -1,0 +1,65 @@
+"""Solving with triangular matrices by blocks: nearly all of the work is matrix products, on stacks and on every device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from difftensor._core import general, unbroadcast
+from difftensor.linalg._algebra import mT, real_if
+
+_BLOCK = 64
+
+
+def _substitute(a: Any, b: Any, lower: bool) -> Any:
+    """``a @ x = b`` for raw triangular `a` of any size."""
+    n = a.shape[-1]
+    if n > _BLOCK:
+        h = (n // 2 + _BLOCK - 1) // _BLOCK * _BLOCK
+        top, bottom = slice(0, h), slice(h, n)
+        first, then = (top, bottom) if lower else (bottom, top)
+        shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) + b.shape[-2:]
+        x = np.empty_like(b, dtype=np.result_type(a, b), shape=shape)
+        x[..., first, :] = y = _substitute(a[..., first, first], b[..., first, :], lower)
+        x[..., then, :] = _substitute(a[..., then, then], b[..., then, :] - a[..., then, first] @ y, lower)
+        return x
+    if a.ndim > 2 and n <= 8:  # large stacks of small matrices: rows one after the other, whole stack at once
+        rows: list[Any] = [None] * n
+        order = range(n) if lower else range(n - 1, -1, -1)
+        done: list[int] = []
+        for i in order:
+            s = b[..., i, :]
+            for j in done:
+                s = s - a[..., i, j, None] * rows[j]
+            rows[i] = s / a[..., i, i, None]
+            done.append(i)
+        return np.stack(rows, axis=-2)
+    return np.linalg.solve(np.tril(a) if lower else np.triu(a), b)
+
+
+def _forward(a: Any, b: Any, lower: bool) -> Any:
+    if a.shape[-1] == 0 or b.size == 0:
+        return np.zeros_like(b, shape=np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) + b.shape[-2:], dtype=np.result_type(a, b))
+    return _substitute(a, b, lower)
+
+
+def _pull(xp: Any, g: Any, y: Any, a: Any, b: Any, lower: bool) -> tuple:
+    """a x = b: c_b = a^-T c_x and c_a = -c_b x^T inside the triangle."""
+    cb = solve_triangular(mT(a), g, not lower)
+    ca = -(cb @ mT(y))
+    ca = xp.tril(ca) if lower else xp.triu(ca)
+    return unbroadcast(real_if(ca, a), a.shape), unbroadcast(real_if(cb, b), b.shape)
+
+
+def _push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, lower: bool) -> Any:
+    ta, tb = ts
+    if ta is None:
+        return solve_triangular(a, tb, lower)
+    r = -((xp.tril(ta) if lower else xp.triu(ta)) @ y)
+    return solve_triangular(a, r if tb is None else r + tb, lower)
+
+
+solve_triangular = general(
+    "linalg._solve_triangular", _forward, _pull, _push, saves="yab", operands=2, numpy=None
+)
