@@ -1,0 +1,70 @@
+"""What every example shows in the same way: a table of agreement, a progress line, a picture."""
+
+import sys
+import time
+from math import log10
+from pathlib import Path
+
+OUTPUT = Path(__file__).with_name("output")
+BLUE, ORANGE, GREEN, RED, GRAY = "#2a6f97", "#d9822b", "#3a8f5c", "#b23a48", "#8a8f98"
+
+
+def digits(ours, published):
+    """How many leading digits two numbers share: -log10 of their relative distance."""
+    ours, published = complex(ours), complex(published)
+    if ours == published:
+        return 16.0
+    return -log10(abs(ours - published) / (abs(published) or 1.0))
+
+
+def table(title, rows, header=("", "ours", "published", "digits")):
+    """Print rows of cells under a header; numbers get nine digits, `digits` one decimal."""
+
+    def cell(value, last):
+        if isinstance(value, str):
+            return value
+        return f"{value:.1f}" if last else f"{value:.9g}"
+
+    last = len(header) - 1 if header[-1] == "digits" else None
+    body = [[cell(value, i == last) for i, value in enumerate(row)] for row in rows]
+    widths = [max(len(line[i]) for line in [header, *body]) for i in range(len(header))]
+    print(f"\n{title}")
+    for line in [header, *body]:
+        print("  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))))
+
+
+def agreement(title, rows):
+    """The table of (name, ours, published), with the digits they share as its last column."""
+    table(title, [(name, ours, published, digits(ours, published)) for name, ours, published in rows])
+
+
+def progress(steps, label):
+    """Iterate and show one line about it on a terminal: what is done, what is left."""
+    steps, start = list(steps), time.perf_counter()
+    for done, step in enumerate(steps):
+        yield step
+        if sys.stderr.isatty():
+            spent = time.perf_counter() - start
+            left = spent / (done + 1) * (len(steps) - done - 1)
+            line = f"\r{label}: {done + 1}/{len(steps)}, {spent:.0f} s, {left:.0f} s left   "
+            print(line, end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+
+
+def figure(width=10.0, height=5.0):
+    """An empty figure in the style of the examples; no window, no global state of pyplot."""
+    import matplotlib.style
+    from matplotlib.figure import Figure
+
+    matplotlib.style.use(Path(__file__).with_name("report.mplstyle"))
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure, name):
+    """Write the picture under `output/` and say where it is."""
+    OUTPUT.mkdir(exist_ok=True)
+    path = OUTPUT / f"{name}.png"
+    figure.savefig(path)
+    print(f"\npicture: {path}")
+    return path
