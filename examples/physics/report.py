@@ -5,7 +5,7 @@ import time
 from math import log10
 from pathlib import Path
 
-OUTPUT = Path(__file__).with_name("output")
+OUTPUT = Path(__file__).parents[2] / "output"
 BLUE, ORANGE, GREEN, RED, GRAY = "#2a6f97", "#d9822b", "#3a8f5c", "#b23a48", "#8a8f98"
 
 
@@ -54,8 +54,11 @@ def progress(steps, label):
 
 def figure(width=10.0, height=5.0):
     """An empty figure in the style of the examples; no window, no global state of pyplot."""
-    import matplotlib.style
-    from matplotlib.figure import Figure
+    try:
+        import matplotlib.style
+        from matplotlib.figure import Figure
+    except ImportError as missing:
+        raise SystemExit("The numbers are complete; the picture needs matplotlib: pip install matplotlib") from missing
 
     matplotlib.style.use(Path(__file__).with_name("report.mplstyle"))
     return Figure(figsize=(width, height), layout="constrained")
@@ -63,7 +66,7 @@ def figure(width=10.0, height=5.0):
 
 def save(figure, name):
     """Write the picture under `output/` and say where it is."""
-    OUTPUT.mkdir(exist_ok=True)
+    OUTPUT.mkdir(parents=True, exist_ok=True)
     path = OUTPUT / f"{name}.png"
     figure.savefig(path)
     print(f"\npicture: {path}")

@@ -1,4 +1,5 @@
 import importlib
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -9,12 +10,17 @@ PHYSICS = Path(__file__).parents[2] / "examples" / "physics"
 
 @pytest.fixture
 def example(monkeypatch, tmp_path):
-    """Import an example by name, as `python examples/physics/NAME.py` would; its pictures go to a folder of the test."""
+    """Import an example as `python examples/physics/NAME.py` would; pictures go to a folder of the test."""
     monkeypatch.syspath_prepend(str(PHYSICS))
-    pytest.importorskip("matplotlib")
-    report = importlib.import_module("report")
-    monkeypatch.setattr(report, "OUTPUT", tmp_path / "output")
-    yield importlib.import_module
-    for name in [name for name, module in sys.modules.items()
-                 if Path(getattr(module, "__file__", None) or "/").parent == PHYSICS]:
-        del sys.modules[name]
+    monkeypatch.setattr(importlib.import_module("report"), "OUTPUT", tmp_path)
+
+    def load(name):
+        module = importlib.import_module(name)
+        if importlib.util.find_spec("matplotlib") is None:
+            monkeypatch.setattr(module, "picture", lambda *args: None)
+        return module
+
+    yield load
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or "/").parent == PHYSICS:
+            del sys.modules[name]
