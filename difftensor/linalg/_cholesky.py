@@ -1,0 +1,48 @@
+"""Cholesky factorization."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from difftensor._core import composition, general
+from difftensor.linalg import _small
+from difftensor.linalg._algebra import hermitian_part, lower_half, mH, mT
+from difftensor.linalg._triangular import solve_triangular
+
+
+def _forward(a: Any) -> Any:
+    return _small.cholesky(a) if _small.applies(a) else np.linalg.cholesky(a)
+
+
+def _pull(xp: Any, g: Any, y: Any, a: Any) -> Any:
+    """A = L L^H gives dL = L Phi(L^-1 dA L^-H), Phi taking the lower triangle and half the diagonal.
+
+    The gradient is Hermitian, as A is: it is the one of the function on Hermitian matrices, whichever triangle NumPy reads.
+    """
+    p = hermitian_part(lower_half(xp, mH(y) @ g.conj()))
+    ut = mH(y)
+    # L^-H P L^-1 for Hermitian P: S = L^-H P, then (L^-H S^H)^H.
+    s = solve_triangular(ut, p, False)
+    return mT(solve_triangular(ut, mH(s), False))
+
+
+def _push(xp: Any, ts: tuple, y: Any, a: Any) -> Any:
+    s = solve_triangular(y, hermitian_part(ts[0]), True)
+    return y @ lower_half(xp, solve_triangular(y, mH(s), True))
+
+
+_lower = general("linalg._cholesky", _forward, _pull, _push, saves="y", numpy=None)
+
+
+@composition(np.linalg.cholesky)
+def cholesky(a: Any, /, *, upper: bool = False) -> Any:
+    """Lower factor L of ``a = L @ L^H``, or with ``upper=True`` its conjugate transpose.
+
+    NumPy reads one triangle of `a` only. The derivative is that of the function of Hermitian matrices: the gradient is
+    Hermitian, and a tangent counts with its Hermitian part.
+    """
+    if upper:
+        return mH(_lower(mH(a)))
+    return _lower(a)

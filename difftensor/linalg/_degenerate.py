@@ -1,0 +1,54 @@
+"""Where the derivative of eigen- and singular vectors does not exist, and the errors that say so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from difftensor.errors import DegenerateError
+
+RIGHT_THERE = "expm, logm, sqrtm, funm, matrix_power, pinv, polar, spectral_projector"
+CHOICES = ("raise", "zero")
+
+
+def choice(degenerate: str) -> bool:
+    """The keyword `degenerate` as a static parameter: True to raise."""
+    if degenerate not in CHOICES:
+        raise ValueError(f"degenerate={degenerate!r} is not one of {CHOICES}")
+    return degenerate == "raise"
+
+
+def tolerance(xp: Any, w: Any, eps: float) -> Any:
+    """Distance under which two of the values `w` count as equal: a few roundings of the computed spectrum."""
+    return 8 * eps * abs(w).sum(axis=-1)[..., None, None]
+
+
+def gaps(xp: Any, w: Any, eps: float) -> tuple[Any, Any]:
+    """Matrices of w_j - w_i, with ones where the values coincide, and the mask of these places."""
+    gap = w[..., None, :] - w[..., :, None]
+    same = abs(gap) <= tolerance(xp, w, eps)
+    return xp.where(same, 1, gap), same
+
+
+def vectors(name: str, w: Any, g: Any, same: Any) -> None:
+    """Raise if cotangent `g` (..., m, n) reaches a vector whose value shares a group with another one."""
+    n = w.shape[-1]
+    grouped = same.sum(axis=-1) > 1
+    if n < 2 or not bool(grouped.any()):
+        return
+    reached = grouped & (g != 0).any(axis=-2)
+    if bool(reached.any()):
+        value = w[reached][0]
+        raise DegenerateError(
+            f"{name}: the derivative with respect to vectors of a degenerate group (value {value:.6g} occurs more than once) "
+            f"does not exist. Use a function that is differentiable there: {RIGHT_THERE} of difftensor.linalg. If your function "
+            "depends on the group only through its projector, degenerate='zero' gives its derivative; the values alone are fine."
+        )
+
+
+def phases(name: str, overlap: Any, scale: Any, eps: float) -> None:
+    """Raise if the function depends on the free phases of complex vectors: `overlap` is its derivative along them."""
+    if overlap.size and bool((abs(overlap) > 1e3 * overlap.shape[-1] * eps * (scale + 1e-300)).any()):
+        raise DegenerateError(
+            f"{name}: the result depends on the phases of complex vectors, which are arbitrary, so it has no derivative. "
+            "Make the function independent of them, for example by v = v * conj(v[0]) / abs(v[0])."
+        )

@@ -1,0 +1,100 @@
+"""Eigenvalues and eigenvectors of general square matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from difftensor._core import composition, general
+from difftensor.errors import DegenerateError
+from difftensor.linalg import _degenerate
+from difftensor.linalg._algebra import diagonal, eps_of, identity, is_complex, mH, real_if, with_columns_scaled
+
+
+def _forward(a: Any, strict: bool) -> Any:
+    return np.linalg.eig(a)
+
+
+def _pull(xp: Any, g: tuple, y: tuple, a: Any, strict: bool) -> Any:
+    """With M = V^-1 dA V: dw = diag(M), dV = V K - V diag(Re V^H V K) for K = M / (w_j - w_i) off the diagonal.
+
+    The second term keeps the columns at norm one. With G = conj(c):
+    G_A = V^-H (diag(G_w) + (V^H G_V - V^H V diag(Re V^H G_V)) / conj(w_j - w_i)) V^H.
+    """
+    w, v = y
+    gw, gv = g
+    vh = mH(v)
+    if gv is None:
+        inner = gw.conj()[..., None] * vh
+    else:
+        gap, same = _degenerate.gaps(xp, w, eps_of(xp, w))
+        overlap = vh @ gv.conj()
+        m = xp.where(same, 0, (overlap - with_columns_scaled(vh @ v, diagonal(xp, overlap).real)) / gap.conj())
+        if gw is not None:
+            m = m + identity(xp, m) * gw.conj()[..., None]
+        inner = m @ vh
+    return real_if(xp.linalg.solve(vh, inner).conj(), a)
+
+
+def _push(xp: Any, ts: tuple, y: tuple, a: Any, strict: bool) -> tuple:
+    w, v = y
+    m = xp.linalg.solve(v, ts[0] @ v)
+    gap, same = _degenerate.gaps(xp, w, eps_of(xp, w))
+    dv = v @ xp.where(same, 0, m / gap)
+    return diagonal(xp, m), dv - with_columns_scaled(v, (v.conj() * dv).sum(axis=-2).real)
+
+
+def _check(g: tuple, y: tuple, a: Any, strict: bool) -> None:
+    (w, v), gv = y, g[1]
+    eps = eps_of(np, w)
+    if w.shape[-1] and w.size:
+        smallest = np.linalg.svd(v, compute_uv=False)[..., -1]
+        if bool((smallest < 64 * w.shape[-1] * eps).any()):
+            raise DegenerateError(
+                "eig: the matrix is defective (its eigenvectors do not span the space), so its eigenvalues have no derivative. "
+                f"Use a function that is differentiable there: {_degenerate.RIGHT_THERE} of difftensor.linalg."
+            )
+    if gv is None or not strict:
+        return
+    _degenerate.vectors("eig", w, gv, _degenerate.gaps(np, w, eps)[1])
+    if is_complex(v):
+        _degenerate.phases("eig", (v * gv).sum(axis=-2).imag, abs(gv).sum(axis=-2), eps)
+
+
+_eig = general("linalg._eig", _forward, _pull, _push, saves="yx", outputs=2, check=_check, numpy=None)
+
+
+@composition(np.linalg.eig)
+def eig(a: Any, *, degenerate: str = "raise") -> Any:
+    """Eigenvalues and right eigenvectors of a square matrix, as NumPy's `eig`.
+
+    Parameters
+    ----------
+    a : (..., n, n) array
+        Real or complex.
+    degenerate : {"raise", "zero"}
+        As for `eigh`.
+
+    Returns
+    -------
+    EigResult
+        ``eigenvalues`` (..., n) and ``eigenvectors`` (..., n, n) with columns of norm one.
+
+    Raises
+    ------
+    DegenerateError
+        In the derivative: of vectors in a degenerate group, of a defective matrix, or of a function that depends on the
+        arbitrary phases of complex vectors.
+
+    Notes
+    -----
+    dw = diag(V^-1 dA V). Functions that treat equal eigenvalues alike are right for diagonalizable degenerate matrices.
+    """
+    return _eig(a, _degenerate.choice(degenerate))
+
+
+@composition(np.linalg.eigvals)
+def eigvals(a: Any) -> Any:
+    """Eigenvalues of a square matrix, in the order of NumPy's `eig`."""
+    return _eig(a, True)[0]

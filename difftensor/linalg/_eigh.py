@@ -1,0 +1,117 @@
+"""Eigenvalues and eigenvectors of Hermitian matrices, ordinary and generalized."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from difftensor._core import composition, general
+from difftensor.linalg import _degenerate
+from difftensor.linalg._algebra import diagonal, eps_of, hermitian_part, identity, is_complex, mH, mT, with_columns_scaled
+from difftensor.linalg._cholesky import cholesky
+from difftensor.linalg._triangular import solve_triangular
+
+
+def _forward(a: Any, uplo: str, strict: bool) -> Any:
+    return np.linalg.eigh(a, uplo)
+
+
+def _pull(xp: Any, g: tuple, y: tuple, a: Any, uplo: str, strict: bool) -> Any:
+    """dw = diag(V^H dA V) and dV = V (F * V^H dA V) with F_ij = 1 / (w_j - w_i), zero inside a group.
+
+    With G = conj(c): G_A = V (diag(G_w) + F * V^H G_V) V^H, made Hermitian.
+    """
+    w, v = y
+    gw, gv = g
+    if gv is None:
+        return (with_columns_scaled(v.conj(), gw)) @ mT(v)
+    gap, same = _degenerate.gaps(xp, w, eps_of(xp, w))
+    inner = xp.where(same, 0, (mH(v) @ gv.conj()) / gap)
+    if gw is not None:
+        inner = inner + identity(xp, inner) * gw[..., None]
+    return (v @ hermitian_part(inner) @ mH(v)).conj()
+
+
+def _push(xp: Any, ts: tuple, y: tuple, a: Any, uplo: str, strict: bool) -> tuple:
+    w, v = y
+    gap, same = _degenerate.gaps(xp, w, eps_of(xp, w))
+    m = mH(v) @ hermitian_part(ts[0]) @ v
+    return diagonal(xp, m).real, v @ xp.where(same, 0, m / gap)
+
+
+def _check(g: tuple, y: tuple, a: Any, uplo: str, strict: bool) -> None:
+    (w, v), gv = y, g[1]
+    if gv is None or not strict:
+        return
+    eps = eps_of(np, w)
+    _degenerate.vectors("eigh", w, gv, _degenerate.gaps(np, w, eps)[1])
+    if is_complex(v):
+        _degenerate.phases("eigh", (v * gv).sum(axis=-2).imag, abs(gv).sum(axis=-2), eps)
+
+
+_eigh = general("linalg._eigh", _forward, _pull, _push, saves="y", outputs=2, check=_check, numpy=None)
+
+
+@composition(np.linalg.eigh)
+def eigh(a: Any, UPLO: str = "L", *, b: Any = None, degenerate: str = "raise") -> Any:  # noqa: N803 - NumPy's name
+    """Eigenvalues, ascending, and eigenvectors of a Hermitian matrix; with `b` of ``a v = w b v`` (b positive definite).
+
+    Parameters
+    ----------
+    a : (..., n, n) array
+        Hermitian; NumPy reads the triangle `UPLO`. Derivatives are those of the function of Hermitian matrices.
+    UPLO : {"L", "U"}
+        The triangle that is read.
+    b : (..., n, n) array, optional
+        Hermitian and positive definite: the generalized problem, with eigenvectors normalized to v^H b v = 1.
+    degenerate : {"raise", "zero"}
+        What to do when a derivative of vectors inside a group of equal eigenvalues is asked for: raise, or leave
+        the rotations inside the group out, which is right for functions of the group's projector.
+
+    Returns
+    -------
+    EighResult
+        ``eigenvalues`` (..., n) and ``eigenvectors`` (..., n, n).
+
+    Raises
+    ------
+    DegenerateError
+        In the derivative, if it reaches the vectors of a degenerate group, or depends on the phases of complex vectors.
+
+    Notes
+    -----
+    dw = diag(V^H dA V); dV = V (F * V^H dA V), F_ij = 1 / (w_j - w_i). Functions of the eigenvalues alone that treat equal ones
+    alike are right at degenerate spectra too.
+
+    Examples
+    --------
+    >>> import numpy as np, difftensor as dif
+    >>> a = np.array([[2.0, 1.0], [1.0, 2.0]])
+    >>> dif.grad(lambda a: np.linalg.eigh(a).eigenvalues[0])(a)
+    array([[ 0.5, -0.5],
+           [-0.5,  0.5]])
+    """
+    uplo = UPLO.upper()
+    if uplo not in ("L", "U"):
+        raise ValueError("UPLO argument must be 'L' or 'U'")
+    strict = _degenerate.choice(degenerate)
+    if b is None:
+        return _eigh(a, uplo, strict)
+    # b = L L^H turns a v = w b v into C z = w z with C = L^-1 a L^-H and v = L^-H z.
+    if uplo == "U":
+        a, b = mH(a), mH(b)
+    low = cholesky(b)
+    a = np.tril(a) + mH(np.tril(a, -1))
+    c = solve_triangular(low, mH(solve_triangular(low, a, True)), True)
+    w, z = _eigh(c, "L", strict)
+    return EighResult(w, solve_triangular(mH(low), z, False))
+
+
+@composition(np.linalg.eigvalsh)
+def eigvalsh(a: Any, UPLO: str = "L", *, b: Any = None) -> Any:  # noqa: N803 - NumPy's name
+    """Eigenvalues of a Hermitian matrix, ascending; see `eigh`. Right at degenerate spectra for symmetric functions of them."""
+    return eigh(a, UPLO, b=b)[0]
+
+
+EighResult = type(np.linalg.eigh(np.ones((1, 1))))
