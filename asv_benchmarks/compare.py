@@ -1,0 +1,151 @@
+"""Gradients of the workloads in every library, beside each other.
+
+    python -m asv_benchmarks.compare                          all workloads, all libraries
+    python -m asv_benchmarks.compare chain lorenz_rk4:1000    some of them, at all sizes or at one
+    python -m asv_benchmarks.compare --threads 2 --json results.json
+
+Results are compared first; a library that disagrees is not timed.  Then the libraries take turns, so that a
+busy moment of the machine meets all of them, and medians are printed, with difftensor's as a ratio to each.
+"""
+import argparse
+import gc
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from importlib import metadata
+
+REPORTED = ["numpy", "hand", "autograd", "torch", "jax", "difftensor"]
+
+
+def limit_threads(count):
+    """Before anything loads a BLAS: the variables are read once."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = str(count)
+    if "numpy" in sys.modules:
+        raise RuntimeError("NumPy was imported before the number of threads was set")
+
+
+def interleaved(runners, repeat, clock, seconds=0.02):
+    """{name: seconds per call of every sample}.  A sample is as many calls as take about `seconds`.
+
+    The garbage collector runs as it does for a user, but each sample starts with a clean heap.
+    """
+    calls = {}
+    for name, run in runners.items():
+        run()
+        start = clock()
+        run()
+        calls[name] = max(1, round(seconds / max(clock() - start, 1e-7)))
+    samples = {name: [] for name in runners}
+    for _ in range(repeat):
+        for name, run in runners.items():
+            gc.collect()
+            n = calls[name]
+            start = clock()
+            for _ in range(n):
+                run()
+            samples[name].append((clock() - start) / n)
+    return samples
+
+
+def measure(workload, size, libraries, repeat, clock):
+    """{library: milliseconds, median and least} and {library: why it has no number}."""
+    from .workloads import agree
+
+    case = workload.case(size)
+    expected = case.runner("hand")()
+    runners, reasons = {}, {}
+    for name in workload.libraries():
+        if name not in libraries:
+            continue
+        try:
+            runner = case.runner(name)
+            reason = agree(expected, runner(), workload.tolerance)
+        except ModuleNotFoundError as error:
+            reason = f"not installed: {error.name}"
+        except Exception as error:  # a library that cannot run a program must not end the comparison
+            reason = f"{type(error).__name__}: {error}"
+        if reason:
+            reasons[name] = reason
+        else:
+            runners[name] = runner
+    samples = interleaved(runners, repeat, clock)
+    ms = {name: [1e3 * s for s in seconds] for name, seconds in samples.items()}
+    return {name: {"median": statistics.median(s), "least": min(s)} for name, s in ms.items()}, reasons
+
+
+def row(workload, size, times, reasons):
+    medians = {name: t["median"] for name, t in times.items()}
+    ours = medians.get("difftensor")
+
+    def cell(name):
+        if name not in medians:
+            return "failed" if name in reasons else "-"
+        ratio = "" if ours is None or name == "difftensor" else f" ({ours / medians[name]:.2f})"
+        return f"{medians[name]:.3g}{ratio}"
+
+    return f"| {workload} {size} | " + " | ".join(cell(name) for name in REPORTED) + " |"
+
+
+def machine(threads):
+    """What has to stand beside a number."""
+    versions = {"python": platform.python_version()}
+    for package in ("numpy", "scipy", "difftensor", "autograd", "torch", "jax"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            pass
+    model = ""
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as lines:
+            model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
+    return {"system": platform.platform(terse=True), "processor": model, "cores": os.cpu_count(),
+            "threads": threads, "versions": versions}
+
+
+def selected(wanted, workloads):
+    """(workload, size) for arguments such as `chain` and `heat2d:64`."""
+    for word in wanted or workloads:
+        name, _, size = word.partition(":")
+        if name not in workloads:
+            sys.exit(f"there is no workload {name!r}: {', '.join(workloads)}")
+        for each in [size] if size else workloads[name].sizes:
+            yield workloads[name], each
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("workloads", nargs="*", help="name or name:size; all of them if none is given")
+    parser.add_argument("--libraries", default=",".join(REPORTED), help="default: %(default)s")
+    parser.add_argument("--repeat", type=int, default=11, help="samples per library (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of BLAS and PyTorch (default: %(default)s)")
+    parser.add_argument("--cpu", action="store_true", help="processor time instead of wall-clock time")
+    parser.add_argument("--json", metavar="FILE", help="write everything that was measured")
+    options = parser.parse_args(arguments)
+    limit_threads(options.threads)
+    from .workloads import WORKLOADS
+
+    clock = time.process_time if options.cpu else time.perf_counter
+    facts, results = machine(options.threads), []
+    print(f"{facts['processor']}, {facts['threads']} thread(s), {facts['versions']}")
+    print(f"medians of {options.repeat}, ms ({'processor' if options.cpu else 'wall-clock'} time); "
+          "in brackets difftensor's time over this one\n")
+    print("| workload | " + " | ".join(REPORTED) + " |")
+    print("|---" * (len(REPORTED) + 1) + "|", flush=True)
+    for workload, size in selected(options.workloads, WORKLOADS):
+        times, reasons = measure(workload, size, options.libraries.split(","), options.repeat, clock)
+        print(row(workload.name, size, times, reasons), flush=True)
+        results.append({"workload": workload.name, "size": size, "times": times, "reasons": reasons})
+    for result in results:
+        for name, reason in result["reasons"].items():
+            print(f"{result['workload']} {result['size']}, {name}: {reason.splitlines()[0]}")
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump({"machine": facts, "cpu": options.cpu, "milliseconds": results}, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""The workloads for airspeed velocity: time and peak memory of every library at every size."""
+from .libraries import LIBRARIES
+from .workloads import WORKLOADS, agree
+
+SIZED = [f"{name} {size}" for name, workload in WORKLOADS.items() for size in workload.sizes]
+
+
+class Gradient:
+    params = [SIZED, list(LIBRARIES)]
+    param_names = ["workload", "library"]
+    timeout = 300
+
+    def setup(self, sized, library):
+        name, size = sized.split()
+        workload = WORKLOADS[name]
+        if library not in workload.libraries():
+            raise NotImplementedError(f"{library} does not run {name}")
+        case = workload.case(size)
+        try:
+            self.run = case.runner(library)
+        except ModuleNotFoundError as error:
+            raise NotImplementedError(str(error)) from error
+        reason = agree(case.runner("hand")(), self.run(), workload.tolerance)
+        if reason:
+            raise ArithmeticError(reason)
+
+    def time_gradient(self, sized, library):
+        self.run()
+
+    def peakmem_gradient(self, sized, library):
+        self.run()
