@@ -55,3 +55,8 @@ def lower_half(xp: Any, x: Any) -> Any:
 def with_columns_scaled(x: Any, d: Any) -> Any:
     """``x @ diag(d)``."""
     return x * d[..., None, :]
+
+
+def detached(x: Any) -> Any:
+    """`x` without its tape: for decisions that look at values."""
+    return x.detach() if hasattr(x, "detach") else x

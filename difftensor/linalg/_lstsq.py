@@ -1,0 +1,144 @@
+"""Pseudo-inverses and linear least squares, with the derivative along matrices of constant rank.
+
+G. H. Golub, V. Pereyra, "The differentiation of pseudo-inverses and nonlinear least squares problems whose variables separate",
+SIAM J. Numer. Anal. 10 (1973) 413, equation (4.12).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from difftensor._core import composition, general
+from difftensor.linalg._algebra import detached, eps_of, hermitian_part, mH, mT
+from difftensor.linalg._svd import svdvals
+
+
+def _cutoff(rtol: Any) -> Any:
+    return rtol if rtol is None or np.isscalar(rtol) else np.reshape(rtol[0], rtol[1])
+
+
+def _static(rtol: Any) -> Any:
+    """A cutoff as a hashable parameter: None, a float, or (values, shape) of an array of them."""
+    if rtol is None or np.ndim(rtol) == 0:
+        return None if rtol is None else float(rtol)
+    rtol = np.asarray(rtol)
+    return tuple(rtol.ravel().tolist()), rtol.shape
+
+
+def _pinv_forward(a: Any, rtol: Any, hermitian: bool) -> Any:
+    return np.linalg.pinv(a, _cutoff(rtol), hermitian)
+
+
+def _pinv_pull(xp: Any, g: Any, y: Any, a: Any, rtol: Any, hermitian: bool) -> Any:
+    """dP = -P dA P + P P^H dA^H (1 - A P) + (1 - P A) dA^H P^H P; with G = conj(c)
+
+    G_A = -P^H G P^H + (1 - A P) G^H P P^H + P^H P G^H (1 - P A).
+    """
+    gh, ph = mT(g), mH(y)  # G^H = g^T
+    first = ph @ mH(gh) @ ph
+    second = (gh - a @ (y @ gh)) @ y @ ph
+    third = ph @ y @ (gh - (gh @ y) @ a)
+    total = second + third - first
+    return (hermitian_part(total) if hermitian else total).conj()
+
+
+def _pinv_push(xp: Any, ts: tuple, y: Any, a: Any, rtol: Any, hermitian: bool) -> Any:
+    t = hermitian_part(ts[0]) if hermitian else ts[0]
+    th, ph = mH(t), mH(y)
+    w = th - (th @ a) @ y
+    z = th - y @ (a @ th)
+    return y @ (ph @ w) + (z @ ph) @ y - y @ t @ y
+
+
+_pinv = general("linalg._pinv", _pinv_forward, _pinv_pull, _pinv_push, saves="yx", numpy=None)
+
+
+@composition(np.linalg.pinv)
+def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._NoValue) -> Any:
+    """Moore-Penrose pseudo-inverse, as NumPy's `pinv`; its derivative is the one along matrices of the same rank.
+
+    Parameters
+    ----------
+    a : (..., m, n) array
+    rcond, rtol : float or (...) array, optional
+        Singular values below this fraction of the largest count as zero.
+    hermitian : bool
+        `a` is Hermitian.
+
+    Notes
+    -----
+    Where the rank changes the pseudo-inverse is not continuous. Degenerate singular values do no harm.
+    """
+    if rcond is not None and rtol is not np._NoValue:
+        raise ValueError("`rtol` and `rcond` can't be both set.")
+    if rtol is np._NoValue:
+        rtol = 1e-15 if rcond is None else rcond  # NumPy's default, by tradition
+    elif rtol is None:
+        rtol = max(a.shape[-2:]) * eps_of(np, a)
+    return _pinv(a, _static(rtol), bool(hermitian))
+
+
+def _lstsq_forward(a: Any, b: Any, rcond: float) -> Any:
+    return np.linalg.lstsq(a, b, rcond)[0]
+
+
+def _lstsq_pull(xp: Any, g: Any, y: Any, a: Any, b: Any, rcond: float) -> tuple:
+    """x = P b, r = b - A x, dx = P (db - dA x) + P P^H dA^H r + (1 - P A) dA^H P^H x; with G = conj(c), h = P^H G
+
+    G_b = h and G_A = -h x^H + r (P h)^H + P^H x (G - P A G)^H.
+    """
+    p = pinv(a, rcond)
+    ph = mH(p)
+    gx = g.conj()
+    h = ph @ gx
+    r = b - a @ y
+    ga = r @ mH(p @ h) - h @ mH(y) + (ph @ y) @ mH(gx - p @ (a @ gx))
+    return ga.conj(), h.conj()
+
+
+def _lstsq_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, rcond: float) -> Any:
+    ta, tb = ts
+    p = pinv(a, rcond)
+    if ta is None:
+        return p @ tb
+    th, ph = mH(ta), mH(p)
+    w = th @ (ph @ y)
+    r = th @ (b - a @ y)
+    d = p @ (ph @ r - ta @ y) + w - p @ (a @ w)
+    return d if tb is None else d + p @ tb
+
+
+_lstsq = general("linalg._lstsq", _lstsq_forward, _lstsq_pull, _lstsq_push, saves="yab", operands=2, numpy=None)
+
+
+@composition(np.linalg.lstsq)
+def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple:
+    """Least-squares solution of least norm of ``a @ x = b``, as NumPy's `lstsq`: (x, residuals, rank, singular values).
+
+    Parameters
+    ----------
+    a : (m, n) array
+    b : (m,) or (m, k) array
+    rcond : float, optional
+        Singular values below this fraction of the largest count as zero; by default the machine precision times max(m, n).
+
+    Notes
+    -----
+    The derivative is the one along matrices of the same rank. The residuals are differentiable, the rank is an integer.
+    """
+    if a.ndim != 2:
+        raise np.linalg.LinAlgError(f"{a.ndim}-dimensional array given. Array must be two-dimensional")
+    m, n = a.shape
+    if rcond is None:
+        rcond = eps_of(np, a) * max(m, n)
+    vector = np.ndim(b) == 1
+    rhs = b[:, None] if vector else b
+    x = _lstsq(a, rhs, float(rcond))
+    s = svdvals(a)
+    values = detached(s)
+    rank = int((values > rcond * values[:1]).sum())
+    r = rhs - a @ x
+    residuals = (r * r.conj()).real.sum(axis=0) if rank == n and m > n else s[:0]
+    return (x[:, 0] if vector else x), residuals, rank, s

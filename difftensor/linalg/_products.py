@@ -1,0 +1,74 @@
+"""Products and powers of matrices."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from difftensor._core import composition
+from difftensor.linalg._solve import inv
+
+
+@composition(np.linalg.matrix_power)
+def matrix_power(a: Any, n: int) -> Any:
+    """`a` to the integer power `n` by repeated squaring; negative powers through the inverse."""
+    n = operator.index(n)
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+        raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
+    if n == 0:
+        return a * 0 + np.eye(a.shape[-1], dtype=a.dtype)
+    if n < 0:
+        a, n = inv(a), -n
+    result = None
+    while n:
+        n, odd = divmod(n, 2)
+        if odd:
+            result = a if result is None else result @ a
+        if n:
+            a = a @ a
+    return result
+
+
+def _best_split(sizes: list[int]) -> list[list[int]]:
+    """Where to split each product of a chain so that the multiplications are fewest.
+
+    Matrix i is sizes[i] x sizes[i+1]. T. H. Cormen et al., "Introduction to Algorithms", section 15.2.
+    """
+    n = len(sizes) - 1
+    cost = [[0] * n for _ in range(n)]
+    split = [[0] * n for _ in range(n)]
+    for length in range(1, n):
+        for i in range(n - length):
+            j = i + length
+            cost[i][j], split[i][j] = min(
+                (cost[i][k] + cost[k + 1][j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)
+            )
+    return split
+
+
+@composition(np.linalg.multi_dot)
+def multi_dot(arrays: Any, *, out: Any = None) -> Any:
+    """Product of a chain of matrices in the cheapest order; the first and the last may be vectors."""
+    arrays = list(arrays)
+    n = len(arrays)
+    if n < 2:
+        raise ValueError("Expecting at least two arrays.")
+    if out is not None:
+        raise TypeError("multi_dot: out= is not supported for Tensors; assign the result instead")
+    first, last = np.ndim(arrays[0]) == 1, np.ndim(arrays[-1]) == 1
+    if first:
+        arrays[0] = arrays[0][None, :]
+    if last:
+        arrays[-1] = arrays[-1][:, None]
+    for x in arrays:
+        if np.ndim(x) != 2:
+            raise np.linalg.LinAlgError(f"{np.ndim(x)}-dimensional array given. Array must be two-dimensional")
+    split = _best_split([x.shape[0] for x in arrays] + [arrays[-1].shape[1]])
+
+    def product(i: int, j: int) -> Any:
+        return arrays[i] if i == j else product(i, split[i][j]) @ product(split[i][j] + 1, j)
+
+    y = product(0, n - 1)
+    return y[0, 0] if first and last else y.ravel() if first or last else y
