@@ -71,3 +71,10 @@ def save(figure, name):
     figure.savefig(path)
     print(f"\npicture: {path}")
     return path
+
+
+def shades(n, name="Blues"):
+    """n colors from light to dark."""
+    from matplotlib import colormaps
+
+    return [colormaps[name](0.25 + 0.7 * i / max(n - 1, 1)) for i in range(n)]
