@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from difftensor._core import Tensor
+from difftensor._core.fitting import fit
+
 
 def mT(x: Any) -> Any:
     """Transposes of a stack of matrices."""
@@ -24,9 +27,9 @@ def is_complex(x: Any) -> bool:
     return x.dtype.kind == "c"
 
 
-def real_if(g: Any, x: Any) -> Any:
-    """Cotangent `g` of a real operand that met a complex result: its real part."""
-    return g.real if g.dtype.kind == "c" and x.dtype.kind != "c" else g
+def fitted(g: Any, x: Any) -> Any:
+    """Cotangent `g` in shape and dtype of operand `x`: broadcasting undone, the real part for a real one; None for integers."""
+    return fit(g, x.shape, x.dtype) if x.dtype.kind in "fc" else None
 
 
 def eps_of(xp: Any, x: Any) -> float:
@@ -59,4 +62,9 @@ def with_columns_scaled(x: Any, d: Any) -> Any:
 
 def detached(x: Any) -> Any:
     """`x` without its tape: for decisions that look at values."""
-    return x.detach() if hasattr(x, "detach") else x
+    return x.detach() if isinstance(x, Tensor) else x
+
+
+def raw(x: Any) -> Any:
+    """The array in `x`."""
+    return x._data if isinstance(x, Tensor) else x

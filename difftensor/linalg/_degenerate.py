@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from difftensor.errors import DegenerateError
 
@@ -30,12 +33,12 @@ def gaps(xp: Any, w: Any, eps: float) -> tuple[Any, Any]:
 
 
 def vectors(name: str, w: Any, g: Any, same: Any) -> None:
-    """Raise if cotangent `g` (..., m, n) reaches a vector whose value shares a group with another one."""
+    """Raise if cotangent `g` (..., m, n) reaches a vector whose value shares a group with another one (None: it reaches all)."""
     n = w.shape[-1]
     grouped = same.sum(axis=-1) > 1
     if n < 2 or not bool(grouped.any()):
         return
-    reached = grouped & (g != 0).any(axis=-2)
+    reached = grouped if g is None else grouped & (g != 0).any(axis=-2)
     if bool(reached.any()):
         value = w[reached][0]
         raise DegenerateError(
@@ -43,6 +46,28 @@ def vectors(name: str, w: Any, g: Any, same: Any) -> None:
             f"does not exist. Use a function that is differentiable there: {RIGHT_THERE} of difftensor.linalg. If your function "
             "depends on the group only through its projector, degenerate='zero' gives its derivative; the values alone are fine."
         )
+
+
+class Tangents(tuple):
+    """Tangents of values and vectors of a decomposition. Taking those of the vectors runs `check` first, which may raise.
+
+    In forward mode nobody knows, while the rule runs, whether the vectors will be used.
+    """
+
+    check: Callable
+    values: int
+
+    def __getitem__(self, i: Any) -> Any:
+        if i != self.values:
+            self.check()
+        return super().__getitem__(i)
+
+
+def guarded(tangents: tuple, values: int, check: Callable) -> Tangents:
+    """`tangents`, of which entry `values` is free and the others are checked when they are taken."""
+    made = Tangents(tangents)
+    made.values, made.check = values, check
+    return made
 
 
 def phases(name: str, overlap: Any, scale: Any, eps: float) -> None:

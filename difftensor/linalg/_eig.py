@@ -9,7 +9,7 @@ import numpy as np
 from difftensor._core import composition, general
 from difftensor.errors import DegenerateError
 from difftensor.linalg import _degenerate
-from difftensor.linalg._algebra import diagonal, eps_of, identity, is_complex, mH, real_if, with_columns_scaled
+from difftensor.linalg._algebra import diagonal, eps_of, fitted, identity, is_complex, mH, raw, with_columns_scaled
 
 
 def _forward(a: Any, strict: bool) -> Any:
@@ -34,7 +34,7 @@ def _pull(xp: Any, g: tuple, y: tuple, a: Any, strict: bool) -> Any:
         if gw is not None:
             m = m + identity(xp, m) * gw.conj()[..., None]
         inner = m @ vh
-    return real_if(xp.linalg.solve(vh, inner).conj(), a)
+    return fitted(xp.linalg.solve(vh, inner).conj(), a)
 
 
 def _push(xp: Any, ts: tuple, y: tuple, a: Any, strict: bool) -> tuple:
@@ -42,11 +42,16 @@ def _push(xp: Any, ts: tuple, y: tuple, a: Any, strict: bool) -> tuple:
     m = xp.linalg.solve(v, ts[0] @ v)
     gap, same = _degenerate.gaps(xp, w, eps_of(xp, w))
     dv = v @ xp.where(same, 0, m / gap)
-    return diagonal(xp, m), dv - with_columns_scaled(v, (v.conj() * dv).sum(axis=-2).real)
+    tangents = diagonal(xp, m), dv - with_columns_scaled(v, (v.conj() * dv).sum(axis=-2).real)
+    return _degenerate.guarded(tangents, 0, lambda: _distinct(raw(w), None)) if strict else tangents
 
 
-def _check(g: tuple, y: tuple, a: Any, strict: bool) -> None:
-    (w, v), gv = y, g[1]
+def _distinct(w: Any, gv: Any) -> None:
+    _degenerate.vectors("eig", w, gv, _degenerate.gaps(np, w, eps_of(np, w))[1])
+
+
+def _check(g: tuple | None, y: tuple, a: Any, strict: bool) -> None:
+    (w, v), gv = y, None if g is None else g[1]
     eps = eps_of(np, w)
     if w.shape[-1] and w.size:
         smallest = np.linalg.svd(v, compute_uv=False)[..., -1]
@@ -57,7 +62,7 @@ def _check(g: tuple, y: tuple, a: Any, strict: bool) -> None:
             )
     if gv is None or not strict:
         return
-    _degenerate.vectors("eig", w, gv, _degenerate.gaps(np, w, eps)[1])
+    _distinct(w, gv)
     if is_complex(v):
         _degenerate.phases("eig", (v * gv).sum(axis=-2).imag, abs(gv).sum(axis=-2), eps)
 

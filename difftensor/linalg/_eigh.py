@@ -8,7 +8,7 @@ import numpy as np
 
 from difftensor._core import composition, general
 from difftensor.linalg import _degenerate
-from difftensor.linalg._algebra import diagonal, eps_of, hermitian_part, identity, is_complex, mH, mT, with_columns_scaled
+from difftensor.linalg._algebra import diagonal, eps_of, hermitian_part, identity, is_complex, mH, mT, raw, with_columns_scaled
 from difftensor.linalg._cholesky import cholesky
 from difftensor.linalg._triangular import solve_triangular
 
@@ -37,15 +37,20 @@ def _push(xp: Any, ts: tuple, y: tuple, a: Any, uplo: str, strict: bool) -> tupl
     w, v = y
     gap, same = _degenerate.gaps(xp, w, eps_of(xp, w))
     m = mH(v) @ hermitian_part(ts[0]) @ v
-    return diagonal(xp, m).real, v @ xp.where(same, 0, m / gap)
+    tangents = diagonal(xp, m).real, v @ xp.where(same, 0, m / gap)
+    return _degenerate.guarded(tangents, 0, lambda: _distinct(raw(w), None)) if strict else tangents
 
 
-def _check(g: tuple, y: tuple, a: Any, uplo: str, strict: bool) -> None:
-    (w, v), gv = y, g[1]
-    if gv is None or not strict:
+def _distinct(w: Any, gv: Any) -> None:
+    _degenerate.vectors("eigh", w, gv, _degenerate.gaps(np, w, eps_of(np, w))[1])
+
+
+def _check(g: tuple | None, y: tuple, a: Any, uplo: str, strict: bool) -> None:
+    if g is None or g[1] is None or not strict:
         return
+    (w, v), gv = y, g[1]
     eps = eps_of(np, w)
-    _degenerate.vectors("eigh", w, gv, _degenerate.gaps(np, w, eps)[1])
+    _distinct(w, gv)
     if is_complex(v):
         _degenerate.phases("eigh", (v * gv).sum(axis=-2).imag, abs(gv).sum(axis=-2), eps)
 

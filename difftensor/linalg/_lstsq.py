@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._core import composition, general
-from difftensor.linalg._algebra import detached, eps_of, hermitian_part, mH, mT
+from difftensor.linalg._algebra import detached, eps_of, fitted, hermitian_part, mH, mT
 from difftensor.linalg._svd import svdvals
 
 
@@ -95,7 +95,7 @@ def _lstsq_pull(xp: Any, g: Any, y: Any, a: Any, b: Any, rcond: float) -> tuple:
     h = ph @ gx
     r = b - a @ y
     ga = r @ mH(p @ h) - h @ mH(y) + (ph @ y) @ mH(gx - p @ (a @ gx))
-    return ga.conj(), h.conj()
+    return fitted(ga.conj(), a), fitted(h.conj(), b)
 
 
 def _lstsq_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, rcond: float) -> Any:

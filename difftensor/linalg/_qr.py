@@ -68,7 +68,7 @@ def _push(xp: Any, ts: tuple, y: tuple, a: Any, complete: bool) -> tuple:
     return _unfolded(xp, qf, q, dq), dr
 
 
-def _check(g: tuple, y: tuple, a: Any, complete: bool) -> None:
+def _check(g: tuple | None, y: tuple, a: Any, complete: bool) -> None:
     q, r = y
     k, eps = r.shape[-1], eps_of(np, r)
     pivots = abs(diagonal(np, r))
@@ -77,7 +77,7 @@ def _check(g: tuple, y: tuple, a: Any, complete: bool) -> None:
             "qr: the leading columns of the matrix are linearly dependent, so Q and R have no derivative. "
             "Use pinv, lstsq or svd, or reorder the columns."
         )
-    if g[0] is not None and q.shape[-1] > k:
+    if g is not None and g[0] is not None and q.shape[-1] > k:
         x, gx = q[..., k:], g[0][..., k:]
         turn = mH(x) @ gx.conj()
         if bool((abs(turn - mH(turn)) > 1e3 * q.shape[-2] * eps * (abs(gx).sum(axis=(-2, -1))[..., None, None] + 1e-300)).any()):

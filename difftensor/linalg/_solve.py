@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import composition, general, unbroadcast
+from difftensor._core import composition, general
 from difftensor.linalg import _small
-from difftensor.linalg._algebra import mT, real_if
+from difftensor.linalg._algebra import fitted, mT
 
 
 def _solve_forward(a: Any, b: Any) -> Any:
@@ -21,7 +21,7 @@ def _solve_forward(a: Any, b: Any) -> Any:
 def _solve_pull(xp: Any, g: Any, y: Any, a: Any, b: Any) -> tuple:
     """a x = b, da x + a dx = db: c_b = a^-T c_x and c_a = -c_b x^T."""
     cb = _solve(mT(a), g)
-    return unbroadcast(real_if(-(cb @ mT(y)), a), a.shape), unbroadcast(real_if(cb, b), b.shape)
+    return fitted(-(cb @ mT(y)), a), fitted(cb, b)
 
 
 def _solve_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any) -> Any:

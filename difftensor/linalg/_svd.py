@@ -9,7 +9,7 @@ import numpy as np
 from difftensor._core import composition, general
 from difftensor.errors import DegenerateError
 from difftensor.linalg import _degenerate
-from difftensor.linalg._algebra import detached, diagonal, eps_of, identity, is_complex, mH, with_columns_scaled
+from difftensor.linalg._algebra import detached, diagonal, eps_of, identity, is_complex, mH, raw, with_columns_scaled
 from difftensor.linalg._eigh import eigh
 
 
@@ -110,7 +110,23 @@ def _push(xp: Any, ts: tuple, y: tuple, a: Any, full: bool, strict: bool) -> tup
     if v.shape[-2] > k:
         dv = dv + with_columns_scaled(mH(t) @ u - v @ mH(p), inverse)
     ds = xp.where(zero, 0, diagonal(xp, p).real)
-    return _unfolded(xp, uf, u, du), ds, mH(_unfolded(xp, mH(vhf), v, dv))
+    tangents = _unfolded(xp, uf, u, du), ds, mH(_unfolded(xp, mH(vhf), v, dv))
+    return _degenerate.guarded(tangents, 1, lambda: _forward_check(raw(s), t.shape)) if strict else tangents
+
+
+def _forward_check(s: Any, shape: tuple) -> None:
+    eps = eps_of(np, s)
+    _degenerate.vectors("svd", s, None, _degenerate.gaps(np, s, eps)[1])
+    if shape[-1] != shape[-2]:
+        _no_null_vectors(_zero(s, eps))
+
+
+def _no_null_vectors(reached: Any) -> None:
+    if bool(reached.any()):
+        raise DegenerateError(
+            "svd: the derivative of the vectors of a singular value zero of a rectangular matrix does not exist. "
+            f"Use a function that is differentiable there: {_degenerate.RIGHT_THERE} of difftensor.linalg."
+        )
 
 
 def _unfolded(xp: Any, full: Any, x: Any, dx: Any) -> Any:
@@ -120,9 +136,9 @@ def _unfolded(xp: Any, full: Any, x: Any, dx: Any) -> Any:
     return xp.concatenate((dx, -(x @ (mH(dx) @ full[..., k:]))), axis=-1)
 
 
-def _check(g: tuple, y: tuple, a: Any, full: bool, strict: bool) -> None:
+def _check(g: tuple | None, y: tuple, a: Any, full: bool, strict: bool) -> None:
     u, s, vh = y
-    gu, _, gvh = g
+    gu, _, gvh = g or (None, None, None)
     if (gu is None and gvh is None) or not strict:
         return
     k, eps = s.shape[-1], eps_of(np, s)
@@ -133,11 +149,8 @@ def _check(g: tuple, y: tuple, a: Any, full: bool, strict: bool) -> None:
         if gx is None:
             continue
         _degenerate.vectors("svd", s, gx[..., :k], same)
-        if x.shape[-2] > k and bool((zero & (gx[..., :k] != 0).any(axis=-2)).any()):
-            raise DegenerateError(
-                "svd: the derivative of the vectors of a singular value zero of a rectangular matrix does not exist. "
-                f"Use a function that is differentiable there: {_degenerate.RIGHT_THERE} of difftensor.linalg."
-            )
+        if x.shape[-2] > k:
+            _no_null_vectors(zero & (gx[..., :k] != 0).any(axis=-2))
         if x.shape[-1] > k:
             _complement(x[..., k:], gx[..., k:], eps)
         phase = phase + (x[..., :k] * gx[..., :k]).sum(axis=-2).imag

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import general, unbroadcast
-from difftensor.linalg._algebra import mT, real_if
+from difftensor._core import general
+from difftensor.linalg._algebra import fitted, mT
 
 _BLOCK = 64
 
@@ -49,7 +49,7 @@ def _pull(xp: Any, g: Any, y: Any, a: Any, b: Any, lower: bool) -> tuple:
     cb = solve_triangular(mT(a), g, not lower)
     ca = -(cb @ mT(y))
     ca = xp.tril(ca) if lower else xp.triu(ca)
-    return unbroadcast(real_if(ca, a), a.shape), unbroadcast(real_if(cb, b), b.shape)
+    return fitted(ca, a), fitted(cb, b)
 
 
 def _push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, lower: bool) -> Any:
