@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from difftensor._core import Tensor
 from difftensor._core.fitting import fit
 
@@ -68,3 +70,20 @@ def detached(x: Any) -> Any:
 def raw(x: Any) -> Any:
     """The array in `x`."""
     return x._data if isinstance(x, Tensor) else x
+
+
+def is_hermitian(a: Any) -> bool:
+    """True if every matrix of the raw stack `a` is exactly Hermitian."""
+    return bool((a == mH(a)).all())
+
+
+def each_matrix(f: Any, *stacks: Any) -> Any:
+    """`f` of one matrix at a time (SciPy's functions), over raw stacks of equal leading shape."""
+    lead = stacks[0].shape[:-2]
+    if not lead:
+        return f(*stacks)
+    flat = [s.reshape(-1, *s.shape[-2:]) for s in stacks]
+    made = [f(*matrices) for matrices in zip(*flat, strict=True)]
+    if not made:
+        return np.zeros(lead + f(*(np.eye(s.shape[-1], dtype=s.dtype) for s in stacks)).shape, dtype=np.result_type(*stacks))
+    return np.stack(made).reshape(lead + made[0].shape)
