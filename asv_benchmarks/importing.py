@@ -29,7 +29,8 @@ def main():
     print("|---|---|---|")
     for name, seconds in times.items():
         median = statistics.median(seconds)
-        print(f"| {'nothing' if name == 'sys' else name} | {1e3 * median:.0f} | {1e3 * (median - numpy):+.0f} |")
+        what = "nothing" if name == "sys" else name
+        print(f"| {what} | {1e3 * median:.0f} | {1e3 * (median - numpy):+.0f} |")
 
 
 def timeraw_numpy():

@@ -1,8 +1,8 @@
 """The libraries that are compared.
 
-Each offers a namespace in which the workloads are written (NumPy's names where the library has them) and makes
-a function without arguments that computes value and gradient: that is what is timed.  Every library is used as
-its own documentation does it: `backward()` in PyTorch and difftensor, `value_and_grad` in autograd,
+Each offers a namespace in which the workloads are written (NumPy's names where it has them), and a function
+without arguments that computes value and gradient: that is what is timed.  Every library is used as its own
+documentation does it: `backward()` in PyTorch and difftensor, `value_and_grad` in autograd,
 `jit(value_and_grad)` in JAX.
 """
 from functools import cached_property

@@ -2,8 +2,8 @@
 
     python -m asv_benchmarks.tape
 
-Each library runs in a process of its own.  The chain is y <- sin(y) x + 0.5, three operations a step; its arrays
-are part of the memory that is counted (resident pages, Linux).
+Each library runs in a process of its own.  The chain is y <- sin(y) x + 0.5, three operations a step;
+its arrays are part of the memory that is counted (resident pages, Linux).
 """
 import json
 import os

@@ -11,7 +11,7 @@ from .case import Case, workload
 
 @workload("1000x10x25", "10000x10x25", tiny="20x3x2")
 def gaussian_mixture(n, d, k):
-    """Log-likelihood of n points in d dimensions under k Gaussians; the inverse factors Q are lower triangular,
+    """Log-likelihood of n points in d dimensions under k Gaussians; the inverse factors Q are triangular,
     their diagonal is a logarithm, and they have a Wishart prior (without its constant)."""
     rng = np.random.default_rng(9)
     x = rng.standard_normal((n, d))
