@@ -78,3 +78,17 @@ def shades(n, name="Blues"):
     from matplotlib import colormaps
 
     return [colormaps[name](0.25 + 0.7 * i / max(n - 1, 1)) for i in range(n)]
+
+
+def colors(values, name="viridis"):
+    """A color for each value between 0 and 1."""
+    from matplotlib import colormaps
+
+    return colormaps[name](values)
+
+
+def circle(center, radius, color):
+    """A disk without a rim, to be added to axes."""
+    from matplotlib.patches import Circle
+
+    return Circle(center, radius, color=[min(max(c, 0), 1) for c in color], lw=0)

@@ -1,0 +1,15 @@
+import numpy as np
+
+
+def test_strip_at_the_critical_point(example):
+    ising = example("ising_strip")
+    result = ising.main(small=True)
+    assert abs(result["f"] - 0.9323288953175849) < 1e-14
+    assert abs(result["energy"] + np.sqrt(2)) < 1e-12           # self-duality, for every width
+    assert abs(result["heat"] - 1.325886) < 5e-7
+    assert abs(result["charge"] - 0.5) < 2e-3
+    for L, (K, height) in result["peaks"].items():              # the peak by differences of Kaufman's sum
+        h = 1e-3
+        heat = lambda K, L=L: K**2 * (ising.kaufman(L, K + h) - 2 * ising.kaufman(L, K) + ising.kaufman(L, K - h)) / h**2
+        np.testing.assert_allclose(heat(K), height, rtol=1e-5)
+        assert heat(K) > max(heat(K - 0.01), heat(K + 0.01))
