@@ -1,0 +1,16 @@
+"""The only place that tells NumPy from CuPy: devices, array namespaces, buffers."""
+
+from difftensor._backend.arrays import is_array, is_view, namespace, several_devices, unwrap_scalar
+from difftensor._backend.device import Device, as_device, device_of, move
+
+__all__ = [
+    "Device",
+    "as_device",
+    "device_of",
+    "is_array",
+    "is_view",
+    "move",
+    "namespace",
+    "several_devices",
+    "unwrap_scalar",
+]

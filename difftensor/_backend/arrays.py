@@ -1,0 +1,53 @@
+"""Raw arrays: which classes count, which namespace they belong to, who is a view of whom."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import numpy as np
+
+ndarray = np.ndarray
+_scalar = np.generic
+
+REFUSED = (np.ma.MaskedArray, np.matrix) if hasattr(np, "matrix") else (np.ma.MaskedArray,)
+
+
+def several_devices() -> bool:
+    """True once arrays other than NumPy's can be about: then namespaces are looked up array by array."""
+    return "cupy" in sys.modules
+
+
+def namespace(a: object) -> ModuleType:
+    """The module whose functions act on raw array `a` where it lives."""
+    if isinstance(a, (ndarray, _scalar, float, int, complex)):
+        return np
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(a, cupy.ndarray):
+        return cupy
+    return np
+
+
+def is_array(a: object) -> bool:
+    """True for raw arrays and NumPy scalars of either backend."""
+    if isinstance(a, (ndarray, _scalar)):
+        return True
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(a, cupy.ndarray)
+
+
+def is_view(y: object, x: object) -> bool:
+    """True if `y`, just made from array `x`, shares its memory.
+
+    An operation may return its operand itself (``np.real`` of a real array); fancy indexing may return an array with a
+    base that is not x: identity of the base decides, not its presence.
+    """
+    if y is x:
+        return isinstance(y, ndarray) or not isinstance(y, _scalar)
+    base = getattr(y, "base", None)
+    return base is not None and (base is x or base is getattr(x, "base", None))
+
+
+def unwrap_scalar(a: object) -> object:
+    """A 0-d ndarray as a NumPy scalar (CuPy takes the one and refuses the other)."""
+    return a[()] if a.__class__ is ndarray and a.ndim == 0 else a

@@ -1,0 +1,33 @@
+"""The core, to be read in an hour: tensor, tape, the kinds of primitives, writes and views, engine, protocols.
+
+tape         nodes, leaves, recording, the user's line
+tensor       Tensor: a raw array and its place on the tape
+fitting      undoing broadcasting and promotion; guarding plain constants
+primitive    what a declaration says; the tables of all declarations
+writes       in-place writes and views: copy-on-write, re-derivation
+operands     the slow path: plain arrays, NumPy keywords, devices
+elementwise  the kinds unary, binary
+structural   the kinds linear, bilinear, general, nondifferentiable
+composition  functions made of other operations
+engine       the two sweeps
+protocols    np.f(tensor)
+"""
+
+from difftensor._core.composition import COMPOSITIONS, composition
+from difftensor._core.elementwise import binary, unary
+from difftensor._core.engine import Scatter
+from difftensor._core.fitting import fit, unbroadcast
+from difftensor._core.operands import holds_tensor, operand, write_out
+from difftensor._core.primitive import FUNCTIONS, PRIMITIVES, UFUNCS, Primitive, X, publish
+from difftensor._core.protocols import array_function, array_ufunc
+from difftensor._core.structural import bilinear, general, linear, nondifferentiable
+from difftensor._core.tape import Leaf, Node, enable_grad, no_grad, recording
+from difftensor._core.tensor import Tensor, lift, mark_saved, wrap
+from difftensor._core.writes import adopt_foreign, share_if_view, take_over, write
+
+__all__ = [
+    "COMPOSITIONS", "FUNCTIONS", "PRIMITIVES", "UFUNCS", "Leaf", "Node", "Primitive", "Scatter", "Tensor", "X", "adopt_foreign",
+    "array_function", "array_ufunc", "bilinear", "binary", "composition", "enable_grad", "fit", "general", "holds_tensor", "lift",
+    "linear", "mark_saved", "no_grad", "nondifferentiable", "operand", "publish", "recording", "share_if_view", "take_over", "unary",
+    "unbroadcast", "wrap", "write", "write_out",
+]

@@ -1,0 +1,56 @@
+"""Compositions: ordinary functions of other operations, known to NumPy's dispatch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import WRAPPER_ASSIGNMENTS, update_wrapper
+from typing import Any
+
+from difftensor._core.operands import holds_tensor
+from difftensor._core.primitive import dress, publish
+from difftensor._core.tensor import Tensor
+
+COMPOSITIONS: dict[str, Callable] = {}
+
+
+def composition(twin: Any = None, *, name: str | None = None, also: tuple = ()) -> Callable:
+    """Make a function of operations public under its NumPy name.
+
+    Parameters
+    ----------
+    twin : NumPy function, optional
+        With no Tensor among its arguments the call goes straight to it. Without a twin the body runs on plain arrays too.
+    name : str, optional
+        Dotted name under which rules find it (``xp.name``); the function's own name by default.
+    also : tuple
+        Further NumPy functions that it implements.
+    """
+
+    def register(body: Callable) -> Callable:
+        dotted = name or body.__name__
+
+        if twin is None:
+            f = body
+        else:
+
+            def f(*args: Any, **kwargs: Any) -> Any:
+                for a in args:
+                    if a.__class__ is Tensor:
+                        return body(*args, **kwargs)
+                for a in args:
+                    if holds_tensor(a):
+                        return body(*args, **kwargs)
+                if kwargs and any(map(holds_tensor, kwargs.values())):
+                    return body(*args, **kwargs)
+                return twin(*args, **kwargs)
+
+            update_wrapper(f, body, [a for a in WRAPPER_ASSIGNMENTS if a != "__wrapped__"])
+            f.body = body  # type: ignore[attr-defined]
+            dress(f, dotted, twin)
+        COMPOSITIONS[dotted] = f
+        publish(dotted, f, twin)
+        for other in also:
+            publish(dotted, f, other)
+        return f
+
+    return register

@@ -1,0 +1,252 @@
+"""Elementwise primitives: one closure per arity, so that a forward operation is one Python frame.
+
+The Jacobian of an elementwise operation is diagonal: its rule, linear in g, pulls cotangents back and pushes tangents forward.
+Everything unusual (plain arrays, keywords, batched Tensors, subclasses) hangs on one class test and costs nothing when unused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from difftensor._core import operands
+from difftensor._core.fitting import Fits
+from difftensor._core.primitive import Primitive, declare
+from difftensor._core.tape import Node, getframe, library, recording, tick, user_site
+from difftensor._core.tensor import Tensor
+from difftensor._core.writes import keep, keep_any, share_if_view
+from difftensor.errors import explain
+
+
+def unary(name: str, forward: Callable, rule: Callable, saves: str = "", *, push: Callable | None = None, numpy: Any = "forward",
+          views: bool = False, **facts: Any) -> Callable:
+    """Declare ``y = forward(x)`` with ``rule(xp, g, y, x)``.
+
+    `saves` names what the rule needs of ``"x"`` and ``"y"``. `push` is given only where pull and push differ: functions of complex numbers that are not holomorphic.
+    """
+    op = Primitive(name, "elementwise", forward, arity=1, saves=saves, **facts)
+    op.rule_a, op.push, op.views = rule, push, views
+    keeps_x, keeps_y = "x" in saves, "y" in saves
+
+    def f(x: Any, out: Any = None, **keywords: Any) -> Any:
+        if x.__class__ is not Tensor or out is not None or keywords:
+            return operands.unusual(op, f, (x,), out, keywords)
+        xd = x._data
+        try:
+            yd = forward(xd)
+        except Exception as error:
+            raise explain(name, (x,), error) from error
+        y = Tensor()
+        y._data = yd
+        y.alias = None
+        y.saved = False
+        p = x.node
+        if p is None or not recording():
+            y.node = None
+            if views:
+                share_if_view(x, y, op, ())
+            return y
+        n = y.node = Node()
+        n.op = op
+        n.p = p
+        n.q = n.params = None
+        n.seq = tick()
+        if keeps_x:
+            if x.alias is None:
+                x.saved = True
+                n.a = xd
+            else:
+                n.a = keep(x, n)
+        else:
+            n.a = None
+        if keeps_y:
+            n.y = yd
+            y.saved = True
+        else:
+            n.y = None
+        frame = getframe(1)
+        n.code = code = frame.f_code
+        n.at = frame.f_lasti
+        if library[code.co_filename]:
+            n.code, n.at = user_site(frame)
+        if views:
+            share_if_view(x, y, op, ())
+        return y
+
+    return declare(op, f, forward if numpy == "forward" else numpy)
+
+
+_SCALARS = (float, int)
+
+
+def binary(name: str, forward: Callable, rule_a: Callable, rule_b: Callable, saves: str = "", *, numpy: Any = "forward", **facts: Any) -> Callable:
+    """Declare ``y = forward(a, b)`` with ``rule(xp, g, y, a, b)`` for each operand.
+
+    `saves`: what both rules need (``"ab"``), or what each needs (``"b|a"``: the rule of a needs b, the rule of b needs a).
+    """
+    op = Primitive(name, "elementwise", forward, arity=2, saves=saves, operands=2, **facts)
+    op.rule_a, op.rule_b = rule_a, rule_b
+    f = _binary_function(op, operands.unusual)
+    f.operator = _binary_function(op, operands.unusual_operator)  # type: ignore[attr-defined]
+    f.reflected = _reflected(op)  # type: ignore[attr-defined]
+    return declare(op, f, forward if numpy == "forward" else numpy)
+
+
+def _wants(op: Primitive) -> tuple[bool, ...]:
+    """Which of a, b, y the rule of a needs, then which the rule of b needs: ``"b|yb"``, or ``"ab"`` for both rules."""
+    for_a, _, for_b = op.saves.partition("|")
+    for_b = for_b if "|" in op.saves else for_a
+    return tuple(letter in wanted for wanted in (for_a, for_b) for letter in "aby")
+
+
+def _binary_function(op: Primitive, unusual: Callable) -> Callable:
+    forward, name = op.forward, op.name
+    a_for_a, b_for_a, y_for_a, a_for_b, b_for_b, y_for_b = _wants(op)
+
+    def f(a: Any, b: Any, out: Any = None, **keywords: Any) -> Any:
+        if a.__class__ is Tensor:
+            ad = a._data
+            p = a.node
+            if b.__class__ is Tensor:
+                bd = b._data
+                q = b.node
+                both = True
+            elif b.__class__ in _SCALARS:
+                bd = b
+                q = None
+                both = False
+            else:
+                return unusual(op, f, (a, b), out, keywords)
+        elif b.__class__ is Tensor and a.__class__ in _SCALARS:
+            ad = a
+            bd = b._data
+            p = None
+            q = b.node
+            both = False
+        else:
+            return unusual(op, f, (a, b), out, keywords)
+        if out is not None or keywords:
+            return unusual(op, f, (a, b), out, keywords)
+        try:
+            yd = forward(ad, bd)
+        except Exception as error:
+            raise explain(name, (a, b), error) from error
+        y = Tensor()
+        y._data = yd
+        y.alias = None
+        y.saved = False
+        if (p is None and q is None) or not recording():
+            y.node = None
+            return y
+        n = y.node = Node()
+        n.op = op
+        n.p = p
+        n.q = q
+        n.seq = tick()
+        n.params = Fits(ad, bd, yd) if both and (ad.shape != bd.shape or ad.dtype is not bd.dtype) else None
+        if (a_for_b and q is not None) or (a_for_a and p is not None):
+            if a.__class__ is Tensor:
+                if a.alias is None:
+                    a.saved = True
+                else:
+                    ad = keep(a, n)
+            n.a = ad
+        else:
+            n.a = None
+        if (b_for_a and p is not None) or (b_for_b and q is not None):
+            if b.__class__ is Tensor:
+                if b.alias is None:
+                    b.saved = True
+                else:
+                    bd = keep(b, n)
+            n.b = bd
+        else:
+            n.b = None
+        if (y_for_a and p is not None) or (y_for_b and q is not None):
+            n.y = yd
+            y.saved = True
+        else:
+            n.y = None
+        frame = getframe(1)
+        n.code = code = frame.f_code
+        n.at = frame.f_lasti
+        if library[code.co_filename]:
+            n.code, n.at = user_site(frame)
+        return y
+
+    return f
+
+
+def _reflected(op: Primitive) -> Callable:
+    """``b.__rop__(a)``, with a branch of its own for ``2.0 * x``: left scalars cost what right scalars cost."""
+    forward, name = op.forward, op.name
+    _, _, _, keeps_a, keeps_b, keeps_y = _wants(op)
+
+    def r(b: Any, a: Any) -> Any:
+        if a.__class__ not in _SCALARS or b.__class__ is not Tensor:
+            return operands.unusual_operator(op, op.call, (a, b), None, None)
+        bd = b._data
+        try:
+            yd = forward(a, bd)
+        except Exception as error:
+            raise explain(name, (a, b), error) from error
+        y = Tensor()
+        y._data = yd
+        y.alias = None
+        y.saved = False
+        q = b.node
+        if q is None or not recording():
+            y.node = None
+            return y
+        n = y.node = Node()
+        n.op = op
+        n.p = n.params = None
+        n.q = q
+        n.seq = tick()
+        n.a = a if keeps_a else None
+        if keeps_b:
+            if b.alias is None:
+                b.saved = True
+                n.b = bd
+            else:
+                n.b = keep(b, n)
+        else:
+            n.b = None
+        if keeps_y:
+            n.y = yd
+            y.saved = True
+        else:
+            n.y = None
+        frame = getframe(1)
+        n.code = code = frame.f_code
+        n.at = frame.f_lasti
+        if library[code.co_filename]:
+            n.code, n.at = user_site(frame)
+        return y
+
+    return r
+
+
+def record_elementwise(op: Primitive, args: tuple, data: tuple, y: Tensor) -> None:
+    """Record an elementwise operation one of whose operands is unusual (a plain array, a NumPy scalar, a complex number)."""
+    nodes = tuple(a.node if isinstance(a, Tensor) else None for a in args)
+    n = y.node = Node()
+    n.op = op
+    n.seq = tick()
+    n.p = nodes[0]
+    n.q = nodes[1] if op.arity == 2 else None
+    n.params = Fits(data[0], data[-1], y._data)
+    if op.arity == 2:
+        flags = _wants(op)
+        wants = [any(f for f, p in zip((flags[i], flags[i + 3]), nodes, strict=True) if p is not None) for i in range(3)]
+    else:
+        wants = ["x" in op.saves, False, "y" in op.saves]
+    kept = [keep_any(a, d, n) if want else None for a, d, want in zip(args, data, wants, strict=False)]
+    n.a = kept[0]
+    n.b = kept[1] if op.arity == 2 else None
+    n.y = y._data if wants[2] else None
+    y.saved = y.saved or wants[2]
+    n.code, n.at = user_site(getframe(1))
+
+
+__all__ = ["binary", "record_elementwise", "unary"]

@@ -1,0 +1,112 @@
+"""Undoing what NumPy's broadcasting and promotion did, and guarding plain arrays that the tape relies on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from difftensor.errors import MutatedConstantError
+
+COPY_LIMIT = 4096  # bytes: plain arrays up to this size are copied when the tape saves them (about 0.1 us)
+_SAMPLE = 8  # elements per axis that are compared for larger ones
+
+
+def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
+    """`g` summed over the axes that broadcasting an array of `shape` to ``g.shape`` added or stretched."""
+    if g.shape == shape:
+        return g
+    extra = len(g.shape) - len(shape)
+    if extra > 0:
+        g = g.sum(axis=tuple(range(extra)))
+    stretched = tuple(i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1)
+    if stretched:
+        g = g.sum(axis=stretched, keepdims=True)
+    return g
+
+
+def fit(g: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+    """Cotangent `g` in the shape and dtype of the operand it belongs to."""
+    if g.shape != shape:
+        g = unbroadcast(g, shape)
+    if g.dtype != dtype:
+        if g.dtype.kind == "c" and dtype.kind != "c":
+            g = g.real
+        g = g.astype(dtype)
+    return g
+
+
+class Fits:
+    """What an elementwise operation of operands with different shapes or dtypes needs to be undone.
+
+    a, b    (shape, dtype) of the operand where it differs from the result's, else None
+    shape, dtype  of the result
+    guards  plain arrays that were saved without a copy
+    """
+
+    __slots__ = ("a", "b", "dtype", "guards", "shape")
+
+    def __init__(self, ad: Any, bd: Any, yd: Any, guards: tuple = ()):
+        self.shape, self.dtype, self.guards = yd.shape, yd.dtype, guards
+        self.a = self._of(ad)
+        self.b = self._of(bd)
+
+    def _of(self, x: Any) -> tuple | None:
+        shape = getattr(x, "shape", None)
+        if shape is None or (shape == self.shape and x.dtype == self.dtype):
+            return None
+        return shape, x.dtype
+
+    def check(self) -> None:
+        for guard in self.guards:
+            guard.check()
+
+    def extend(self, t: Any, xp: Any) -> Any:
+        """Tangent `t` in the shape and dtype of the result."""
+        if t.shape != self.shape:
+            t = xp.broadcast_to(t, self.shape)
+        return t if t.dtype == self.dtype else t.astype(self.dtype)
+
+
+class Guard:
+    """A plain array that the tape relies on without owning it: a sample of its elements is compared before use.
+
+    A sample is no proof; ``dif.debug(constants=True)`` compares every element.
+    """
+
+    __slots__ = ("array", "print")
+    full = False
+
+    def __init__(self, array: Any):
+        self.array = array
+        self.print = self._sample()
+
+    def _sample(self) -> Any:
+        a = self.array
+        if Guard.full:
+            return a.copy()
+        step = _SAMPLE if a.ndim > 1 else 8 * _SAMPLE
+        return a[tuple(slice(None, None, max(1, n // step)) if i < 2 else slice(0, 2) for i, n in enumerate(a.shape))].copy()
+
+    def check(self) -> Any:
+        """The array, unless it was changed."""
+        now = self._sample()
+        if now.shape != self.print.shape or not bool(((now == self.print) | (now != now)).all()):
+            raise MutatedConstantError(
+                f"a plain {type(self.array).__name__}{self.array.shape} {self.array.dtype} that this operation used was changed in place before the "
+                "backward pass, which needs its old values. Pass a copy (a.copy()) to the operation, or make it a Tensor "
+                "with dif.tensor(a), whose in-place writes are tracked."
+            )
+        return self.array
+
+
+def constant(a: Any) -> tuple[Any, Guard | None]:
+    """Plain array `a` as the tape saves it: a copy if it is small, itself with a guard if it is large."""
+    if a.__class__ in _IMMUTABLE or isinstance(a, np.generic):
+        return a, None
+    if a.nbytes <= COPY_LIMIT:
+        return a.copy(), None
+    return a, Guard(a)
+
+
+_IMMUTABLE = frozenset((float, int, complex, bool))

@@ -1,0 +1,174 @@
+"""The slow path: operands that are not plain Tensors, and NumPy's ufunc keywords.
+
+Reached from the one class test of each operation; the common case never comes here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from difftensor._backend import device_of, is_array, move
+from difftensor._backend.arrays import REFUSED
+from difftensor._core.primitive import FUNCTIONS, Primitive, X
+from difftensor._core.tape import recording
+from difftensor._core.tensor import Tensor, wrap
+from difftensor.errors import DeviceError, DifftensorError, describe, explain, would_lose
+
+_NUMBERS = (bool, int, float, complex, np.generic)
+
+
+def holds_tensor(v: Any) -> bool:
+    """Is there a Tensor in `v`, or inside its lists and tuples?"""
+    if isinstance(v, Tensor):
+        return True
+    if v.__class__ in (list, tuple):
+        return any(map(holds_tensor, v))
+    return False
+
+
+def is_foreign(v: Any) -> bool:
+    """An array type of another library, which may know what to do with a Tensor."""
+    return not is_array(v) and (hasattr(v, "__array_ufunc__") or hasattr(v, "__array_function__"))
+
+
+def operand(v: Any, name: str) -> Any:
+    """`v` as an operation takes it: a Tensor, a raw array, a NumPy scalar or a Python number."""
+    if isinstance(v, (Tensor, *_NUMBERS)):
+        return v
+    if isinstance(v, REFUSED):
+        raise TypeError(f"{name}: {type(v).__name__} is not supported, its semantics differ from ndarray's; pass np.asarray(x) (and a mask of its own)")
+    if is_array(v):
+        return v
+    if isinstance(v, (list, tuple)):
+        return X.array(v) if holds_tensor(v) else np.asarray(v)
+    if hasattr(v, "__array__"):
+        return np.asarray(v)
+    raise TypeError(f"{name}: an operand of type {type(v).__name__} is neither a number nor an array: {v!r:.60}")
+
+
+def subclass_of(args: tuple) -> type | None:
+    """The class of the first operand that is a Tensor of a class of its own (batched, a user's)."""
+    for a in args:
+        if isinstance(a, Tensor) and a.__class__ is not Tensor:
+            return a.__class__
+    return None
+
+
+def same_device(name: str, args: tuple) -> None:
+    """Raise a DeviceError if `args` live on more than one device; numbers and 0-d NumPy constants mix."""
+    placed = [(a, a.device if isinstance(a, Tensor) else device_of(a)) for a in args if isinstance(a, Tensor) or (is_array(a) and a.ndim)]
+    devices = {d for _, d in placed}
+    if len(devices) > 1:
+        (a, here), (b, there) = placed[0], next(p for p in placed if p[1] != placed[0][1])
+        raise DeviceError(
+            f"{name}: the operands live on different devices: {describe(a)} and {describe(b)}. Nothing moves by itself: "
+            f"use b.to_device('{here}') or a.to_device('{there}')"
+        )
+
+
+def unusual(op: Primitive, f: Any, args: tuple, out: Any, keywords: dict | None) -> Any:
+    """An elementwise operation on anything."""
+    cls = subclass_of(args)
+    if cls is not None:
+        return cls.__dif_dispatch__(op, f, args, (), dict(keywords or {}, **({} if out is None else {"out": out})))
+    if not any(map(holds_tensor, args)) and not isinstance(out, Tensor) and not _holds_out(out) and not holds_tensor((keywords or {}).get("where")):
+        return _plain(op, args, out, keywords)
+    args = tuple(operand(a, op.name) for a in args)
+    if out is not None or keywords:
+        return _with_keywords(op, f, args, out, **(keywords or {}))
+    return mixed(op, args)
+
+
+def _holds_out(out: Any) -> bool:
+    return isinstance(out, tuple) and any(isinstance(o, Tensor) for o in out)
+
+
+def _plain(op: Primitive, args: tuple, out: Any, keywords: dict | None) -> Any:
+    """No Tensor about: NumPy's own function, with all its keywords."""
+    twin = op.facts.get("plain", op.forward)
+    if out is not None:
+        return twin(*args, out=out, **(keywords or {}))
+    return twin(*args, **keywords) if keywords else twin(*args)
+
+
+def mixed(op: Primitive, args: tuple) -> Any:
+    """At least one Tensor, beside plain arrays and numbers."""
+    from difftensor._core.elementwise import record_elementwise
+
+    data = tuple(a._data if a.__class__ is Tensor else a for a in args)
+    try:
+        yd = op.forward(*data)
+    except Exception as error:
+        same_device(op.name, args)
+        raise explain(op.name, args, error) from error
+    if not is_array(yd):  # a Python number or NotImplemented cannot come of arrays
+        raise TypeError(f"{op.name}: no result for {', '.join(map(describe, args))}")
+    same_device(op.name, args) if len(args) > 1 else None
+    y = wrap(yd)
+    if op.kind != "nondifferentiable" and recording() and any(a.node is not None for a in args if a.__class__ is Tensor):
+        record_elementwise(op, args, data, y)
+    return y
+
+
+def unusual_operator(op: Primitive, f: Any, args: tuple, out: Any, keywords: dict | None) -> Any:
+    """As `unusual`, for ``a + b``: an operand of an unknown type is given the chance to answer itself."""
+    for a in args:
+        if not isinstance(a, (Tensor, *_NUMBERS, list, tuple)) and not is_array(a):
+            return NotImplemented
+    return unusual(op, op.call, args, None, None)
+
+
+def _with_keywords(op: Primitive, f: Any, args: tuple, out: Any, where: Any = True, dtype: Any = None, casting: str = "same_kind",
+                   order: str = "K", subok: bool = True, **unknown: Any) -> Any:
+    """NumPy's ufunc keywords, expressed by operations."""
+    if unknown:
+        raise TypeError(f"{op.name}() got an unexpected keyword argument {next(iter(unknown))!r}")
+    if isinstance(out, tuple):
+        (out,) = out
+    if dtype is not None:
+        args = tuple(X.astype(a if is_array(a) or isinstance(a, Tensor) else np.asarray(a), dtype, casting=casting) for a in args)
+    if where is True:
+        y = f(*args)
+    else:
+        with np.errstate(all="ignore"):
+            y = f(*args)
+        base = X.zeros_like(y) if out is None else out if isinstance(out, Tensor) else wrap(out)
+        y = X.where(where, y, base)
+    if not isinstance(y, Tensor):
+        y = wrap(y)
+    return y if out is None else write_out(op.name, y, out, casting)
+
+
+def write_out(name: str, y: Tensor, out: Any, casting: str = "same_kind") -> Any:
+    """Store result `y` in `out`, a Tensor or (if nothing is tracked) a plain array, as NumPy's ``out=`` does."""
+    from difftensor._core.writes import write
+
+    if y.shape != out.shape and not _broadcasts(y.shape, out.shape):
+        raise ValueError(f"{name}: non-broadcastable output operand with shape {out.shape} doesn't match the broadcast shape {y.shape}")
+    if not np.can_cast(y.dtype, out.dtype, casting):
+        raise TypeError(f"{name}: cannot cast the result from {y.dtype} to out's {out.dtype} with casting rule {casting!r}")
+    if isinstance(out, Tensor):
+        write(out, Ellipsis, y)
+        return out
+    if y.node is not None:
+        raise would_lose(f"{name}(..., out=ndarray)", y)
+    np.copyto(out, move(y._data, device_of(out)), casting=casting)
+    return out
+
+
+def _broadcasts(shape: tuple, into: tuple) -> bool:
+    try:
+        return np.broadcast_shapes(shape, into) == into
+    except ValueError:
+        return False
+
+
+def numpy_twin(twin: Any, args: tuple, kwargs: dict) -> Any:
+    """`twin` on plain arguments."""
+    return twin(*args, **kwargs)
+
+
+__all__ = ["DifftensorError", "FUNCTIONS", "holds_tensor", "is_foreign", "mixed", "operand", "same_device", "subclass_of", "unusual",
+           "unusual_operator", "write_out"]

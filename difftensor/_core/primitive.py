@@ -1,0 +1,88 @@
+"""Primitive: what one declaration says, and the table of all declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+UFUNCS: dict[Any, Callable] = {}  # NumPy ufunc -> ours
+FUNCTIONS: dict[Any, Callable] = {}  # NumPy function -> ours
+PRIMITIVES: dict[str, Primitive] = {}  # every primitive by its dotted name
+
+
+class TensorNamespace(SimpleNamespace):
+    """What rules call ``xp`` when derivatives of derivatives are recorded: our functions under NumPy's names."""
+
+    def __getattr__(self, name: str) -> Any:
+        # Constants and dtypes are NumPy's; anything callable that is not ours would drop derivatives.
+        value = getattr(np, name)
+        if callable(value) and not isinstance(value, type):
+            raise AttributeError(f"np.{name} has no twin among the operations, so a rule cannot use it")
+        return value
+
+
+X = TensorNamespace(linalg=SimpleNamespace(), fft=SimpleNamespace())
+
+
+class Primitive:
+    """One operation as declared: its forward on raw arrays and its rules.
+
+    kind      elementwise, linear, bilinear, general, nondifferentiable
+    arity     of elementwise primitives 1 or 2 (the engine calls `rule_a`, `rule_b` itself); else 0
+    rule_a, rule_b  elementwise rules: pull and, unless `push` says otherwise, push
+    pull      pull(xp, g, n) -> cotangents aligned with the parents of node n
+    push      push(xp, tangents, n) -> tangent of the result
+    call      the function that runs and records it
+    """
+
+    def __init__(self, name: str, kind: str, forward: Callable, *, arity: int = 0, saves: str = "", operands: int | None = 1, **facts: Any):
+        self.name, self.kind, self.forward, self.arity, self.saves, self.operands = name, kind, forward, arity, saves, operands
+        self.rule_a = self.rule_b = self.pull = self.push = self.check = self.batch = None
+        self.outputs = 1
+        self.views = False  # may the result be a view of the operand?
+        self.write = False  # WRITE nodes: the pull may overwrite a cotangent that the engine owns
+        self.facts = facts  # kinks, samples, notes: for the generic test and the docs
+        self.call: Callable = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} primitive {self.name}>"
+
+
+def publish(name: str, f: Callable, twin: Any = None) -> None:
+    """Make `f` known: to rules as ``xp.name``, and to NumPy as the implementation of `twin`."""
+    space: Any = X
+    *path, last = name.split(".")
+    for part in path:
+        if not hasattr(space, part):
+            setattr(space, part, SimpleNamespace())
+        space = getattr(space, part)
+    setattr(space, last, f)
+    if isinstance(twin, np.ufunc):
+        UFUNCS[twin] = f
+    elif twin is not None:
+        FUNCTIONS[twin] = f
+
+
+def declare(op: Primitive, f: Callable, twin: Any = None, public: bool = True) -> Callable:
+    """Enter a primitive in the table and give its function name and docstring."""
+    if op.name in PRIMITIVES:
+        raise RuntimeError(f"primitive {op.name} is declared twice")
+    PRIMITIVES[op.name] = op
+    op.call = f
+    f.primitive = op  # type: ignore[attr-defined]
+    dress(f, op.name, twin)
+    if public:
+        publish(op.name, f, twin)
+    return f
+
+
+def dress(f: Callable, name: str, twin: Any) -> None:
+    """Name and document `f` after its NumPy twin."""
+    f.__name__ = f.__qualname__ = name.rpartition(".")[2]
+    if twin is not None:
+        f.__wrapped_numpy__ = twin  # type: ignore[attr-defined]
+        if not f.__doc__:
+            f.__doc__ = getattr(twin, "__doc__", None)

@@ -1,0 +1,310 @@
+"""Tensor: a raw array and its place on the tape.
+
+Operators and NumPy's methods are attached by `_ops/methods.py`, once both Tensor and the operations exist; what is here needs no
+operation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from difftensor._backend import Device, as_device, device_of
+from difftensor._core.tape import Leaf, Node
+from difftensor.errors import TrackedValueError, would_lose
+
+
+class Tensor:
+    """An n-dimensional array that can be differentiated.
+
+    Made by ``dif.tensor``, ``dif.asarray`` and the other creation functions, and by operations on Tensors.
+
+    Attributes
+    ----------
+    shape, dtype, ndim, size, T, mT
+        As of a NumPy array.
+    device : Device
+        Where the array lives: ``cpu`` or ``cuda:i``.
+    requires_grad : bool
+        Whether operations on this Tensor are recorded.
+    grad : Tensor or None
+        The gradient that ``backward()`` accumulated here.
+    """
+
+    # _data  ndarray, NumPy scalar (exactly where NumPy returns one), CuPy array or trace array
+    # node   its place on the tape, or None
+    # alias  Storage shared with its views, once the first view is taken (or the buffer is foreign); see writes.py
+    # saved  the tape, or a reader outside, relies on this very buffer: the next write copies it first
+    # path   the steps that lead from the storage's root to this view; set only where alias is
+    __slots__ = ("__weakref__", "_data", "alias", "node", "path", "saved")
+
+    __hash__ = object.__hash__
+    __array_priority__ = 1000.0
+
+    # what it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    @property
+    def itemsize(self) -> int:
+        return self._data.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self._data.nbytes
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return self._data.strides
+
+    @property
+    def device(self) -> Device:
+        return device_of(self._data)
+
+    @property
+    def data(self) -> Any:
+        raise AttributeError(
+            "a Tensor has no public .data: writing through it would go past the tape. Use x.numpy() to read the values, "
+            "x.detach() for a constant, or `with dif.no_grad(): x[...] = v` to write"
+        )
+
+    # its place on the tape ----------------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, value: bool = True) -> Tensor:
+        """Make this Tensor a leaf that requires a gradient (or a constant again), in place."""
+        if value and self.node is None:
+            if self._data.dtype.kind not in "fc":
+                raise TypeError(
+                    f"only floating and complex Tensors can require gradients, found dtype {self._data.dtype}; use x.astype(float)"
+                )
+            if self.alias is not None and self.path:
+                raise ValueError("a view cannot require a gradient by itself: use x.copy().requires_grad_(), or differentiate its base")
+            self.node = Leaf(user=True)
+            if self.alias is not None:
+                self._data = self._data.copy()
+                self.alias = None
+        elif not value and self.node is not None:
+            if self.node.__class__ is not Leaf:
+                raise ValueError("only leaf Tensors can stop requiring gradients; use x.detach() for a constant")
+            self.node = None
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.node is None or self.node.__class__ is Leaf
+
+    @property
+    def grad(self) -> Tensor | None:
+        n = self.node
+        return n.grad if n.__class__ is Leaf else None
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if self.node.__class__ is not Leaf:
+            raise ValueError("only leaf Tensors (requires_grad=True) hold a gradient")
+        if value is not None:
+            if not isinstance(value, Tensor):
+                value = wrap(np.asarray(value, dtype=self.dtype))
+            if value.shape != self.shape:
+                raise ValueError(f"the gradient of a Tensor of shape {self.shape} cannot have shape {value.shape}")
+        self.node.grad = value
+
+    @property
+    def grad_fn(self) -> Node | None:
+        n = self.node
+        return None if n.__class__ is Leaf else n
+
+    def detach(self) -> Tensor:
+        """The same values as a constant. Later writes to either do not reach the other."""
+        y = wrap(self._data)
+        y.saved = True
+        mark_saved(self)
+        return y
+
+    # leaving difftensor -------------------------------------------------------------------------------------------
+
+    def numpy(self, *, copy: bool = False) -> np.ndarray:
+        """The values as an ndarray: a read-only snapshot without a copy, or with ``copy=True`` a writable copy.
+
+        Raises
+        ------
+        TrackedValueError
+            The Tensor is tracked: say ``x.detach().numpy()``.
+        DeviceError
+            The Tensor lives on a GPU: say ``x.to_device("cpu").numpy()``.
+        """
+        if self.node is not None:
+            raise would_lose("numpy()", self)
+        return export(self, copy)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.node is not None:
+            raise would_lose("converting to a NumPy array", self)
+        a = export(self, copy=bool(copy))
+        return a if dtype is None or a.dtype == dtype else a.astype(dtype)
+
+    def item(self, *args: int) -> Any:
+        """The value as a Python number (its derivative is not carried along)."""
+        return self._data.item(*args)
+
+    def tolist(self) -> Any:
+        """The values as nested lists of Python numbers (their derivatives are not carried along)."""
+        return self._data.tolist()
+
+    def _number(self, kind: type) -> Any:
+        if self.node is not None:
+            raise would_lose(f"{kind.__name__}()", self)
+        if self._data.ndim:
+            raise TypeError(f"only 0-d Tensors convert to {kind.__name__}, found shape {self.shape}; use x.item() for a Tensor of one element")
+        return kind(self._data)
+
+    def __float__(self) -> float:
+        return self._number(float)
+
+    def __int__(self) -> int:
+        return self._number(int)
+
+    def __complex__(self) -> complex:
+        return self._number(complex)
+
+    def __index__(self) -> int:
+        if self._data.dtype.kind not in "iu" or self._data.ndim:
+            raise TypeError(f"only 0-d integer Tensors are indices, found shape {self.shape} dtype {self.dtype}")
+        return int(self._data)
+
+    def __bool__(self) -> bool:
+        if self._data.size != 1:
+            raise ValueError(
+                f"the truth value of a Tensor of shape {self.shape} is ambiguous: use x.any() or x.all()"
+            )
+        return bool(self._data)
+
+    def __len__(self) -> int:
+        if not self._data.ndim:
+            raise TypeError("len() of a 0-d Tensor")
+        return self._data.shape[0]
+
+    def __iter__(self) -> Any:
+        if not self._data.ndim:
+            raise TypeError("iteration over a 0-d Tensor")
+        return (self[i] for i in range(self._data.shape[0]))
+
+    def __reduce__(self) -> Any:
+        if self.node is not None and self.node.__class__ is not Leaf:
+            raise would_lose("pickling or copying", self)
+        return _rebuild, (self._data, self.node is not None)
+
+    def __copy__(self) -> Tensor:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict) -> Tensor:
+        if self.node is not None and self.node.__class__ is not Leaf:
+            raise would_lose("copy.deepcopy", self)
+        y = _rebuild(self._data.copy(), self.node is not None)
+        memo[id(self)] = y
+        return y
+
+    # how it looks -------------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        values = self._data if self.device.kind == "cpu" else self._data.get()
+        body = np.array2string(np.asarray(values), separator=", ", prefix="tensor(")
+        tail = [f"dtype={self.dtype}"] if self.dtype not in (np.float64, np.bool_) or self.size == 0 else []
+        if self.device.kind != "cpu":
+            tail.append(f"device='{self.device}'")
+        if self.node is not None:
+            tail.append("requires_grad=True")
+        if self.size == 0 and self.shape != (0,):
+            tail.insert(0, f"shape={self.shape}")
+        return f"tensor({', '.join([body, *tail])})"
+
+    def __str__(self) -> str:
+        return str(self._data)
+
+    def __format__(self, spec: str) -> str:
+        if spec and not self._data.ndim:
+            return format(self._data.item(), spec)
+        return format(str(self), spec) if not spec else self._format_many(spec)
+
+    def _format_many(self, spec: str) -> str:
+        if self._data.size == 1:
+            return format(self._data.item(), spec)
+        raise TypeError(f"a Tensor of shape {self.shape} cannot be formatted with {spec!r}; format its elements, or use repr")
+
+
+def wrap(data: Any, node: Node | None = None) -> Tensor:
+    """A Tensor over raw array `data`, which now belongs to it."""
+    t = Tensor()
+    t._data = data
+    t.node = node
+    t.alias = None
+    t.saved = False
+    return t
+
+
+def lift(data: Any, node: Node | None) -> Tensor:
+    """A Tensor over an array that the tape saved: a write to it copies first."""
+    t = Tensor()
+    t._data = data
+    t.node = node
+    t.alias = None
+    t.saved = True
+    return t
+
+
+def mark_saved(x: Tensor) -> None:
+    """Somebody relies on the buffer of `x`: the next write copies it first."""
+    x.saved = True
+    if x.alias is not None:
+        x.alias.saved = True
+
+
+def export(x: Tensor, copy: bool) -> np.ndarray:
+    """The values of `x` for a reader outside: read-only without a copy, so that neither side surprises the other."""
+    as_device_cpu(x)
+    if copy:
+        return np.array(x._data)
+    a = np.asarray(x._data)
+    if a is x._data:
+        a = a.view()
+    mark_saved(x)
+    a.flags.writeable = False
+    return a
+
+
+def as_device_cpu(x: Tensor) -> None:
+    from difftensor.errors import DeviceError
+
+    if x.device != as_device("cpu"):
+        raise DeviceError(f"a Tensor on {x.device} has no NumPy array: call x.to_device('cpu') first (nothing moves by itself)")
+
+
+def _rebuild(data: Any, requires_grad: bool) -> Tensor:
+    t = wrap(data)
+    return t.requires_grad_() if requires_grad else t
+
+
+__all__ = ["Tensor", "TrackedValueError", "export", "lift", "mark_saved", "wrap"]

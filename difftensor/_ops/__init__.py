@@ -1,0 +1,1 @@
+"""The operations, one file per chapter of NumPy's reference; each declared once."""

@@ -1,0 +1,208 @@
+"""What the transformations share: placing arguments on the tape, sweeping, handing results out."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from difftensor._backend import move, namespace
+from difftensor._core import Node, Primitive, Tensor, lift, mark_saved, recording, wrap
+from difftensor._core.engine import dependents, forward, reverse, trace
+from difftensor._core.fitting import fit
+from difftensor._core.tape import Leaf, _recording, _site, getframe, tick, user_site
+from difftensor.errors import LostGradientWarning
+
+ALIAS = Primitive("alias", "linear", lambda x: x)
+ALIAS.pull = lambda xp, g, n: (g,)
+ALIAS.push = lambda xp, ts, n: ts[0]
+
+
+def place(x: Any, name: str) -> Tensor:
+    """Argument `x` at a fresh place on the tape: a leaf, or an alias of where it is already.
+
+    Integers and bools become float64. The argument itself is never changed: a write to the placed Tensor copies first.
+    """
+    if isinstance(x, Tensor):
+        data = x._data
+        if x.__class__ is not Tensor:
+            return x.__dif_place__(name)
+        mark_saved(x)
+        node: Node | None = x.node
+    else:
+        data, node = np.asarray(x)[()] if not isinstance(x, np.ndarray) and not hasattr(x, "__cuda_array_interface__") else x, None
+    kind = data.dtype.kind
+    if kind in "iub":
+        data = data.astype(np.float64)
+    elif kind not in "fc":
+        raise TypeError(f"{name}: an argument of dtype {data.dtype} cannot be differentiated; its dtype must be a number")
+    if node is not None and recording():
+        alias = Node()
+        alias.op, alias.p, alias.q = ALIAS, node, None
+        alias.y = alias.a = alias.b = None
+        alias.params = ()
+        alias.seq = tick()
+        alias.code, alias.at = user_site(getframe(1))
+        return lift(data, alias)
+    return lift(data, Leaf(user=False))
+
+
+def close(placed: list[Tensor], nodes: list[Node]) -> None:
+    """The function has run: its leaves are no longer watched."""
+    for n in nodes:
+        if n.__class__ is Leaf:
+            n.live = False
+
+
+def watched(nodes: list[Node]) -> bool:
+    """Is somebody outside still interested in what `nodes` depend on?"""
+    _, leaves = trace(nodes)
+    return any(leaf.live for leaf in leaves)
+
+
+class _Recorded:
+    """Recording switched on, warnings of NumPy off, and the site of operations restored at the end."""
+
+    __slots__ = ("create", "error", "recording", "site")
+
+    def __init__(self, create: bool):
+        self.create = create
+
+    def __enter__(self) -> None:
+        self.error = np.errstate(all="ignore")
+        self.error.__enter__()
+        if self.create:
+            self.recording, self.site = _recording.set(True), _site.set(None)
+
+    def __exit__(self, *exc: Any) -> None:
+        self.error.__exit__(*exc)
+        if self.create:
+            _recording.reset(self.recording)
+            _site.reset(self.site)
+
+
+def _finite(c: Any) -> bool:
+    if c is None:
+        return True
+    if c.__class__ is tuple:
+        return all(map(_finite, c))
+    d = c._data if isinstance(c, Tensor) else c
+    s = np.add.reduce(d, axis=None) if isinstance(d, (np.ndarray, np.generic)) else d.sum()
+    return bool(s - s == 0)
+
+
+def pull_back(seeds: dict[Node, Any], targets: list[Node], create: bool | None = None, tape: tuple | None = None) -> tuple[dict, bool]:
+    """Cotangents of `targets` for the cotangents `seeds`; and whether the sweep was recorded.
+
+    `create=None`: record iff somebody outside is watching. `tape`: what `trace` found before, to sweep it again.
+    """
+    order, leaves = trace(seeds, targets) if tape is None else tape
+    if create is None:
+        create = (
+            any(leaf.live for leaf in leaves)
+            or any(n.__class__ is not Leaf for n in targets)
+            or any(isinstance(g, Tensor) and g.node is not None for g in seeds.values())
+        )
+    needed = None
+    goal = set(targets)
+    if any(leaf not in goal for leaf in leaves):
+        needed = dependents(order, goal)
+        order = [n for n in order if n in needed]
+    seeds = {n: (g if isinstance(g, Tensor) else wrap(g)) if create else (g._data if isinstance(g, Tensor) else g) for n, g in seeds.items()}
+    with _Recorded(create):
+        cts = reverse(order, dict(seeds), needed, create)
+        if not all(_finite(cts.get(n)) for n in targets):
+            cts = reverse(order, dict(seeds), needed, create, repair=True)
+    return cts, create
+
+
+def push_forward(tangents: dict[Node, Any], roots: list[Node], create: bool | None = None, tape: tuple | None = None) -> tuple[dict, bool]:
+    """Tangents of `roots` for the tangents of the nodes that are placed."""
+    order, leaves = trace(roots, tangents) if tape is None else tape
+    if create is None:
+        create = (
+            any(leaf.live for leaf in leaves)
+            or any(n.__class__ is not Leaf for n in tangents)
+            or any(isinstance(t, Tensor) and t.node is not None for t in tangents.values())
+        )
+    ts = {n: (t if isinstance(t, Tensor) else wrap(t)) if create else (t._data if isinstance(t, Tensor) else t) for n, t in tangents.items()}
+    with _Recorded(create):
+        found = forward(order, dict(ts), create)
+        if not all(_finite(found.get(n)) for n in roots):
+            found = forward(order, dict(ts), create, repair=True)
+    return found, create
+
+
+def seed_like(g: Any, y: Tensor, name: str) -> Any:
+    """Cotangent (or tangent) `g` for result (or argument) `y`, checked and cast; a Tensor if `g` is one."""
+    shape = getattr(g, "shape", None)
+    if shape is None:
+        g = np.asarray(g)
+        shape = g.shape
+    if shape != y.shape:
+        raise ValueError(f"{name}: expected shape {y.shape}, found {shape}")
+    if g.dtype.kind == "c" and y.dtype.kind != "c":
+        raise TypeError(f"{name}: expected a real array, as the result is {y.dtype}, found {g.dtype}")
+    if g.dtype != y.dtype:
+        g = g.astype(y.dtype)
+    if not isinstance(g, Tensor) and g.ndim == 0 and isinstance(y._data, np.generic):
+        g = g[()]
+    return g
+
+
+def zeros_like(y: Any) -> Any:
+    d = y._data if isinstance(y, Tensor) else y
+    return namespace(d).zeros(d.shape, d.dtype)
+
+
+def deliver(c: Any, x: Any, placed: Tensor, seen: set[int], conj: bool = True) -> Any:
+    """Cotangent `c` in the type, device, dtype and shape of argument `x`; fresh memory, that the caller may write to."""
+    if c is None:
+        c = zeros_like(placed)
+    elif isinstance(c, Tensor):
+        if conj and c.dtype.kind == "c":
+            c = c.conj()
+        c = fit(c, placed.shape, placed.dtype)
+        if c.node is not None or isinstance(x, Tensor):
+            return c
+        c = c._data
+    else:
+        if conj and c.dtype.kind == "c":
+            c = c.conj()
+        c = fit(c, placed.shape, placed.dtype)
+    if getattr(c, "base", None) is not None or id(c) in seen or (c.__class__ is np.ndarray and not c.flags.writeable):
+        c = c.copy()
+    seen.add(id(c))
+    if isinstance(x, Tensor):
+        return wrap(move(c, x.device))
+    if isinstance(x, np.ndarray):
+        return np.asarray(c)
+    return c[()] if c.__class__ is np.ndarray and c.ndim == 0 else c
+
+
+def hand_out(y: Any, tensors: bool, nodes: list[Node]) -> Any:
+    """Result `y` of a transformed function: an ndarray if no Tensor went in, unless somebody outside is watching."""
+    if not isinstance(y, Tensor) or y.__class__ is not Tensor:
+        return y
+    if y.node is not None and recording() and watched([y.node]):
+        return y
+    if tensors:
+        return lift(y._data, None)
+    d = y._data
+    if d.__class__ is np.ndarray and d.ndim == 0:
+        return d[()]
+    if y.alias is not None or y.saved:
+        d = d.copy()
+    return d
+
+
+def lost(name: str, f: Any, strict: bool, level: int = 3) -> None:
+    """The result does not depend on the argument: say so."""
+    text = (
+        f"{name}: the result of {getattr(f, '__name__', f)!r} does not depend on the argument, so its derivative is zero. If it should, look for a "
+        "conversion that drops the derivative (.item(), .detach(), no_grad) or for integer arithmetic"
+    )
+    if strict:
+        raise ValueError(text)
+    warnings.warn(text, LostGradientWarning, stacklevel=level + 1)

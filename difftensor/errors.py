@@ -1,0 +1,99 @@
+"""Exception classes and the sentences they say: what was found, with values, and what to do."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class DifftensorError(Exception):
+    """Base class of the errors that only difftensor raises."""
+
+
+class TrackedValueError(DifftensorError, TypeError):
+    """A conversion (``np.asarray``, ``float``, ``pickle`` ...) would silently drop a derivative."""
+
+
+class NotDispatchedError(DifftensorError, TypeError):
+    """NumPy was asked for a function that difftensor does not have."""
+
+
+class MissingDerivativeError(DifftensorError, NotImplementedError):
+    """The operation has no derivative with respect to this argument."""
+
+
+class DeviceError(DifftensorError, ValueError):
+    """Operands live on different devices."""
+
+
+class ScalarOutputError(DifftensorError, ValueError):
+    """A gradient was asked of a result that is not one real number."""
+
+
+class FreedTapeError(DifftensorError, RuntimeError):
+    """``backward()`` met a part of the tape that an earlier ``backward()`` freed."""
+
+
+class MutatedConstantError(DifftensorError, RuntimeError):
+    """A plain array that the tape relies on was changed before the backward pass."""
+
+
+class InPlaceError(DifftensorError, RuntimeError):
+    """An in-place write that would make a derivative wrong."""
+
+
+class DegenerateError(DifftensorError, np.linalg.LinAlgError):
+    """A derivative of eigen- or singular vectors was asked for inside a degenerate group."""
+
+
+class NonFiniteError(DifftensorError, FloatingPointError):
+    """``dif.debug(nan=True)`` found the first operation that made a NaN or an infinity."""
+
+
+class LostGradientWarning(UserWarning):
+    """The result of a differentiated function does not depend on its argument."""
+
+
+def describe(operand: object) -> str:
+    """One operand in an error message: ``Tensor(3, 4) float64 on cpu``."""
+    kind = type(operand).__name__
+    shape, dtype = getattr(operand, "shape", None), getattr(operand, "dtype", None)
+    if shape is None or dtype is None:
+        text = repr(operand)
+        return f"{kind} {text if len(text) <= 40 else text[:37] + '...'}"
+    device = getattr(operand, "device", "cpu")
+    return f"{kind}{tuple(shape)} {dtype} on {device}"
+
+
+def explain(name: str, operands: tuple, error: Exception, params: tuple = ()) -> Exception:
+    """`error` of a forward call, of the same type where possible, with the operation and its operands.
+
+    The message keeps NumPy's sentence, so that code that matches on it goes on working.
+    """
+    if isinstance(error, DifftensorError):
+        return error
+    found = ", ".join(map(describe, operands))
+    if params:
+        found += "; " + ", ".join(map(repr, params))
+    text = f"{name}: {error} [operands: {found}]"
+    for cls in (type(error), *type(error).__mro__[1:]):
+        if cls in (Exception, BaseException, object):
+            break
+        try:
+            made = cls(text)
+        except Exception:  # noqa: BLE001, S112 - some of NumPy's classes take other arguments; try their base
+            continue
+        if text in str(made):
+            made.__cause__ = error
+            return made
+    error.add_note(text)
+    return error
+
+
+def would_lose(what: str, t: object) -> TrackedValueError:
+    """The error of a conversion that would drop the derivative of `t`."""
+    return TrackedValueError(
+        f"{what} of a tracked {describe(t)} would silently drop its derivative. "
+        "Use dif.* or np.* functions on the Tensor itself to keep the derivative "
+        "(dif.array builds arrays out of Tensors), or x.detach() to drop it on purpose "
+        "(x.detach().numpy() for an ndarray, x.item() for a Python number)."
+    )
