@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import composition, general
+from difftensor._core import composition, general, operand
 from difftensor.linalg import _small
 from difftensor.linalg._algebra import hermitian_part, lower_half, mH, mT
 from difftensor.linalg._triangular import solve_triangular
@@ -36,13 +36,14 @@ def _push(xp: Any, ts: tuple, y: Any, a: Any) -> Any:
 _lower = general("linalg._cholesky", _forward, _pull, _push, saves="y", numpy=None)
 
 
-@composition(np.linalg.cholesky)
+@composition(np.linalg.cholesky, name="linalg.cholesky")
 def cholesky(a: Any, /, *, upper: bool = False) -> Any:
     """Lower factor L of ``a = L @ L^H``, or with ``upper=True`` its conjugate transpose.
 
     NumPy reads one triangle of `a` only. The derivative is that of the function of Hermitian matrices: the gradient is
     Hermitian, and a tangent counts with its Hermitian part.
     """
+    a = operand(a, "linalg.cholesky")
     if upper:
         return mH(_lower(mH(a)))
     return _lower(a)

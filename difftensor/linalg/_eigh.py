@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import composition, general
+from difftensor._core import composition, general, operand
 from difftensor.linalg import _degenerate
 from difftensor.linalg._algebra import diagonal, eps_of, hermitian_part, identity, is_complex, mH, mT, raw, with_columns_scaled
 from difftensor.linalg._cholesky import cholesky
@@ -58,7 +58,7 @@ def _check(g: tuple | None, y: tuple, a: Any, uplo: str, strict: bool) -> None:
 _eigh = general("linalg._eigh", _forward, _pull, _push, saves="y", outputs=2, check=_check, numpy=None)
 
 
-@composition(np.linalg.eigh)
+@composition(np.linalg.eigh, name="linalg.eigh")
 def eigh(a: Any, UPLO: str = "L", *, b: Any = None, degenerate: str = "raise") -> Any:  # noqa: N803 - NumPy's name
     """Eigenvalues, ascending, and eigenvectors of a Hermitian matrix; with `b` of ``a v = w b v`` (b positive definite).
 
@@ -97,6 +97,7 @@ def eigh(a: Any, UPLO: str = "L", *, b: Any = None, degenerate: str = "raise") -
     array([[ 0.5, -0.5],
            [-0.5,  0.5]])
     """
+    a = operand(a, "linalg.eigh")
     uplo = UPLO.upper()
     if uplo not in ("L", "U"):
         raise ValueError("UPLO argument must be 'L' or 'U'")
@@ -113,7 +114,7 @@ def eigh(a: Any, UPLO: str = "L", *, b: Any = None, degenerate: str = "raise") -
     return EighResult(w, solve_triangular(mH(low), z, False))
 
 
-@composition(np.linalg.eigvalsh)
+@composition(np.linalg.eigvalsh, name="linalg.eigvalsh")
 def eigvalsh(a: Any, UPLO: str = "L", *, b: Any = None) -> Any:  # noqa: N803 - NumPy's name
     """Eigenvalues of a Hermitian matrix, ascending; see `eigh`. Right at degenerate spectra for symmetric functions of them."""
     return eigh(a, UPLO, b=b)[0]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import composition, general
+from difftensor._core import composition, general, operand
 from difftensor.linalg._algebra import detached, eps_of, fitted, hermitian_part, mH, mT
 from difftensor.linalg._svd import svdvals
 
@@ -55,7 +55,7 @@ def _pinv_push(xp: Any, ts: tuple, y: Any, a: Any, rtol: Any, hermitian: bool) -
 _pinv = general("linalg._pinv", _pinv_forward, _pinv_pull, _pinv_push, saves="yx", numpy=None)
 
 
-@composition(np.linalg.pinv)
+@composition(np.linalg.pinv, name="linalg.pinv")
 def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._NoValue) -> Any:
     """Moore-Penrose pseudo-inverse, as NumPy's `pinv`; its derivative is the one along matrices of the same rank.
 
@@ -71,6 +71,7 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
     -----
     Where the rank changes the pseudo-inverse is not continuous. Degenerate singular values do no harm.
     """
+    a = operand(a, "linalg.pinv")
     if rcond is not None and rtol is not np._NoValue:
         raise ValueError("`rtol` and `rcond` can't be both set.")
     if rtol is np._NoValue:
@@ -113,7 +114,7 @@ def _lstsq_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, rcond: float) -> Any
 _lstsq = general("linalg._lstsq", _lstsq_forward, _lstsq_pull, _lstsq_push, saves="yab", operands=2, numpy=None)
 
 
-@composition(np.linalg.lstsq)
+@composition(np.linalg.lstsq, name="linalg.lstsq")
 def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple:
     """Least-squares solution of least norm of ``a @ x = b``, as NumPy's `lstsq`: (x, residuals, rank, singular values).
 
@@ -128,6 +129,8 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple:
     -----
     The derivative is the one along matrices of the same rank. The residuals are differentiable, the rank is an integer.
     """
+    a = operand(a, "linalg.lstsq")
+    b = operand(b, "linalg.lstsq")
     if a.ndim != 2:
         raise np.linalg.LinAlgError(f"{a.ndim}-dimensional array given. Array must be two-dimensional")
     m, n = a.shape

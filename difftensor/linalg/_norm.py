@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import composition, general
+from difftensor._core import composition, general, operand
 from difftensor.linalg._algebra import is_complex
 from difftensor.linalg._solve import inv
 from difftensor.linalg._svd import svdvals
@@ -112,7 +112,7 @@ def _matrix(x: Any, ord: Any, axes: tuple, keepdims: bool) -> Any:  # noqa: A002
     raise ValueError("Invalid norm order for matrices.")
 
 
-@composition(np.linalg.norm)
+@composition(np.linalg.norm, name="linalg.norm")
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A002 - NumPy's name
     """Norm of vectors or matrices, as NumPy's `norm`.
 
@@ -130,6 +130,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     The derivative of the 2-norm is x / norm(x), and 0 at x = 0; likewise 0 at the kinks of the others: entries 0 (p-norms), singular
     values 0 (nuclear norm). Ties of the largest or smallest share evenly. `ord=0` counts: no derivative.
     """
+    x = operand(x, "linalg.norm")
     x = _inexact(x)
     if axis is None:
         if ord is None or (ord == 2 and x.ndim == 1) or (ord in ("f", "fro") and x.ndim == 2):
@@ -144,22 +145,25 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     raise ValueError("Improper number of dimensions to norm.")
 
 
-@composition(np.linalg.vector_norm)
+@composition(np.linalg.vector_norm, name="linalg.vector_norm")
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:  # noqa: A002 - NumPy's name
     """Norm of vectors along one, several or all axes; see `norm` for its derivative."""
+    x = operand(x, "linalg.vector_norm")
     x = _inexact(x)
     return _vector(x, ord, _from_the_end(axis, x.ndim), bool(keepdims))
 
 
-@composition(np.linalg.matrix_norm)
+@composition(np.linalg.matrix_norm, name="linalg.matrix_norm")
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:  # noqa: A002 - NumPy's name
     """Norm of the matrices in the last two axes; see `norm` for its derivative."""
+    x = operand(x, "linalg.matrix_norm")
     return _matrix(_inexact(x), ord, (-2, -1), bool(keepdims))
 
 
-@composition(np.linalg.cond)
+@composition(np.linalg.cond, name="linalg.cond")
 def cond(x: Any, p: Any = None) -> Any:
     """Condition number in the norm `p` (None: 2-norm), as NumPy's `cond`."""
+    x = operand(x, "linalg.cond")
     if x.size == 0:
         raise np.linalg.LinAlgError("cond is not defined on empty arrays")
     x = _inexact(x)
@@ -169,7 +173,7 @@ def cond(x: Any, p: Any = None) -> Any:
     return _matrix(x, p, (-2, -1), False) * _matrix(inv(x), p, (-2, -1), False)
 
 
-@composition(np.linalg.matrix_rank)
+@composition(np.linalg.matrix_rank, name="linalg.matrix_rank")
 def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:  # noqa: N803 - NumPy's name
     """Number of singular values above the threshold: an integer, without derivative."""
     return np.linalg.matrix_rank(A.detach().numpy(), tol, hermitian, rtol=rtol)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import composition, general
+from difftensor._core import composition, general, operand
 from difftensor.errors import DegenerateError
 from difftensor.linalg import _degenerate
 from difftensor.linalg._algebra import detached, diagonal, eps_of, hermitian_part, identity, mH, raw
@@ -58,7 +58,7 @@ def _polar_push(xp: Any, ts: tuple, y: tuple, a: Any) -> tuple:
 _polar = general("linalg._polar", _polar_forward, _polar_pull, _polar_push, saves="y", outputs=2, numpy=None)
 
 
-@composition()
+@composition(name="linalg.polar")
 def polar(a: Any, side: str = "right") -> tuple:
     """Polar decomposition ``a = u @ p`` (side "right") or ``a = p @ u`` ("left").
 
@@ -91,6 +91,7 @@ def polar(a: Any, side: str = "right") -> tuple:
     >>> np.allclose(p, np.diag([3.0, 2.0])) and np.allclose(u, [[0, -1], [1, 0]])
     True
     """
+    a = operand(a, "linalg.polar")
     if side not in ("right", "left"):
         raise ValueError("`side` must be either 'right' or 'left'")
     tall = a.shape[-2] >= a.shape[-1]
@@ -156,7 +157,7 @@ _projector = general(
 )  # fmt: skip
 
 
-@composition()
+@composition(name="linalg.spectral_projector")
 def spectral_projector(a: Any, subset_by_index: tuple | None = None, subset_by_value: tuple | None = None) -> Any:
     """Projector on the space of some eigenvectors of a Hermitian matrix: sum of v v^H over the selected ones.
 
@@ -191,6 +192,7 @@ def spectral_projector(a: Any, subset_by_index: tuple | None = None, subset_by_v
            [0., 1., 0.],
            [0., 0., 1.]])
     """
+    a = operand(a, "linalg.spectral_projector")
     if (subset_by_index is None) == (subset_by_value is None):
         raise ValueError("spectral_projector: give one of subset_by_index=(lo, hi) and subset_by_value=(lo, hi)")
     if subset_by_index is not None:

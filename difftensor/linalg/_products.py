@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import composition
+from difftensor._core import composition, operand
 from difftensor.linalg._solve import inv
 
 
-@composition(np.linalg.matrix_power)
+@composition(np.linalg.matrix_power, name="linalg.matrix_power")
 def matrix_power(a: Any, n: int) -> Any:
     """`a` to the integer power `n` by repeated squaring; negative powers through the inverse."""
+    a = operand(a, "linalg.matrix_power")
     n = operator.index(n)
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
         raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
@@ -48,7 +49,7 @@ def _best_split(sizes: list[int]) -> list[list[int]]:
     return split
 
 
-@composition(np.linalg.multi_dot)
+@composition(np.linalg.multi_dot, name="linalg.multi_dot")
 def multi_dot(arrays: Any, *, out: Any = None) -> Any:
     """Product of a chain of matrices in the cheapest order; the first and the last may be vectors."""
     arrays = list(arrays)

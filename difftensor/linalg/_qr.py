@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import composition, general
+from difftensor._core import composition, general, operand
 from difftensor.errors import DegenerateError, MissingDerivativeError
 from difftensor.linalg._algebra import diagonal, eps_of, identity, is_complex, mH, mT
 from difftensor.linalg._svd import _folded, _unfolded
@@ -90,7 +90,7 @@ def _check(g: tuple | None, y: tuple, a: Any, complete: bool) -> None:
 _qr = general("linalg._qr", _forward, _pull, _push, saves="y", outputs=2, check=_check, numpy=None)
 
 
-@composition(np.linalg.qr)
+@composition(np.linalg.qr, name="linalg.qr")
 def qr(a: Any, mode: str = "reduced") -> Any:
     """QR factorization ``a = q @ r``, as NumPy's `qr`.
 
@@ -115,6 +115,7 @@ def qr(a: Any, mode: str = "reduced") -> Any:
     -----
     For wide matrices ``a = [b c]`` with b square, Q and R_1 are those of b, and R = [R_1, Q^H c]. R has a real diagonal.
     """
+    a = operand(a, "linalg.qr")
     if mode in ("raw", "r", "reduced", "complete"):
         pass
     else:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import composition, general
+from difftensor._core import composition, general, operand
 from difftensor.linalg import _small
 from difftensor.linalg._algebra import fitted, mT
 
@@ -34,9 +34,11 @@ def _solve_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any) -> Any:
 _solve = general("linalg._solve", _solve_forward, _solve_pull, _solve_push, saves="yab", operands=2, numpy=None)
 
 
-@composition(np.linalg.solve)
+@composition(np.linalg.solve, name="linalg.solve")
 def solve(a: Any, b: Any) -> Any:
     """Solve ``a @ x = b``; a one-dimensional `b` is one vector, as in NumPy."""
+    a = operand(a, "linalg.solve")
+    b = operand(b, "linalg.solve")
     return _solve(a, b[:, None])[..., 0] if np.ndim(b) == 1 else _solve(a, b)
 
 
@@ -57,9 +59,11 @@ def _inv_push(xp: Any, ts: tuple, y: Any, a: Any) -> Any:
 inv = general("linalg.inv", _inv_forward, _inv_pull, _inv_push, saves="y", numpy=np.linalg.inv)
 
 
-@composition(np.linalg.tensorsolve)
+@composition(np.linalg.tensorsolve, name="linalg.tensorsolve")
 def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     """Solve ``tensordot(a, x, x.ndim) = b`` for x."""
+    a = operand(a, "linalg.tensorsolve")
+    b = operand(b, "linalg.tensorsolve")
     if axes is not None:
         rest = [k for k in range(a.ndim) if k not in axes]
         a = np.transpose(a, (*rest, *axes))
@@ -70,9 +74,10 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     return solve(a.reshape(n, n), np.reshape(b, (n,))).reshape(shape)
 
 
-@composition(np.linalg.tensorinv)
+@composition(np.linalg.tensorinv, name="linalg.tensorinv")
 def tensorinv(a: Any, ind: int = 2) -> Any:
     """Inverse of `a` for tensordot over its first `ind` axes."""
+    a = operand(a, "linalg.tensorinv")
     if ind <= 0:
         raise ValueError("Invalid ind argument.")
     n = math.prod(a.shape[ind:])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import composition, general
+from difftensor._core import composition, general, operand
 from difftensor.errors import DegenerateError
 from difftensor.linalg import _degenerate
 from difftensor.linalg._algebra import detached, diagonal, eps_of, identity, is_complex, mH, raw, with_columns_scaled
@@ -173,7 +173,7 @@ def _complement(x: Any, g: Any, eps: float) -> None:
 _svd = general("linalg._svd", _forward, _pull, _push, saves="y", outputs=3, check=_check, numpy=None)
 
 
-@composition(np.linalg.svd)
+@composition(np.linalg.svd, name="linalg.svd")
 def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False, *, degenerate: str = "raise") -> Any:
     """Singular value decomposition ``a = u @ diag(s) @ vh``, as NumPy's `svd`.
 
@@ -206,6 +206,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
     dS = Re diag(U^H dA V). A singular value of zero is a kink, with derivative 0. Symmetric functions of the singular values
     are right where values coincide.
     """
+    a = operand(a, "linalg.svd")
     strict = _degenerate.choice(degenerate)
     if hermitian:
         return _hermitian(a, compute_uv, degenerate)
@@ -227,9 +228,10 @@ def _hermitian(a: Any, compute_uv: bool, degenerate: str) -> Any:
     return SVDResult(u, s, mH(u * sign[..., None, :]))
 
 
-@composition(np.linalg.svdvals)
+@composition(np.linalg.svdvals, name="linalg.svdvals")
 def svdvals(x: Any, /) -> Any:
     """Singular values, descending. Right where they coincide, for symmetric functions of them; 0 is a kink."""
+    x = operand(x, "linalg.svdvals")
     return _svd(x, False, True)[1]
 
 
