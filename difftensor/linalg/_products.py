@@ -73,3 +73,61 @@ def multi_dot(arrays: Any, *, out: Any = None) -> Any:
 
     y = product(0, n - 1)
     return y[0, 0] if first and last else y.ravel() if first or last else y
+
+
+# The array API's twins of functions of the main namespace.
+
+
+@composition(np.linalg.matmul, name="linalg.matmul")
+def matmul(x1: Any, x2: Any, /) -> Any:
+    """Matrix product."""
+    return np.matmul(x1, x2)
+
+
+@composition(np.linalg.matrix_transpose, name="linalg.matrix_transpose")
+def matrix_transpose(x: Any, /) -> Any:
+    """Transposes of the matrices in the last two axes."""
+    return np.matrix_transpose(x)
+
+
+@composition(np.linalg.tensordot, name="linalg.tensordot")
+def tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
+    """Sum of products over the given axes."""
+    return np.tensordot(x1, x2, axes=axes)
+
+
+@composition(np.linalg.vecdot, name="linalg.vecdot")
+def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    """Scalar products of vectors, the first one conjugated."""
+    return np.vecdot(x1, x2, axis=axis)
+
+
+@composition(np.linalg.outer, name="linalg.outer")
+def outer(x1: Any, x2: Any, /) -> Any:
+    """Products of all pairs of entries of two vectors."""
+    if np.ndim(x1) != 1 or np.ndim(x2) != 1:
+        raise ValueError(f"Input arrays must be one-dimensional, but they are x1.ndim={np.ndim(x1)} and x2.ndim={np.ndim(x2)}.")
+    return np.outer(x1, x2)
+
+
+@composition(np.linalg.cross, name="linalg.cross")
+def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    """Cross products of vectors of three components."""
+    if x1.shape[axis] != 3 or x2.shape[axis] != 3:
+        raise ValueError(
+            f"Both input arrays must be (arrays of) 3-dimensional vectors, but they are {x1.shape[axis]} and {x2.shape[axis]} "
+            "dimensional instead."
+        )
+    return np.cross(x1, x2, axis=axis)
+
+
+@composition(np.linalg.diagonal, name="linalg.diagonal")
+def diagonal(x: Any, /, *, offset: int = 0) -> Any:
+    """Diagonals of the matrices in the last two axes."""
+    return np.diagonal(x, offset, axis1=-2, axis2=-1)
+
+
+@composition(np.linalg.trace, name="linalg.trace")
+def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
+    """Traces of the matrices in the last two axes."""
+    return np.trace(x, offset, axis1=-2, axis2=-1, dtype=dtype)
