@@ -10,7 +10,15 @@ import numpy as np
 ndarray = np.ndarray
 _scalar = np.generic
 
-REFUSED = (np.ma.MaskedArray, np.matrix) if hasattr(np, "matrix") else (np.ma.MaskedArray,)
+
+
+def is_refused(a: object) -> bool:
+    """True for NumPy's array classes with semantics of their own: masked arrays and matrices."""
+    if a.__class__ is ndarray or not isinstance(a, ndarray):
+        return False
+    # numpy.ma is not imported to find out: an instance cannot exist before it is
+    ma = sys.modules.get("numpy.ma")
+    return isinstance(a, np.matrix) or (ma is not None and isinstance(a, ma.MaskedArray))
 
 
 def several_devices() -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend import device_of, is_array, move
-from difftensor._backend.arrays import REFUSED
+from difftensor._backend.arrays import is_refused
 from difftensor._core.primitive import FUNCTIONS, Primitive, X
 from difftensor._core.tape import recording
 from difftensor._core.tensor import Tensor, wrap
@@ -37,7 +37,7 @@ def operand(v: Any, name: str) -> Any:
     """`v` as an operation takes it: a Tensor, a raw array, a NumPy scalar or a Python number."""
     if isinstance(v, (Tensor, *_NUMBERS)):
         return v
-    if isinstance(v, REFUSED):
+    if is_refused(v):
         raise TypeError(f"{name}: {type(v).__name__} is not supported, its semantics differ from ndarray's; pass np.asarray(x) (and a mask of its own)")
     if is_array(v):
         return v

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from difftensor._backend import as_device, is_array, move
-from difftensor._backend.arrays import REFUSED
+from difftensor._backend.arrays import is_refused
 from difftensor._core import Tensor, X, adopt_foreign, composition, general, holds_tensor, publish, wrap
 from difftensor._core.fitting import fit
 
 
 def _refuse(obj, name):
-    if isinstance(obj, REFUSED):
+    if is_refused(obj):
         raise TypeError(f"dif.{name}: {type(obj).__name__} is not supported, its semantics differ from ndarray's; pass np.asarray(x)")
 
 
