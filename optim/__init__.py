@@ -5,6 +5,18 @@ from .methods import BFGS, LBFGS
 from .minimize import minimize
 from .problem import Problem
 from .result import Result
+from .squares.least_squares import least_squares
+from .squares.levenberg_marquardt import LevenbergMarquardt
 from .stop import Stop
 
-__all__ = ["BFGS", "LBFGS", "Box", "Problem", "Result", "Stop", "minimize"]
+__all__ = [
+    "BFGS",
+    "LBFGS",
+    "Box",
+    "LevenbergMarquardt",
+    "Problem",
+    "Result",
+    "Stop",
+    "least_squares",
+    "minimize",
+]

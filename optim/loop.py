@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from . import result
 from .point import Point
-from .stop import Reason
+from .stop import Doubt, Reason
 
 
 @dataclass(slots=True)
@@ -56,6 +56,14 @@ class Method:
     def step(self, problem, state) -> State:
         raise NotImplementedError
 
+    def finish(self, problem, state) -> State:
+        """A last touch at a solution."""
+        return state
+
+    def doubt(self, problem, state) -> Doubt | None:
+        """A reason not to believe that a point within ``gtol`` is a solution, or None."""
+        return problem.doubt(state.point)
+
     def max_steps(self, n: int) -> int:
         """How many steps are enough for any problem this method can solve."""
         return max(2000, 200 * n)
@@ -100,7 +108,11 @@ def run(problem, method, stop, *, state=None, callback=None, progress=None, on_i
         first = state.k
         trace.add(state.point.f, state.optimality, state.step, problem.nfev, 0.0)
         reason = stop.before(problem, state, 0, begun)
-        while reason is None:
+        while True:
+            if reason is not None and reason.success and stop.verify:
+                state, stop, reason = _believe(problem, method, stop, state, reason)
+            if reason is not None:
+                break
             old, state = state, method.step(problem, state)
             state.k = old.k + (state.stuck is None)
             if state.stuck is None:
@@ -112,6 +124,8 @@ def run(problem, method, stop, *, state=None, callback=None, progress=None, on_i
                 if callback is not None:
                     callback(so_far(Reason("callback", False, "running")))
             reason = stop.before(problem, state, state.k - first, begun) or stop.between(old, state)
+        if reason.success:
+            state = method.finish(problem, state)
     except StopIteration:
         reason = Reason("callback", False, "the callback asked to stop")
     except KeyboardInterrupt as interrupt:
@@ -128,3 +142,36 @@ def run(problem, method, stop, *, state=None, callback=None, progress=None, on_i
         if progress is not None:
             progress.close()
     return so_far(reason)
+
+
+def _believe(problem, method, stop, state, reason):
+    """Whether a point that looks like a solution is one; else where to go on, or that it is none."""
+    if reason.status not in ("converged", "float64 limit"):
+        return state, stop, reason
+    doubt = method.doubt(problem, state)
+    if doubt is None:
+        return state, stop, reason
+    if doubt.direction is not None:
+        lower = _descend(problem, state.point, doubt.direction)
+        if lower is not None:
+            new = method.start(problem, lower.x)
+            new.k = state.k
+            return new, stop, None
+    # Small is relative: go on for as long as the gradient can be made smaller.
+    gtol = 0.1 * min(state.optimality, stop.gtol)
+    if reason.status == "converged" and gtol > 1e-16:
+        return state, replace(stop, gtol=gtol), None
+    return state, stop, Reason("saddle" if doubt.direction is not None else "stalled", False, doubt.words)
+
+
+def _descend(problem, point, direction):
+    """A clearly lower point along a direction of negative curvature, on either side."""
+    unit = direction / float(abs(direction).max())
+    size = 1.0 + float(abs(point.x).max())
+    for t in (1e-1, 1e-2, 1e-3, 1e-4):
+        for sign in (1.0, -1.0):
+            x = point.x + (sign * t * size) * unit
+            new = problem.at(x if problem.box is None else problem.box.project(x))
+            if new.f < point.f - problem.noise(point):
+                return new
+    return None

@@ -17,6 +17,7 @@ STOP_NAMES = {
     "maxiter": "max_steps", "maxfun": "max_evaluations", "maxfev": "max_evaluations",
     "gtol": "gtol", "ftol": "ftol", "xtol": "xtol", "f_target": "target", "target": "target",
     "max_steps": "max_steps", "max_evaluations": "max_evaluations", "max_seconds": "max_seconds",
+    "verify": "verify",
 }  # fmt: skip
 METHOD_NAMES = {"maxcor": "memory"}
 SYNONYMS = {"l-bfgs-b": "l-bfgs", "lbfgs": "l-bfgs"}

@@ -10,6 +10,7 @@ import numpy as np
 from .bounds import Box
 from .layout import Layout
 from .point import Point
+from .stop import Doubt
 
 
 class Problem:
@@ -101,10 +102,10 @@ class Problem:
             return
         self._smoothness_seen = True
         with warnings.catch_warnings():
-            warnings.simplefilter("error", dif.LostGradientWarning)
+            warnings.simplefilter("error", dif.errors.LostGradientWarning)
             try:
                 (point._g,) = pull(1.0)
-            except dif.LostGradientWarning as lost:
+            except dif.errors.LostGradientWarning as lost:
                 raise ValueError(
                     "optim: the function does not depend on x, so there is nothing to minimize. Look for a "
                     "value that left the tape (float(...), .item(), .detach()) or for an argument not used"
@@ -157,6 +158,77 @@ class Problem:
         """The largest component of the gradient that still points into the feasible box."""
         g = point.g if self.box is None else self.box.projected_gradient(point.x, point.g)
         return float(np.abs(g).max())
+
+    def noise(self, point: Point) -> float:
+        """What the value of f cannot resolve at ``point``: some hundred roundings of f itself."""
+        return 100 * self.eps * abs(point.f)
+
+    def newton_decrement(self, point: Point) -> tuple[float, float] | None:
+        """``g^T |H|^{-1} g / 2`` and the lowest scaled eigenvalue of H (0 within rounding).
+
+        None where the Hessian is not at hand or too large to be worth it.
+        """
+        spectrum = self._spectrum(point)
+        if spectrum is None:
+            return None
+        values, along, _, _ = spectrum
+        lowest = float(values[0]) if len(values) and values[0] < 0 else 0.0
+        return 0.5 * float((along**2 / np.abs(values)).sum()), lowest
+
+    def doubt(self, point: Point) -> Doubt | None:
+        """A reason not to believe that a point with a small gradient is a minimizer.
+
+        A gradient is small only in comparison with the curvature. The Hessian tells a minimizer from a
+        saddle, and the Newton step tells it from a plateau on which the function falls off towards infinity.
+        """
+        spectrum = self._spectrum(point)
+        if spectrum is None:
+            return None
+        values, along, vectors, free = spectrum
+        if len(values) and values[0] < 0:
+            direction = np.zeros_like(point.x)
+            direction[free] = vectors[:, 0]
+            return Doubt("the gradient is small, but this is a saddle: the curvature is negative along some "
+                         "direction; start elsewhere, or use method='trust-exact'", direction)  # fmt: skip
+        p = vectors.dot(along / np.abs(values))
+        x = point.x[free]
+        ratio = np.abs(p) / (1.0 + np.abs(x))
+        if len(p) and ratio.max() > 0.01:
+            i = int(np.argmax(ratio))
+            return Doubt(f"the gradient is small, but Newton's step still moves {self.layout.name(int(free[i]))} = "
+                    f"{x[i]:.4g} by {-p[i]:.2g}: the function is flat here, but not at its lowest")  # fmt: skip
+        return None
+
+    def has_second_order(self, point: Point) -> bool:
+        """Whether the Hessian is at hand, small enough to be worth it, and every rule it needs exists."""
+        if self.n > LARGEST_DENSE_CHECK or not self.has_hessian:
+            return False
+        try:
+            point.H  # noqa: B018
+        except (NotImplementedError, dif.errors.DifftensorError):
+            return False
+        return True
+
+    def _spectrum(self, point):
+        """Eigenvalues of H (free variables, scaled to a unit diagonal), the gradient along them, and the
+        vectors back to x; directions that are flat within rounding are left out."""
+        if not self.has_second_order(point):
+            return None
+        g, H = point.g, point.H
+        if not np.isfinite(H).all():
+            return None
+        free = np.arange(self.n)
+        if self.box is not None:
+            free = free[self.box.free(point.x, g)]
+            g, H = g[free], H[np.ix_(free, free)]
+        d = np.sqrt(np.abs(np.diagonal(H)))
+        d = np.where(d > 0, d, 1.0)  # badly scaled variables must not hide small eigenvalues
+        values, vectors = np.linalg.eigh(H / d[:, None] / d)
+        seen = np.abs(values) > 100 * self.n * self.eps * np.abs(values).max(initial=0.0)
+        return values[seen], (vectors.T @ (g / d))[seen], (vectors / d[:, None])[:, seen], free
+
+
+LARGEST_DENSE_CHECK = 50  # a Hessian of this size costs as much as some hundred gradients
 
 
 def _scalar(y):

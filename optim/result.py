@@ -158,10 +158,11 @@ def make(problem, method, state, reason, trace, k, seconds, choice="") -> Result
     """The Result of a run that ended at ``state``."""
     point, restore = state.point, problem.layout.restore
     g = point._g
-    return Result(
+    fields = dict(
         x=restore(point.x), fun=point.f, jac=None if g is None else restore(g),
         success=reason.success, status=CODES[reason.status], reason=reason.status, message=reason.words,
         nit=k, nfev=problem.nfev, njev=problem.njev, nhev=problem.nhev, optimality=state.optimality,
-        method=method.name, choice=choice, **method.extras(problem, state),
-        state=state, trace=trace, seconds=seconds, _problem=problem,
+        method=method.name, choice=choice, state=state, trace=trace, seconds=seconds, _problem=problem,
     )  # fmt: skip
+    fields.update(method.extras(problem, state))
+    return Result(**fields)

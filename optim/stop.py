@@ -29,6 +29,14 @@ class Reason:
     words: str
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why a point with a small gradient may be no solution, and perhaps a direction in which f falls."""
+
+    words: str
+    direction: object = None
+
+
 # SciPy's `status` is an integer; 0 is success in every method of `scipy.optimize.minimize`.
 CODES = {
     "converged": 0, "float64 limit": 0, "target": 0, "small change": 0,
@@ -56,6 +64,8 @@ class Stop:
     max_seconds : float or None
     target : float or None
         Stop when ``f <= target``.
+    verify : bool
+        Check the second-order conditions before believing a small gradient (see `Problem.doubt`).
     """
 
     gtol: float = 1e-6
@@ -65,6 +75,7 @@ class Stop:
     max_evaluations: int | None = None
     max_seconds: float | None = None
     target: float | None = None
+    verify: bool = True
 
     def __post_init__(self):
         for name in ("gtol", "ftol", "xtol"):
@@ -144,8 +155,8 @@ def stuck(problem, point, decrement: float, what: str) -> Reason:
     affordable, is below that, no algorithm that looks at f can do better here, and the point is the solution
     to the accuracy of f.
     """
-    noise = 100 * problem.eps * abs(point.f)
-    curvature = newton_decrement(problem, point)
+    noise = problem.noise(point)
+    curvature = problem.newton_decrement(point)
     if curvature is not None:
         decrement, lowest = curvature
         if lowest < 0:
@@ -157,28 +168,3 @@ def stuck(problem, point, decrement: float, what: str) -> Reason:
     return Reason("stalled", False, f"{what}, although the model expects a decrease of {decrement:.2g}; the "
                   "function may have a kink here or noise in its value, or its gradient may be wrong "
                   "(dif.testing.check_grads tells); for kinks try search='weak-wolfe'")  # fmt: skip
-
-
-LARGEST_DENSE_CHECK = 200  # a Hessian of this size costs as much as some hundred gradients
-
-
-def newton_decrement(problem, point) -> tuple[float, float] | None:
-    """``g^T |H|^{-1} g / 2`` and the lowest eigenvalue (0 if within rounding), or None where H is not at hand."""
-    if problem.n > LARGEST_DENSE_CHECK or not problem.has_hessian:
-        return None
-    g, H, n = point.g, point.H, problem.n
-    if problem.box is not None:
-        free = problem.box.free(point.x, g)
-        g, H, n = g[free], H[np.ix_(free, free)], int(free.sum())
-        if n == 0:
-            return 0.0, 0.0
-    if not np.isfinite(H).all():
-        return None
-    # Scaled to a unit diagonal, so that badly scaled variables do not hide small eigenvalues.
-    d = np.sqrt(np.abs(np.diagonal(H)))
-    d = np.where(d > 0, d, 1.0)
-    values, vectors = np.linalg.eigh(H / d[:, None] / d)
-    floor = 10 * n * problem.eps * float(np.abs(values).max())
-    lowest = float(values[0]) if values[0] < -max(floor, 1e-10) else 0.0
-    along = vectors.T @ (g / d)
-    return float(0.5 * (along**2 / np.maximum(np.abs(values), max(floor, 1e-300))).sum()), lowest

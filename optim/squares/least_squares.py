@@ -1,0 +1,107 @@
+"""`optim.least_squares`: nonlinear least squares with bounds and robust losses."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import progress as progress_line
+from ..bounds import Box
+from ..layout import Layout
+from ..loop import run
+from ..minimize import _adapt, configure
+from ..result import Result
+from .levenberg_marquardt import LevenbergMarquardt
+from .problem import SquaresProblem
+
+METHODS = ("lm", "trf", "dogbox")
+
+
+def least_squares(
+    fun,
+    x0,
+    jac=None,
+    bounds=(-np.inf, np.inf),
+    method="trf",
+    ftol=0.0,
+    xtol=0.0,
+    gtol=1e-10,
+    loss="linear",
+    f_scale=1.0,
+    max_nfev=None,
+    args=(),
+    *,
+    callback=None,
+    options=None,
+    progress=False,
+    resume=None,
+) -> Result:
+    """Minimize a sum of squares, ``1/2 sum rho(r_i(x)^2)``.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(x, *args) -> array``: the residuals, of any shape; complex residuals count as pairs of reals.
+    x0 : array or pytree
+    jac : callable, optional
+        Your own Jacobian, shape (m, n). None: difftensor differentiates.
+    bounds : optional
+        ``(lower, upper)``, each a number, or an array or a pytree like ``x0``; or an object with ``lb`` and
+        ``ub``.
+    method : {"trf", "lm"}
+        Both names run the trust-region Levenberg-Marquardt method of `LevenbergMarquardt`, which takes bounds.
+    ftol, xtol : float
+        0 (off) by default: a small change is no proof of a solution.
+    gtol : float
+        Converged when the cosine between the residuals and every column of the Jacobian is at most this; a
+        measure without units.
+    loss : {"linear", "soft_l1", "huber", "cauchy", "arctan"} or callable
+        ``rho(z) -> (rho, rho', rho'')`` of the squared scaled residual ``z = (r / f_scale)^2``.
+    f_scale : float
+        The residual at which the loss begins to bend.
+    max_nfev : int, optional
+    args : tuple
+    callback, options, progress, resume
+        As in `minimize`; options are those of `Stop` and of `LevenbergMarquardt`.
+
+    Returns
+    -------
+    Result
+        With SciPy's further fields ``cost``, ``fun`` (the residuals), ``jac``, ``grad`` and ``active_mask``.
+
+    References
+    ----------
+    .. [1] J. J. More, The Levenberg-Marquardt algorithm: implementation and theory, in Numerical Analysis, ed.
+       G. A. Watson, Springer 1978, 105-116.
+
+    Examples
+    --------
+    >>> import numpy as np, optim
+    >>> result = optim.least_squares(lambda x: np.stack([10 * (x[1] - x[0] ** 2), 1 - x[0]]), [-1.2, 1.0])
+    >>> result.success, result.x.round(9).tolist()
+    (True, [1.0, 1.0])
+    """
+    if method not in METHODS:
+        raise ValueError(f"optim: method must be one of {', '.join(METHODS)}, got {method!r}")
+    problem = SquaresProblem(fun, x0, args, jac=jac, box=read_pair(bounds, x0), loss=loss, f_scale=f_scale)
+    settings = {"gtol": gtol, "ftol": ftol, "xtol": xtol, "max_evaluations": max_nfev, **(options or {})}
+    on_interrupt = settings.pop("on_interrupt", "raise")
+    rule, stop = configure(LevenbergMarquardt, settings)
+    show = progress_line.line(stop.max_steps) if progress else None
+    return run(
+        problem, rule, stop, state=resume, callback=_adapt(callback), progress=show, on_interrupt=on_interrupt
+    )
+
+
+def read_pair(bounds, x0) -> Box | None:
+    """The box of ``(lower, upper)``."""
+    if bounds is None:
+        return None
+    low, high = (bounds.lb, bounds.ub) if hasattr(bounds, "lb") else bounds
+    layout = Layout(x0)
+    return Box.of(_spread(low, layout), _spread(high, layout))
+
+
+def _spread(bound, layout):
+    if np.ndim(bound) == 0 and not isinstance(bound, dict):
+        return np.full(layout.size, float(bound))
+    return np.asarray(layout.pack(bound), dtype=float)

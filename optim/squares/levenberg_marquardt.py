@@ -1,0 +1,237 @@
+"""Levenberg-Marquardt as a trust-region method, with bounds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..loop import Method, State
+from ..stop import Doubt, Reason, stuck
+from ..trust import boundary_multiplier
+
+
+@dataclass(slots=True)
+class LMState(State):
+    scale: object = None  # D: the largest column norms of J so far
+    radius: float = math.nan  # of the ellipsoid |D p|; NaN until the first step
+
+
+@dataclass(frozen=True)
+class LevenbergMarquardt(Method):
+    """The method of Levenberg, Marquardt and More.
+
+    Parameters
+    ----------
+    factor : float
+        The first trust radius in units of ``|D x0|``.
+    scaled : bool
+        Whether the trust region is an ellipsoid with the columns of J for axes, or a ball.
+    polish : bool
+        Close with Gauss-Newton steps as long as they shrink, which carries the parameters to the accuracy of
+        float64 where the sum of squares itself no longer tells points apart.
+
+    Notes
+    -----
+    Every step minimizes ``|J p + r|`` within ``|D p| <= radius`` [1]_ by the singular values of ``J D^-1``; D
+    holds the largest column norms seen (eq. 6.3), which makes the method independent of the units of the
+    parameters. The radius follows the ratio of actual and predicted decrease (section 4). With bounds,
+    variables held by a bound leave the subproblem, and a step that crosses bounds is bent: the crossing
+    variables stay there and the others are solved for again.
+
+    References
+    ----------
+    .. [1] J. J. More, The Levenberg-Marquardt algorithm: implementation and theory, in Numerical Analysis, ed.
+       G. A. Watson, Springer 1978, 105-116.
+    """
+
+    factor: float = 100.0
+    scaled: bool = True
+    polish: bool = True
+
+    name = "lm"
+    bounds = True
+
+    def start(self, problem, x) -> LMState:
+        point = problem.at(x)
+        if not math.isfinite(point.f):
+            return LMState(point, math.inf)
+        return LMState(point, problem.optimality(point))
+
+    def step(self, problem, state) -> LMState:
+        point = state.point
+        r, J = point.scaled
+        if not np.isfinite(J).all():
+            reason = Reason("not finite", False, "the Jacobian is not finite although the residuals are; look "
+                            "for a kink, a square root or a power at zero, or an overflow in between")  # fmt: skip
+            return replace(state, stuck=reason)
+        columns = np.sqrt(np.einsum("ij,ij->j", J, J))
+        if not self.scaled:
+            D = np.ones(problem.n)
+        else:
+            D = columns if state.scale is None else np.maximum(state.scale, columns)
+        scale = np.where(D > 0, D, 1.0)
+        radius = state.radius
+        if math.isnan(radius):
+            size = _norm(scale * point.x)
+            radius = self.factor * (size if size > 0 else 1.0)
+        model = Model(problem, point, r, J, scale)
+        if model.best <= problem.noise(point):
+            reason = Reason("float64 limit", True, f"the decrease that is left, {model.best:.1g}, is below what "
+                            "the residuals resolve in float64; this point is as good as they can tell")  # fmt: skip
+            return replace(state, stuck=reason)
+        while True:
+            p, predicted, inside = model.solve(radius)
+            size = _norm(scale * p)
+            new = problem.at(point.x + p)
+            f = new.f
+            decrease = point.f - f
+            ratio = decrease / predicted if math.isfinite(f) and predicted > 0 else -math.inf
+            if ratio < 0.25:
+                slope = float(point.g.dot(p))
+                shrink = 0.5 * slope / (slope + decrease) if math.isfinite(f) and decrease < 0 else 0.5
+                radius = min(max(shrink, 0.1), 0.5) * min(radius, size)
+            elif ratio > 0.75 or inside:
+                radius = max(radius, 2.0 * size) if not inside else 2.0 * size
+            if ratio > 1e-4:
+                return LMState(new, problem.optimality(new), size, scale=D, radius=radius)
+            if not size > problem.eps * _norm(scale * point.x) or not radius > 0:
+                reason = stuck(problem, point, model.best, "no step lowers the sum of squares")
+                return replace(state, stuck=reason)
+
+    def finish(self, problem, state) -> LMState:
+        """Gauss-Newton steps as long as they shrink."""
+        if not self.polish or problem.rho is not None:
+            return state
+        point, last = state.point, math.inf
+        best = point
+        for _ in range(20):
+            J, r = point.J, point.r
+            scale = np.sqrt(np.einsum("ij,ij->j", J, J))
+            scale = np.where(scale > 0, scale, 1.0)
+            p = Model(problem, point, r, J, scale).gauss_newton()
+            size = _norm(scale * p)
+            if not size < 0.5 * last or not np.isfinite(p).all():
+                break
+            best, last = point, size
+            x = point.x + p
+            if problem.box is not None:
+                x = problem.box.project(x)
+            if (x == point.x).all():
+                break
+            point = problem.at(x)
+            if not point.f <= best.f + problem.noise(best):
+                break
+        return replace(state, point=best, optimality=min(state.optimality, problem.optimality(best)))
+
+    def doubt(self, problem, state):
+        doubt = problem.doubt(state.point)
+        return doubt if doubt is not None else self._far(problem, state.point)
+
+    def _far(self, problem, point) -> Doubt | None:
+        r, J = point.scaled
+        columns = np.sqrt(np.einsum("ij,ij->j", J, J))
+        p = Model(problem, point, r, J, np.where(columns > 0, columns, 1.0)).gauss_newton()
+        ratio = np.abs(p) / (1.0 + np.abs(point.x))
+        if not ratio.max() > 0.01 or problem.has_second_order(point):
+            return None
+        i = int(np.argmax(ratio))
+        return Doubt(f"the gradient is small, but the Gauss-Newton step still moves {problem.layout.name(i)} = "
+                     f"{point.x[i]:.4g} by {p[i]:.2g}: the residuals hardly depend on it here, it may be on its way "
+                     "to infinity; try another start, bounds, or a simpler model")  # fmt: skip
+
+    def extras(self, problem, state):
+        point = state.point
+        J = point.J if math.isfinite(point.f) else None
+        return {
+            "cost": point.f, "fun": point.r, "jac": J,
+            "grad": None if J is None else point.g,
+            "active_mask": _active(problem, point.x),
+        }  # fmt: skip
+
+
+class Model:
+    """``|J p + r|^2 / 2`` around a point, over the free variables, in the variables ``D p``."""
+
+    def __init__(self, problem, point, r, J, scale):
+        self.box, self.x, self.r, self.J, self.scale = problem.box, point.x, r, J, scale
+        self.eps = problem.eps
+        self.g = point.g
+        free = np.ones(len(scale), dtype=bool) if self.box is None else self.box.free(point.x, point.g)
+        self.first = self._factor(free, r)
+        self.best = 0.5 * float((self.first[3] ** 2).sum())  # the decrease of the Gauss-Newton step
+
+    def _factor(self, free, r):
+        """Singular values of the free columns; the rank decides what of r they can reach."""
+        A = self.J / self.scale if free.all() else (self.J / self.scale)[:, free]
+        if A.shape[0] > A.shape[1] + 1:  # all that matters is in the triangle of [A r]
+            A = np.linalg.qr(np.column_stack([A, r]), mode="r")
+            A, r = A[:, :-1], A[:, -1]
+        if A.shape[1] == 0:
+            return free, np.ones(0), np.zeros((0, 0)), np.zeros(0)
+        U, s, Vt = np.linalg.svd(A, full_matrices=False)
+        keep = s > s[0] * self.eps * max(A.shape)
+        return free, s[keep], Vt[keep], U.T[keep].dot(r)
+
+    def _step(self, factored, radius):
+        free, s, Vt, b = factored
+        c = -b / s
+        inside = _norm(c) <= radius
+        if not inside:
+            lam = boundary_multiplier(s * s, s * b, radius)
+            c = -s * b / (s * s + lam)
+        p = np.zeros(len(self.scale))
+        p[free] = Vt.T.dot(c) / self.scale[free]
+        return p, inside
+
+    def gauss_newton(self):
+        return self._step(self.first, math.inf)[0]
+
+    def solve(self, radius):
+        """The step, the decrease of f it promises, and whether it lies inside the trust region."""
+        p, inside = self._step(self.first, radius)
+        if self.box is not None:
+            p, inside = self._bend(p, inside, radius)
+        Jp = self.J.dot(p)
+        return p, -float(Jp.dot(self.r) + 0.5 * Jp.dot(Jp)), inside
+
+    def _bend(self, p, inside, radius):
+        """Stop crossing variables at their bounds and solve for the others again."""
+        free = self.first[0]
+        for _ in range(len(p)):
+            bent = self.box.project(self.x + p) - self.x
+            crossing = free & (bent != p)
+            if not crossing.any():
+                return p, inside
+            free = free & ~crossing
+            fixed = np.where(free, 0.0, bent)
+            room = radius**2 - float(((self.scale * fixed) ** 2).sum())
+            if not free.any() or room <= 0:
+                break
+            p, inside = self._step(self._factor(free, self.r + self.J.dot(fixed)), math.sqrt(room))
+            p = np.where(free, p, fixed)
+        bent = self.box.project(self.x + p) - self.x
+        Jp = self.J.dot(bent)
+        if float(Jp.dot(self.r) + 0.5 * Jp.dot(Jp)) < 0:
+            return bent, False
+        # The bent step may climb; the projected steepest descent (in the scaled variables) never does.
+        d = -self.g / self.scale**2 * self.first[0]
+        d *= radius / max(_norm(self.scale * d), 1e-300)
+        for _ in range(60):
+            bent = self.box.project(self.x + d) - self.x
+            Jp = self.J.dot(bent)
+            if float(Jp.dot(self.r) + 0.5 * Jp.dot(Jp)) < 0:
+                break
+            d = 0.5 * d
+        return bent, False
+
+
+def _norm(v) -> float:
+    return math.sqrt(float(v.dot(v)))
+
+
+def _active(problem, x):
+    if problem.box is None:
+        return np.zeros(problem.n, dtype=int)
+    return (x >= problem.box.upper).astype(int) - (x <= problem.box.lower).astype(int)

@@ -1,0 +1,199 @@
+"""Sums of squares as the algorithms see them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+import difftensor as dif
+
+from ..point import Point
+from ..problem import Problem
+from .losses import LOSSES
+
+
+class ResidualPoint(Point):
+    """A place where the residuals have been looked at.
+
+    Attributes
+    ----------
+    r : array, shape (m,)
+        The residuals.
+    J : array, shape (m, n)
+        Their Jacobian.
+    scaled : tuple
+        ``(r, J)`` rescaled so that the Gauss-Newton model of the plain sum of squares is the model of the
+        robust loss; the same arrays for the linear loss.
+    """
+
+    __slots__ = ("_J", "_r", "_scaled")
+
+    def __init__(self, problem, x):
+        super().__init__(problem, x)
+        self._r = self._J = self._scaled = None
+
+    @property
+    def r(self):
+        if self._r is None:
+            self.problem.evaluate(self)
+        return self._r
+
+    @property
+    def J(self):
+        if self._J is None:
+            self._J = self.problem.jacobian(self.x)
+        return self._J
+
+    @property
+    def scaled(self):
+        if self._scaled is None:
+            self._scaled = self.problem.rescale(self.r, self.J)
+        return self._scaled
+
+    def __getstate__(self):
+        return (super().__getstate__(), self._r, self._J)
+
+    def __setstate__(self, state):
+        base, self._r, self._J = state
+        super().__setstate__(base)
+        self._scaled = None
+
+
+class SquaresProblem(Problem):
+    """Minimize ``f(x) = 1/2 sum rho(r_i(x)^2)``.
+
+    Parameters
+    ----------
+    residuals : callable
+        ``residuals(x, *args) -> array`` of any shape.
+    jac : callable or None
+        The Jacobian, shape (m, n). None: by difftensor.
+    loss : str or callable
+        A name in `optim.squares.losses.LOSSES` or ``rho(z) -> (rho, rho', rho'')``.
+    f_scale : float
+        The size of a residual at which the loss starts to bend.
+    """
+
+    def __init__(self, residuals, x0, args=(), *, jac=None, box=None, loss="linear", f_scale=1.0):
+        super().__init__(residuals, x0, args)
+        if box is not None:
+            self.box = box
+            box.check(self.x0, self.layout)
+        if jac is not None and not callable(jac):
+            raise TypeError(f"optim: jac must be None (difftensor differentiates) or a function, got {jac!r}")
+        if not (callable(loss) or loss in LOSSES):
+            raise ValueError(f"optim: loss must be a function or one of {', '.join(LOSSES)}, got {loss!r}")
+        if not f_scale > 0:
+            raise ValueError(f"optim: f_scale must be positive, got {f_scale}")
+        self.own_jacobian = jac
+        self.rho = None if loss == "linear" else loss if callable(loss) else LOSSES[loss]
+        self.f_scale = f_scale
+
+    def objective(self, x):
+        """The residuals as one vector; what difftensor differentiates."""
+        r = self.fun(self.layout.unpack(x), *self.args)
+        if r is None:
+            raise TypeError("optim: the function returned None; is its `return` missing?")
+        if isinstance(r, (list, tuple)):
+            r = dif.asarray(r)
+        shape = getattr(r, "shape", ())
+        return r if len(shape) == 1 else dif.reshape(r, (-1,))
+
+    def at(self, x) -> ResidualPoint:
+        return ResidualPoint(self, x)
+
+    def evaluate(self, point) -> None:
+        self.nfev += 1
+        r = np.asarray(self.objective(point.x.copy()))
+        if r.dtype.kind == "c":  # |r|^2 is the sum over both parts
+            r = np.concatenate([r.real, r.imag])
+        if r.dtype.kind in "biu":
+            r = r.astype(float)
+        point._r = r
+        if self.rho is None:
+            point._f = 0.5 * float(r.dot(r))
+        else:
+            z = (r / self.f_scale) ** 2
+            point._f = 0.5 * self.f_scale**2 * float(self.rho(z)[0].sum())
+
+    def jacobian(self, x):
+        self.njev += 1
+        if self.own_jacobian is not None:
+            J = np.asarray(self.own_jacobian(self.layout.unpack(x.copy()), *self.args), dtype=float)
+            return J.reshape(-1, self.n)
+        J = dif.jacobian(self._real_objective)(x)
+        return J
+
+    def _real_objective(self, x):
+        r = self.objective(x)
+        if r.dtype.kind == "c":
+            r = dif.concatenate([dif.real(r), dif.imag(r)])
+        return r
+
+    def differentiate(self, point) -> None:
+        r, J = point.scaled
+        point._g = J.T.dot(r)
+
+    def hessian(self, x):
+        """All of the Hessian of f, with the second derivatives of the residuals."""
+        self.nhev += 1
+        return dif.hessian(self._cost)(x)
+
+    @property
+    def has_hessian(self) -> bool:
+        return self.own_jacobian is None
+
+    def _cost(self, x):
+        r = self._real_objective(x)
+        if self.rho is None:
+            return 0.5 * dif.sum(r * r)
+        # The value of rho comes without a tape; a quadratic model in z carries its two derivatives.
+        z = (r / self.f_scale) ** 2
+        z0 = _value(z)
+        value, first, second = self.rho(z0)
+        change = z - z0
+        return 0.5 * self.f_scale**2 * dif.sum(value + first * change + 0.5 * second * change * change)
+
+    def rescale(self, r, J):
+        """Triggs' correction, which makes the Gauss-Newton model of ``r, J`` that of the loss.
+
+        With ``z = (r/s)^2``: gradient ``rho' J^T r`` and curvature ``rho' + 2 rho'' z`` (kept positive), as in
+        B. Triggs et al., Bundle adjustment: a modern synthesis, 1999, section 4.3.
+        """
+        if self.rho is None:
+            return r, J
+        z = (r / self.f_scale) ** 2
+        _, first, second = self.rho(z)
+        root = np.sqrt(np.maximum(first + 2 * second * z, self.eps))
+        return r * first / root, J * root[:, None]
+
+    def optimality(self, point) -> float:
+        """The largest cosine between a column of J (that may still move) and the residuals.
+
+        Free of the scales of parameters and residuals; 0 at a solution.
+        """
+        r, J = point.scaled
+        size = math.sqrt(float(r.dot(r)))
+        if size == 0.0:
+            return 0.0
+        g = point.g
+        columns = np.sqrt(np.einsum("ij,ij->j", J, J))
+        if self.box is not None:
+            g = np.where(self.box.free(point.x, g), g, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            cosines = np.abs(g) / (columns * size)
+        return float(np.where(columns > 0, cosines, 0.0).max())
+
+    def noise(self, point) -> float:
+        """The rounding error of f: every residual carries about eps times the terms it is made of."""
+        r, J = point.scaled
+        terms = np.abs(J).dot(np.abs(point.x)) + np.abs(r)
+        error = self.eps * math.sqrt(float(terms.dot(terms)))
+        return 4 * error * (math.sqrt(float(r.dot(r))) + error)
+
+
+def _value(z):
+    while not isinstance(z, np.ndarray):
+        z = z.detach().numpy()
+    return z

@@ -1,0 +1,1 @@
+"""Published collections of test problems, shared by tests and benchmarks."""
