@@ -39,7 +39,11 @@ def _know(tree: Any) -> None:
             cls = type(x)
             names = [f.name for f in dataclasses.fields(x)]
             if cls not in _registered:
-                register(cls, lambda d, names=names: ([getattr(d, n) for n in names], None), lambda _, kids, cls=cls, names=names: _rebuild(cls, names, kids))
+                register(
+                    cls,
+                    lambda d, names=names: ([getattr(d, n) for n in names], None),
+                    lambda _, kids, cls=cls, names=names: _rebuild(cls, names, kids),
+                )
             stack.extend(getattr(x, n) for n in names)
 
 
@@ -135,7 +139,9 @@ def ravel(tree: Any) -> tuple[Any, Callable]:
     shapes = [np.shape(x) for x in found]
     sizes = [int(np.prod(s)) for s in shapes]
     ends = np.cumsum([0, *sizes])
-    flat = np.concatenate([np.ravel(x if hasattr(x, "dtype") else np.asarray(x)) for x in found]) if found else np.zeros(0)
+    flat = (
+        np.concatenate([np.ravel(x if hasattr(x, "dtype") else np.asarray(x)) for x in found]) if found else np.zeros(0)
+    )
 
     def unravel(v: Any) -> Any:
         if v.shape != (ends[-1],):

@@ -11,7 +11,6 @@ ndarray = np.ndarray
 _scalar = np.generic
 
 
-
 def is_refused(a: object) -> bool:
     """True for NumPy's array classes with semantics of their own: masked arrays and matrices."""
     if a.__class__ is ndarray or not isinstance(a, ndarray):
@@ -47,8 +46,8 @@ def is_array(a: object) -> bool:
 def is_view(y: object, x: object) -> bool:
     """True if `y`, just made from array `x`, shares its memory.
 
-    An operation may return its operand itself (``np.real`` of a real array); fancy indexing may return an array with a
-    base that is not x: identity of the base decides, not its presence.
+    An operation may return its operand itself (``np.real`` of a real array); fancy indexing may return an array with
+    a base that is not x: identity of the base decides, not its presence.
     """
     if y is x:
         return isinstance(y, ndarray) or not isinstance(y, _scalar)

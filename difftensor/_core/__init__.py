@@ -8,8 +8,11 @@ writes       in-place writes and views: copy-on-write, re-derivation
 operands     the slow path: plain arrays, NumPy keywords, devices
 elementwise  the kinds unary, binary
 structural   the kinds linear, bilinear, general, nondifferentiable
+recording    running and recording them where operands are unusual
 composition  functions made of other operations
-engine       the two sweeps
+sweeping     what both sweeps share: finding the tape, lifting saved arrays, freeing
+engine       the reverse sweep
+pushing      the forward sweep
 protocols    np.f(tensor)
 """
 
@@ -26,8 +29,39 @@ from difftensor._core.tensor import Tensor, lift, mark_saved, wrap
 from difftensor._core.writes import adopt_foreign, share_if_view, take_over, write
 
 __all__ = [
-    "COMPOSITIONS", "FUNCTIONS", "PRIMITIVES", "UFUNCS", "Leaf", "Node", "Primitive", "Scatter", "Tensor", "X", "adopt_foreign",
-    "array_function", "array_ufunc", "bilinear", "binary", "composition", "enable_grad", "fit", "general", "holds_tensor", "lift",
-    "linear", "mark_saved", "no_grad", "nondifferentiable", "operand", "publish", "recording", "share_if_view", "take_over", "unary",
-    "unbroadcast", "wrap", "write", "write_out",
+    "COMPOSITIONS",
+    "FUNCTIONS",
+    "PRIMITIVES",
+    "UFUNCS",
+    "Leaf",
+    "Node",
+    "Primitive",
+    "Scatter",
+    "Tensor",
+    "X",
+    "adopt_foreign",
+    "array_function",
+    "array_ufunc",
+    "bilinear",
+    "binary",
+    "composition",
+    "enable_grad",
+    "fit",
+    "general",
+    "holds_tensor",
+    "lift",
+    "linear",
+    "mark_saved",
+    "no_grad",
+    "nondifferentiable",
+    "operand",
+    "publish",
+    "recording",
+    "share_if_view",
+    "take_over",
+    "unary",
+    "unbroadcast",
+    "wrap",
+    "write",
+    "write_out",
 ]

@@ -19,7 +19,8 @@ def composition(twin: Any = None, *, name: str | None = None, also: tuple = ()) 
     Parameters
     ----------
     twin : NumPy function, optional
-        With no Tensor among its arguments the call goes straight to it. Without a twin the body runs on plain arrays too.
+        With no Tensor among its arguments the call goes straight to it. Without a twin the body runs on plain arrays
+        too.
     name : str, optional
         Dotted name under which rules find it (``xp.name``); the function's own name by default.
     also : tuple

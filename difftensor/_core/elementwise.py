@@ -1,7 +1,8 @@
 """Elementwise primitives: one closure per arity, so that a forward operation is one Python frame.
 
-The Jacobian of an elementwise operation is diagonal: its rule, linear in g, pulls cotangents back and pushes tangents forward.
-Everything unusual (plain arrays, keywords, batched Tensors, subclasses) hangs on one class test and costs nothing when unused.
+The Jacobian of an elementwise operation is diagonal: its rule, linear in g, pulls cotangents back and pushes tangents
+forward. Everything unusual (plain arrays, keywords, batched Tensors, subclasses) hangs on one class test and costs
+nothing when unused.
 """
 
 from __future__ import annotations
@@ -18,11 +19,21 @@ from difftensor._core.writes import keep, keep_any, share_if_view
 from difftensor.errors import explain
 
 
-def unary(name: str, forward: Callable, rule: Callable, saves: str = "", *, push: Callable | None = None, numpy: Any = "forward",
-          views: bool = False, **facts: Any) -> Callable:
+def unary(
+    name: str,
+    forward: Callable,
+    rule: Callable,
+    saves: str = "",
+    *,
+    push: Callable | None = None,
+    numpy: Any = "forward",
+    views: bool = False,
+    **facts: Any,
+) -> Callable:
     """Declare ``y = forward(x)`` with ``rule(xp, g, y, x)``.
 
-    `saves` names what the rule needs of ``"x"`` and ``"y"``. `push` is given only where pull and push differ: functions of complex numbers that are not holomorphic.
+    `saves` names what the rule needs of ``"x"`` and ``"y"``. `push` is given only where pull and push differ:
+    functions of complex numbers that are not holomorphic.
     """
     op = Primitive(name, "elementwise", forward, arity=1, saves=saves, **facts)
     op.rule_a, op.push, op.views = rule, push, views
@@ -79,10 +90,20 @@ def unary(name: str, forward: Callable, rule: Callable, saves: str = "", *, push
 _SCALARS = (float, int)
 
 
-def binary(name: str, forward: Callable, rule_a: Callable, rule_b: Callable, saves: str = "", *, numpy: Any = "forward", **facts: Any) -> Callable:
+def binary(
+    name: str,
+    forward: Callable,
+    rule_a: Callable,
+    rule_b: Callable,
+    saves: str = "",
+    *,
+    numpy: Any = "forward",
+    **facts: Any,
+) -> Callable:
     """Declare ``y = forward(a, b)`` with ``rule(xp, g, y, a, b)`` for each operand.
 
-    `saves`: what both rules need (``"ab"``), or what each needs (``"b|a"``: the rule of a needs b, the rule of b needs a).
+    `saves`: what both rules need (``"ab"``), or what each needs (``"b|a"``: the rule of a needs b, the rule of b
+    needs a).
     """
     op = Primitive(name, "elementwise", forward, arity=2, saves=saves, operands=2, **facts)
     op.rule_a, op.rule_b = rule_a, rule_b
@@ -93,7 +114,10 @@ def binary(name: str, forward: Callable, rule_a: Callable, rule_b: Callable, sav
 
 
 def _wants(op: Primitive) -> tuple[bool, ...]:
-    """Which of a, b, y the rule of a needs, then which the rule of b needs: ``"b|yb"``, or ``"ab"`` for both rules."""
+    """Which of a, b, y the rule of a needs, then which the rule of b needs.
+
+    ``"b|yb"``, or ``"ab"`` for both rules.
+    """
     for_a, _, for_b = op.saves.partition("|")
     for_b = for_b if "|" in op.saves else for_a
     return tuple(letter in wanted for wanted in (for_a, for_b) for letter in "aby")
@@ -228,7 +252,8 @@ def _reflected(op: Primitive) -> Callable:
 
 
 def record_elementwise(op: Primitive, args: tuple, data: tuple, y: Tensor) -> None:
-    """Record an elementwise operation one of whose operands is unusual (a plain array, a NumPy scalar, a complex number)."""
+    """Record an elementwise operation one of whose operands is unusual (a plain array, a NumPy scalar, a complex
+    number)."""
     nodes = tuple(a.node if isinstance(a, Tensor) else None for a in args)
     n = y.node = Node()
     n.op = op
@@ -238,7 +263,9 @@ def record_elementwise(op: Primitive, args: tuple, data: tuple, y: Tensor) -> No
     n.params = Fits(data[0], data[-1], y._data)
     if op.arity == 2:
         flags = _wants(op)
-        wants = [any(f for f, p in zip((flags[i], flags[i + 3]), nodes, strict=True) if p is not None) for i in range(3)]
+        wants = [
+            any(f for f, p in zip((flags[i], flags[i + 3]), nodes, strict=True) if p is not None) for i in range(3)
+        ]
     else:
         wants = ["x" in op.saves, False, "y" in op.saves]
     kept = [keep_any(a, d, n) if want else None for a, d, want in zip(args, data, wants, strict=False)]

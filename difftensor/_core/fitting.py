@@ -86,15 +86,19 @@ class Guard:
         if Guard.full:
             return a.copy()
         step = _SAMPLE if a.ndim > 1 else 8 * _SAMPLE
-        return a[tuple(slice(None, None, max(1, n // step)) if i < 2 else slice(0, 2) for i, n in enumerate(a.shape))].copy()
+        return a[
+            tuple(slice(None, None, max(1, n // step)) if i < 2 else slice(0, 2) for i, n in enumerate(a.shape))
+        ].copy()
 
     def check(self) -> Any:
         """The array, unless it was changed."""
         now = self._sample()
         if now.shape != self.print.shape or not bool(((now == self.print) | (now != now)).all()):
             raise MutatedConstantError(
-                f"a plain {type(self.array).__name__}{self.array.shape} {self.array.dtype} that this operation used was changed in place before the "
-                "backward pass, which needs its old values. Pass a copy (a.copy()) to the operation, or make it a Tensor "
+                f"a plain {type(self.array).__name__}{self.array.shape} {self.array.dtype} that this operation "
+                "used was changed in place before the "
+                "backward pass, which needs its old values. Pass a copy (a.copy()) to the operation, or make it a "
+                "Tensor "
                 "with dif.tensor(a), whose in-place writes are tracked."
             )
         return self.array

@@ -38,7 +38,10 @@ def operand(v: Any, name: str) -> Any:
     if isinstance(v, (Tensor, *_NUMBERS)):
         return v
     if is_refused(v):
-        raise TypeError(f"{name}: {type(v).__name__} is not supported, its semantics differ from ndarray's; pass np.asarray(x) (and a mask of its own)")
+        raise TypeError(
+            f"{name}: {type(v).__name__} is not supported, its semantics differ from ndarray's; pass np.asarray(x) "
+            "(and a mask of its own)"
+        )
     if is_array(v):
         return v
     if isinstance(v, (list, tuple)):
@@ -58,12 +61,17 @@ def subclass_of(args: tuple) -> type | None:
 
 def same_device(name: str, args: tuple) -> None:
     """Raise a DeviceError if `args` live on more than one device; numbers and 0-d NumPy constants mix."""
-    placed = [(a, a.device if isinstance(a, Tensor) else device_of(a)) for a in args if isinstance(a, Tensor) or (is_array(a) and a.ndim)]
+    placed = [
+        (a, a.device if isinstance(a, Tensor) else device_of(a))
+        for a in args
+        if isinstance(a, Tensor) or (is_array(a) and a.ndim)
+    ]
     devices = {d for _, d in placed}
     if len(devices) > 1:
         (a, here), (b, there) = placed[0], next(p for p in placed if p[1] != placed[0][1])
         raise DeviceError(
-            f"{name}: the operands live on different devices: {describe(a)} and {describe(b)}. Nothing moves by itself: "
+            f"{name}: the operands live on different devices: {describe(a)} and {describe(b)}. Nothing moves by "
+            "itself: "
             f"use b.to_device('{here}') or a.to_device('{there}')"
         )
 
@@ -73,7 +81,12 @@ def unusual(op: Primitive, f: Any, args: tuple, out: Any, keywords: dict | None)
     cls = subclass_of(args)
     if cls is not None:
         return cls.__dif_dispatch__(op, f, args, (), dict(keywords or {}, **({} if out is None else {"out": out})))
-    if not any(map(holds_tensor, args)) and not isinstance(out, Tensor) and not _holds_out(out) and not holds_tensor((keywords or {}).get("where")):
+    if (
+        not any(map(holds_tensor, args))
+        and not isinstance(out, Tensor)
+        and not _holds_out(out)
+        and not holds_tensor((keywords or {}).get("where"))
+    ):
         return _plain(op, args, out, keywords)
     args = tuple(operand(a, op.name) for a in args)
     if out is not None or keywords:
@@ -107,7 +120,11 @@ def mixed(op: Primitive, args: tuple) -> Any:
         raise TypeError(f"{op.name}: no result for {', '.join(map(describe, args))}")
     same_device(op.name, args) if len(args) > 1 else None
     y = wrap(yd)
-    if op.kind != "nondifferentiable" and recording() and any(a.node is not None for a in args if a.__class__ is Tensor):
+    if (
+        op.kind != "nondifferentiable"
+        and recording()
+        and any(a.node is not None for a in args if a.__class__ is Tensor)
+    ):
         record_elementwise(op, args, data, y)
     return y
 
@@ -120,15 +137,27 @@ def unusual_operator(op: Primitive, f: Any, args: tuple, out: Any, keywords: dic
     return unusual(op, op.call, args, None, None)
 
 
-def _with_keywords(op: Primitive, f: Any, args: tuple, out: Any, where: Any = True, dtype: Any = None, casting: str = "same_kind",
-                   order: str = "K", subok: bool = True, **unknown: Any) -> Any:
+def _with_keywords(
+    op: Primitive,
+    f: Any,
+    args: tuple,
+    out: Any,
+    where: Any = True,
+    dtype: Any = None,
+    casting: str = "same_kind",
+    order: str = "K",
+    subok: bool = True,
+    **unknown: Any,
+) -> Any:
     """NumPy's ufunc keywords, expressed by operations."""
     if unknown:
         raise TypeError(f"{op.name}() got an unexpected keyword argument {next(iter(unknown))!r}")
     if isinstance(out, tuple):
         (out,) = out
     if dtype is not None:
-        args = tuple(X.astype(a if is_array(a) or isinstance(a, Tensor) else np.asarray(a), dtype, casting=casting) for a in args)
+        args = tuple(
+            X.astype(a if is_array(a) or isinstance(a, Tensor) else np.asarray(a), dtype, casting=casting) for a in args
+        )
     if where is True:
         y = f(*args)
     else:
@@ -146,9 +175,14 @@ def write_out(name: str, y: Tensor, out: Any, casting: str = "same_kind") -> Any
     from difftensor._core.writes import write
 
     if y.shape != out.shape and not _broadcasts(y.shape, out.shape):
-        raise ValueError(f"{name}: non-broadcastable output operand with shape {out.shape} doesn't match the broadcast shape {y.shape}")
+        raise ValueError(
+            f"{name}: non-broadcastable output operand with shape {out.shape} doesn't match the broadcast shape "
+            f"{y.shape}"
+        )
     if not np.can_cast(y.dtype, out.dtype, casting):
-        raise TypeError(f"{name}: cannot cast the result from {y.dtype} to out's {out.dtype} with casting rule {casting!r}")
+        raise TypeError(
+            f"{name}: cannot cast the result from {y.dtype} to out's {out.dtype} with casting rule {casting!r}"
+        )
     if isinstance(out, Tensor):
         write(out, Ellipsis, y)
         return out
@@ -170,5 +204,16 @@ def numpy_twin(twin: Any, args: tuple, kwargs: dict) -> Any:
     return twin(*args, **kwargs)
 
 
-__all__ = ["DifftensorError", "FUNCTIONS", "holds_tensor", "is_foreign", "mixed", "operand", "same_device", "subclass_of", "unusual",
-           "unusual_operator", "write_out"]
+__all__ = [
+    "DifftensorError",
+    "FUNCTIONS",
+    "holds_tensor",
+    "is_foreign",
+    "mixed",
+    "operand",
+    "same_device",
+    "subclass_of",
+    "unusual",
+    "unusual_operator",
+    "write_out",
+]

@@ -38,8 +38,25 @@ class Primitive:
     call      the function that runs and records it
     """
 
-    def __init__(self, name: str, kind: str, forward: Callable, *, arity: int = 0, saves: str = "", operands: int | None = 1, **facts: Any):
-        self.name, self.kind, self.forward, self.arity, self.saves, self.operands = name, kind, forward, arity, saves, operands
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        forward: Callable,
+        *,
+        arity: int = 0,
+        saves: str = "",
+        operands: int | None = 1,
+        **facts: Any,
+    ):
+        self.name, self.kind, self.forward, self.arity, self.saves, self.operands = (
+            name,
+            kind,
+            forward,
+            arity,
+            saves,
+            operands,
+        )
         self.rule_a = self.rule_b = self.pull = self.push = self.check = self.batch = None
         self.outputs = 1
         self.views = False  # may the result be a view of the operand?

@@ -1,7 +1,7 @@
 """The tape: nodes, leaves, recording, and where in the user's program an operation was called.
 
-A tracked Tensor has a node; a node knows its operation, its parents and what the rules need. There is no tape object: the nodes
-reachable from a result are the tape, and ``seq``, the order of creation, is its order.
+A tracked Tensor has a node; a node knows its operation, its parents and what the rules need. There is no tape object:
+the nodes reachable from a result are the tape, and ``seq``, the order of creation, is its order.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Tensor: a raw array and its place on the tape.
 
-Operators and NumPy's methods are attached by `_ops/methods.py`, once both Tensor and the operations exist; what is here needs no
-operation.
+Operators and NumPy's methods are attached by `_ops/methods.py`, once both Tensor and the operations exist; what is
+here needs no operation.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ class Tensor:
     @property
     def data(self) -> Any:
         raise AttributeError(
-            "a Tensor has no public .data: writing through it would go past the tape. Use x.numpy() to read the values, "
+            "a Tensor has no public .data: writing through it would go past the tape. Use x.numpy() to read the "
+            "values, "
             "x.detach() for a constant, or `with dif.no_grad(): x[...] = v` to write"
         )
 
@@ -98,10 +99,14 @@ class Tensor:
         if value and self.node is None:
             if self._data.dtype.kind not in "fc":
                 raise TypeError(
-                    f"only floating and complex Tensors can require gradients, found dtype {self._data.dtype}; use x.astype(float)"
+                    f"only floating and complex Tensors can require gradients, found dtype {self._data.dtype}; use "
+                    "x.astype(float)"
                 )
             if self.alias is not None and self.path:
-                raise ValueError("a view cannot require a gradient by itself: use x.copy().requires_grad_(), or differentiate its base")
+                raise ValueError(
+                    "a view cannot require a gradient by itself: use x.copy().requires_grad_(), or differentiate "
+                    "its base"
+                )
             self.node = Leaf(user=True)
             if self.alias is not None:
                 self._data = self._data.copy()
@@ -178,7 +183,10 @@ class Tensor:
         if self.node is not None:
             raise would_lose(f"{kind.__name__}()", self)
         if self._data.ndim:
-            raise TypeError(f"only 0-d Tensors convert to {kind.__name__}, found shape {self.shape}; use x.item() for a Tensor of one element")
+            raise TypeError(
+                f"only 0-d Tensors convert to {kind.__name__}, found shape {self.shape}; use x.item() for a Tensor "
+                "of one element"
+            )
         return kind(self._data)
 
     def __float__(self) -> float:
@@ -197,9 +205,7 @@ class Tensor:
 
     def __bool__(self) -> bool:
         if self._data.size != 1:
-            raise ValueError(
-                f"the truth value of a Tensor of shape {self.shape} is ambiguous: use x.any() or x.all()"
-            )
+            raise ValueError(f"the truth value of a Tensor of shape {self.shape} is ambiguous: use x.any() or x.all()")
         return bool(self._data)
 
     def __len__(self) -> int:
@@ -252,7 +258,9 @@ class Tensor:
     def _format_many(self, spec: str) -> str:
         if self._data.size == 1:
             return format(self._data.item(), spec)
-        raise TypeError(f"a Tensor of shape {self.shape} cannot be formatted with {spec!r}; format its elements, or use repr")
+        raise TypeError(
+            f"a Tensor of shape {self.shape} cannot be formatted with {spec!r}; format its elements, or use repr"
+        )
 
 
 def wrap(data: Any, node: Node | None = None) -> Tensor:
@@ -299,7 +307,9 @@ def as_device_cpu(x: Tensor) -> None:
     from difftensor.errors import DeviceError
 
     if x.device != as_device("cpu"):
-        raise DeviceError(f"a Tensor on {x.device} has no NumPy array: call x.to_device('cpu') first (nothing moves by itself)")
+        raise DeviceError(
+            f"a Tensor on {x.device} has no NumPy array: call x.to_device('cpu') first (nothing moves by itself)"
+        )
 
 
 def _rebuild(data: Any, requires_grad: bool) -> Tensor:

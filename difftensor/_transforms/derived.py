@@ -32,7 +32,9 @@ def _only(args: tuple, argnums: int, f: Callable, kwargs: dict) -> tuple[Any, Ca
     return args[argnums], of_one
 
 
-def jacobian(f: Callable, argnums: int | tuple[int, ...] = 0, mode: str = "auto", *, holomorphic: bool = False) -> Callable:
+def jacobian(
+    f: Callable, argnums: int | tuple[int, ...] = 0, mode: str = "auto", *, holomorphic: bool = False
+) -> Callable:
     """The Jacobian function of `f`.
 
     Parameters
@@ -41,9 +43,11 @@ def jacobian(f: Callable, argnums: int | tuple[int, ...] = 0, mode: str = "auto"
         Of arrays (or pytrees), returning an array or a pytree of arrays.
     argnums : int or tuple of int
     mode : {"auto", "rev", "fwd"}
-        Reverse mode costs one sweep for each element of the result, forward mode one for each element of the argument; "auto" takes the fewer.
+        Reverse mode costs one sweep for each element of the result, forward mode one for each element of the
+        argument; "auto" takes the fewer.
     holomorphic : bool
-        Complex argument and result: the derivative d y / d z. Real to complex is d y / d x without it, complex to real the gradient.
+        Complex argument and result: the derivative d y / d z. Real to complex is d y / d x without it, complex to
+        real the gradient.
 
     Returns
     -------
@@ -70,14 +74,22 @@ def jacobian(f: Callable, argnums: int | tuple[int, ...] = 0, mode: str = "auto"
             parts = [jacobian(f, i, mode, holomorphic=holomorphic)(*args, **kwargs) for i in argnums]
             return tuple(parts)
         x, g = _only(args, argnums, f, kwargs)
-        x = tree.map(lambda v: v if hasattr(v, "dtype") else np.float64(v) if isinstance(v, (int, float)) else np.asarray(v)[()], x)
+        x = tree.map(
+            lambda v: v if hasattr(v, "dtype") else np.float64(v) if isinstance(v, (int, float)) else np.asarray(v)[()],
+            x,
+        )
         xs, x_shape = tree.flatten(x)
         y, push = linearize(g, x)
         ys, y_shape = tree.flatten(y)
         complex_in = any(v.dtype.kind == "c" for v in xs)
-        complex_out = any(np.asarray(v).dtype.kind == "c" if not isinstance(v, Tensor) else v.dtype.kind == "c" for v in ys)
+        complex_out = any(
+            np.asarray(v).dtype.kind == "c" if not isinstance(v, Tensor) else v.dtype.kind == "c" for v in ys
+        )
         if complex_in and complex_out and not holomorphic:
-            raise TypeError("jacobian of a complex function of complex numbers: say holomorphic=True for dy/dz, or split real and imaginary parts")
+            raise TypeError(
+                "jacobian of a complex function of complex numbers: say holomorphic=True for dy/dz, or split real "
+                "and imaginary parts"
+            )
         n, m = sum(v.size for v in xs), sum(v.size for v in ys)
         forward = mode == "fwd" or (mode == "auto" and n <= m)
         if complex_out and not complex_in:
@@ -123,7 +135,12 @@ def _rows(g: Callable, x: Any, xs: list, ys: list, holomorphic: bool) -> list[li
             seed = tree.unflatten(y_shape, [*zeros[:i], e, *zeros[i + 1 :]])
             for j, row in enumerate(tree.leaves(pull(seed)[0])):
                 rows[j].append(row.conj() if holomorphic else row)
-        blocks.append([X.stack(r, axis=0).reshape(*np.shape(v), *w.shape) if r else np.zeros((*np.shape(v), *w.shape)) for r, w in zip(rows, xs, strict=True)])
+        blocks.append(
+            [
+                X.stack(r, axis=0).reshape(*np.shape(v), *w.shape) if r else np.zeros((*np.shape(v), *w.shape))
+                for r, w in zip(rows, xs, strict=True)
+            ]
+        )
     return blocks
 
 
@@ -139,7 +156,8 @@ def hessian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
     Returns
     -------
     callable
-        ``H(*args)`` of shape ``x.shape + x.shape``; for pytrees a tree of trees, for a tuple of `argnums` a tuple of tuples.
+        ``H(*args)`` of shape ``x.shape + x.shape``; for pytrees a tree of trees, for a tuple of `argnums` a tuple of
+        tuples.
 
     Raises
     ------
@@ -156,8 +174,13 @@ def hessian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
     @wraps(f)
     def hess(*args: Any, **kwargs: Any) -> Any:
         for i in (argnums,) if isinstance(argnums, int) else argnums:
-            if any(getattr(v, "dtype", np.asarray(v).dtype if not isinstance(v, Tensor) else v.dtype).kind == "c" for v in tree.leaves(args[i])):
-                raise TypeError("hessian of a complex argument: differentiate with respect to its real and imaginary parts")
+            if any(
+                getattr(v, "dtype", np.asarray(v).dtype if not isinstance(v, Tensor) else v.dtype).kind == "c"
+                for v in tree.leaves(args[i])
+            ):
+                raise TypeError(
+                    "hessian of a complex argument: differentiate with respect to its real and imaginary parts"
+                )
         if isinstance(argnums, int):
             return jacobian(grad(f, argnums), argnums, "fwd")(*args, **kwargs)
         return tuple(jacobian(grad(f, i), tuple(argnums), "fwd")(*args, **kwargs) for i in argnums)

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from difftensor import tree
-from difftensor._core import Tensor, recording
-from difftensor._core.engine import trace
+from difftensor._core import Tensor, lift, recording
+from difftensor._core.sweeping import trace
 from difftensor._transforms.reverse import _as_result, _Placed
 from difftensor._transforms.sweep import hand_out, push_forward, seed_like, watched, zeros_like
-from difftensor._core import lift
 
 
 def _pushed(t: Any, v: Tensor, tensors: bool) -> Any:
@@ -44,8 +43,8 @@ def linearize(f: Callable, *primals: Any) -> tuple:
     -------
     y : array or pytree
     push : callable
-        ``push(*tangents)``, tangents like the primals, returns the derivative in that direction, like y. May be called again: the
-        function itself is not run again.
+        ``push(*tangents)``, tangents like the primals, returns the derivative in that direction, like y. May be
+        called again: the function itself is not run again.
 
     Examples
     --------
@@ -65,7 +64,9 @@ def linearize(f: Callable, *primals: Any) -> tuple:
 
     def push(*tangents: Any) -> Any:
         if len(tangents) != len(primals):
-            raise TypeError(f"linearize: expected {len(primals)} tangent(s), one for each primal, found {len(tangents)}")
+            raise TypeError(
+                f"linearize: expected {len(primals)} tangent(s), one for each primal, found {len(tangents)}"
+            )
         ts: dict = {}
         leaves: list = []
         for t, structure in zip(tangents, structures, strict=True):
@@ -77,7 +78,9 @@ def linearize(f: Callable, *primals: Any) -> tuple:
             ts[n] = seed_like(t, v, "jvp: tangent")
         out, _ = push_forward(ts, roots, tape=tape)
         tensors = a.tensors or any(isinstance(t, Tensor) for t in leaves)
-        return tree.unflatten(shape, [_pushed(out.get(v.node) if v.node is not None else None, v, tensors) for v in found])
+        return tree.unflatten(
+            shape, [_pushed(out.get(v.node) if v.node is not None else None, v, tensors) for v in found]
+        )
 
     return tree.unflatten(shape, [hand_out(v, a.tensors, a.nodes) for v in found]), push
 
@@ -106,7 +109,11 @@ def jvp(f: Callable, primals: tuple, tangents: tuple) -> tuple:
     >>> float(dy)
     12.0
     """
-    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)) or len(primals) != len(tangents):
+    if (
+        not isinstance(primals, (tuple, list))
+        or not isinstance(tangents, (tuple, list))
+        or len(primals) != len(tangents)
+    ):
         raise TypeError("jvp: primals and tangents must be tuples of equal length, e.g. dif.jvp(f, (x,), (v,))")
     y, push = linearize(f, *primals)
     return y, push(*tangents)

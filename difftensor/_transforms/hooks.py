@@ -30,7 +30,10 @@ def attach(t: Tensor, hook: Callable) -> Handle:
     if t.node is None:
         raise ValueError("register_hook on a Tensor that is not tracked: no cotangent will ever arrive here")
     if t.node.__class__ is Leaf:
-        raise ValueError("register_hook on a leaf: hook a result of it instead, e.g. `v = w * 1; v.register_hook(f)`, or change w.grad after backward()")
+        raise ValueError(
+            "register_hook on a leaf: hook a result of it instead, e.g. `v = w * 1; v.register_hook(f)`, or change "
+            "w.grad after backward()"
+        )
     if t.node.op.name == "hook":
         hooks = t.node.params
         hooks.append(hook)

@@ -10,8 +10,7 @@ import numpy as np
 
 from difftensor import tree
 from difftensor._core import Tensor, enable_grad, lift, wrap
-from difftensor._core.engine import free, trace
-from difftensor._core.tape import Leaf
+from difftensor._core.sweeping import free, trace
 from difftensor._transforms.sweep import (
     close,
     deliver,
@@ -37,7 +36,10 @@ class _Placed:
         self.leaves, self.placed, self.structures = [], [], []
         for i in self.positions:
             if not -len(args) <= i < len(args):
-                raise TypeError(f"{name}: argnums={argnums} asks for argument {i}, but the function was called with {len(args)} positional argument(s)")
+                raise TypeError(
+                    f"{name}: argnums={argnums} asks for argument {i}, but the function was called with "
+                    f"{len(args)} positional argument(s)"
+                )
             leaves, structure = tree.flatten(args[i])
             placed = [place(x, name) for x in leaves]
             self.structures.append((structure, len(leaves)))
@@ -45,7 +47,11 @@ class _Placed:
             self.placed += placed
             self.args[i] = tree.unflatten(structure, placed)
         self.nodes = [t.node for t in self.placed]
-        self.tensors = any(isinstance(x, Tensor) for x in tree.leaves(list(args))) if len(args) > 1 or not tree.is_leaf(args[0]) else isinstance(args[0], Tensor)
+        self.tensors = (
+            any(isinstance(x, Tensor) for x in tree.leaves(list(args)))
+            if len(args) > 1 or not tree.is_leaf(args[0])
+            else isinstance(args[0], Tensor)
+        )
 
     def run(self, f: Callable, kwargs: dict) -> Any:
         with enable_grad():
@@ -68,11 +74,21 @@ def _as_result(y: Any, name: str) -> Tensor:
         return y
     a = np.asarray(y)
     if a.dtype == object:
-        raise TypeError(f"{name}: the function returned {type(y).__name__}, expected one number; return dif.array(...) of Tensors, or use has_aux=True for (value, aux)")
+        raise TypeError(
+            f"{name}: the function returned {type(y).__name__}, expected one number; return dif.array(...) of "
+            "Tensors, or use has_aux=True for (value, aux)"
+        )
     return wrap(a[()])
 
 
-def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False, *, holomorphic: bool = False, strict: bool = False) -> Callable:
+def value_and_grad(
+    f: Callable,
+    argnums: int | tuple[int, ...] = 0,
+    has_aux: bool = False,
+    *,
+    holomorphic: bool = False,
+    strict: bool = False,
+) -> Callable:
     """The function that returns ``f(*args)`` and its gradient.
 
     Parameters
@@ -84,16 +100,16 @@ def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: boo
     has_aux : bool
         `f` returns ``(value, aux)``; aux is handed out beside the value.
     holomorphic : bool
-        For complex arguments and results: the result is df/dz. Without it `f` must be real, and the gradient of a complex
-        argument is the direction of steepest ascent, df/dx + i df/dy.
+        For complex arguments and results: the result is df/dz. Without it `f` must be real, and the gradient of a
+        complex argument is the direction of steepest ascent, df/dx + i df/dy.
     strict : bool
         Raise, instead of warning, if the result does not depend on an argument.
 
     Returns
     -------
     callable
-        ``g(*args) -> (value, grad)`` or ``((value, aux), grad)``. A gradient has type, device, dtype and shape of its argument
-        (integers and bools: float64); with a tuple of `argnums` it is a tuple.
+        ``g(*args) -> (value, grad)`` or ``((value, aux), grad)``. A gradient has type, device, dtype and shape of its
+        argument (integers and bools: float64); with a tuple of `argnums` it is a tuple.
 
     Raises
     ------
@@ -121,20 +137,35 @@ def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: boo
         aux = None
         if has_aux:
             if not (isinstance(y, tuple) and len(y) == 2):
-                raise TypeError(f"{name}: with has_aux=True the function must return (value, aux), it returned {type(y).__name__}")
+                raise TypeError(
+                    f"{name}: with has_aux=True the function must return (value, aux), it returned {type(y).__name__}"
+                )
             y, aux = y
         y = _as_result(y, name)
         _check_scalar(y, name, holomorphic)
         if holomorphic and any(t.dtype.kind != "c" for t in a.placed):
-            raise TypeError(f"{name}: holomorphic=True needs complex arguments, found {', '.join(describe(t) for t in a.placed)}")
-        seed = np.ones(y.shape, y.dtype) if y._data.__class__ is np.ndarray else y.dtype.type(1) if isinstance(y._data, np.generic) else zeros_like(y) + 1
+            raise TypeError(
+                f"{name}: holomorphic=True needs complex arguments, found {', '.join(describe(t) for t in a.placed)}"
+            )
+        seed = (
+            np.ones(y.shape, y.dtype)
+            if y._data.__class__ is np.ndarray
+            else y.dtype.type(1)
+            if isinstance(y._data, np.generic)
+            else zeros_like(y) + 1
+        )
         cts: dict = {}
         if y.node is not None:
             cts, _ = pull_back({y.node: seed}, a.nodes)
         if any(n not in cts for n in a.nodes) and (strict or not any(n in cts for n in a.nodes)):
             lost(name, f, strict)
         seen = {id(seed)}
-        grads = a.assemble([deliver(cts.get(n), x, t, seen, conj=not holomorphic) for n, x, t in zip(a.nodes, a.leaves, a.placed, strict=True)])
+        grads = a.assemble(
+            [
+                deliver(cts.get(n), x, t, seen, conj=not holomorphic)
+                for n, x, t in zip(a.nodes, a.leaves, a.placed, strict=True)
+            ]
+        )
         value = hand_out(y, a.tensors, a.nodes)
         if has_aux:
             return (value, tree.map(lambda v: hand_out(v, a.tensors, a.nodes), aux)), grads
@@ -143,7 +174,14 @@ def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: boo
     return differentiated
 
 
-def grad(f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False, *, holomorphic: bool = False, strict: bool = False) -> Callable:
+def grad(
+    f: Callable,
+    argnums: int | tuple[int, ...] = 0,
+    has_aux: bool = False,
+    *,
+    holomorphic: bool = False,
+    strict: bool = False,
+) -> Callable:
     """The gradient function of `f`; see `value_and_grad` for the parameters.
 
     Returns
@@ -170,11 +208,13 @@ def grad(f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False,
 def _check_scalar(y: Tensor, name: str, holomorphic: bool = False) -> None:
     if y.size != 1:
         raise ScalarOutputError(
-            f"{name}: the result has shape {y.shape}, a gradient belongs to one number. Sum it, or use dif.jacobian, or dif.vjp with a cotangent"
+            f"{name}: the result has shape {y.shape}, a gradient belongs to one number. Sum it, or use "
+            "dif.jacobian, or dif.vjp with a cotangent"
         )
     if y.dtype.kind == "c" and not holomorphic:
         raise ScalarOutputError(
-            f"{name}: the result is complex ({y.dtype}). Take a real function of it (abs, .real), or say holomorphic=True for df/dz"
+            f"{name}: the result is complex ({y.dtype}). Take a real function of it (abs, .real), or say "
+            "holomorphic=True for df/dz"
         )
 
 
@@ -227,7 +267,9 @@ def vjp(f: Callable, *primals: Any, has_aux: bool = False) -> tuple:
             seeds[v.node] = seeds[v.node] + c if v.node in seeds else c
         cts, _ = pull_back(seeds, a.nodes, tape=tape)
         seen = {id(s) for s in seeds.values()}
-        return a.assemble([deliver(cts.get(n), x, t, seen) for n, x, t in zip(a.nodes, a.leaves, a.placed, strict=True)])
+        return a.assemble(
+            [deliver(cts.get(n), x, t, seen) for n, x, t in zip(a.nodes, a.leaves, a.placed, strict=True)]
+        )
 
     value = tree.unflatten(shape, [hand_out(v, a.tensors, a.nodes) for v in found])
     return (value, pull, aux) if has_aux else (value, pull)
@@ -260,15 +302,26 @@ def backward(t: Tensor, gradient: Any = None, retain_graph: bool = False, create
     if gradient is None:
         if t.size != 1 or t.dtype.kind == "c":
             raise ScalarOutputError(
-                f"backward() of {describe(t)}: a gradient belongs to one real number. Sum it, or pass backward(gradient=cotangent of shape {t.shape})"
+                f"backward() of {describe(t)}: a gradient belongs to one real number. Sum it, or pass "
+                f"backward(gradient=cotangent of shape {t.shape})"
             )
-        seed: Any = np.ones(t.shape, t.dtype) if t._data.__class__ is np.ndarray else t.dtype.type(1) if isinstance(t._data, np.generic) else zeros_like(t) + 1
+        seed: Any = (
+            np.ones(t.shape, t.dtype)
+            if t._data.__class__ is np.ndarray
+            else t.dtype.type(1)
+            if isinstance(t._data, np.generic)
+            else zeros_like(t) + 1
+        )
     else:
         seed = seed_like(gradient, t, "backward")
         seed = seed.conj() if seed.dtype.kind == "c" else seed
     tape = trace([t.node])
     targets: list = [leaf for leaf in tape[1] if leaf.user]
-    create = create_graph or any(leaf.live and not leaf.user for leaf in tape[1]) or (isinstance(seed, Tensor) and seed.node is not None)
+    create = (
+        create_graph
+        or any(leaf.live and not leaf.user for leaf in tape[1])
+        or (isinstance(seed, Tensor) and seed.node is not None)
+    )
     cts, recorded = pull_back({t.node: seed}, targets, create, tape)
     for leaf in targets:
         c = cts.get(leaf)

@@ -9,8 +9,10 @@ import numpy as np
 
 from difftensor._backend import move, namespace
 from difftensor._core import Node, Primitive, Tensor, lift, mark_saved, recording, wrap
-from difftensor._core.engine import dependents, forward, reverse, trace
+from difftensor._core.engine import reverse
 from difftensor._core.fitting import fit
+from difftensor._core.pushing import forward
+from difftensor._core.sweeping import dependents, trace
 from difftensor._core.tape import Leaf, _recording, _site, getframe, tick, user_site
 from difftensor.errors import LostGradientWarning
 
@@ -22,7 +24,8 @@ ALIAS.push = lambda xp, ts, n: ts[0]
 def place(x: Any, name: str) -> Tensor:
     """Argument `x` at a fresh place on the tape: a leaf, or an alias of where it is already.
 
-    Integers and bools become float64. The argument itself is never changed: a write to the placed Tensor copies first.
+    Integers and bools become float64. The argument itself is never changed: a write to the placed Tensor copies
+    first.
     """
     if isinstance(x, Tensor):
         data = x._data
@@ -31,12 +34,17 @@ def place(x: Any, name: str) -> Tensor:
         mark_saved(x)
         node: Node | None = x.node
     else:
-        data, node = np.asarray(x)[()] if not isinstance(x, np.ndarray) and not hasattr(x, "__cuda_array_interface__") else x, None
+        data, node = (
+            np.asarray(x)[()] if not isinstance(x, np.ndarray) and not hasattr(x, "__cuda_array_interface__") else x,
+            None,
+        )
     kind = data.dtype.kind
     if kind in "iub":
         data = data.astype(np.float64)
     elif kind not in "fc":
-        raise TypeError(f"{name}: an argument of dtype {data.dtype} cannot be differentiated; its dtype must be a number")
+        raise TypeError(
+            f"{name}: an argument of dtype {data.dtype} cannot be differentiated; its dtype must be a number"
+        )
     if node is not None and recording():
         alias = Node()
         alias.op, alias.p, alias.q = ALIAS, node, None
@@ -92,7 +100,9 @@ def _finite(c: Any) -> bool:
     return bool(s - s == 0)
 
 
-def pull_back(seeds: dict[Node, Any], targets: list[Node], create: bool | None = None, tape: tuple | None = None) -> tuple[dict, bool]:
+def pull_back(
+    seeds: dict[Node, Any], targets: list[Node], create: bool | None = None, tape: tuple | None = None
+) -> tuple[dict, bool]:
     """Cotangents of `targets` for the cotangents `seeds`; and whether the sweep was recorded.
 
     `create=None`: record iff somebody outside is watching. `tape`: what `trace` found before, to sweep it again.
@@ -109,7 +119,10 @@ def pull_back(seeds: dict[Node, Any], targets: list[Node], create: bool | None =
     if any(leaf not in goal for leaf in leaves):
         needed = dependents(order, goal)
         order = [n for n in order if n in needed]
-    seeds = {n: (g if isinstance(g, Tensor) else wrap(g)) if create else (g._data if isinstance(g, Tensor) else g) for n, g in seeds.items()}
+    seeds = {
+        n: (g if isinstance(g, Tensor) else wrap(g)) if create else (g._data if isinstance(g, Tensor) else g)
+        for n, g in seeds.items()
+    }
     with _Recorded(create):
         cts = reverse(order, dict(seeds), needed, create)
         if not all(_finite(cts.get(n)) for n in targets):
@@ -117,7 +130,9 @@ def pull_back(seeds: dict[Node, Any], targets: list[Node], create: bool | None =
     return cts, create
 
 
-def push_forward(tangents: dict[Node, Any], roots: list[Node], create: bool | None = None, tape: tuple | None = None) -> tuple[dict, bool]:
+def push_forward(
+    tangents: dict[Node, Any], roots: list[Node], create: bool | None = None, tape: tuple | None = None
+) -> tuple[dict, bool]:
     """Tangents of `roots` for the tangents of the nodes that are placed."""
     order, leaves = trace(roots, tangents) if tape is None else tape
     if create is None:
@@ -126,7 +141,10 @@ def push_forward(tangents: dict[Node, Any], roots: list[Node], create: bool | No
             or any(n.__class__ is not Leaf for n in tangents)
             or any(isinstance(t, Tensor) and t.node is not None for t in tangents.values())
         )
-    ts = {n: (t if isinstance(t, Tensor) else wrap(t)) if create else (t._data if isinstance(t, Tensor) else t) for n, t in tangents.items()}
+    ts = {
+        n: (t if isinstance(t, Tensor) else wrap(t)) if create else (t._data if isinstance(t, Tensor) else t)
+        for n, t in tangents.items()
+    }
     with _Recorded(create):
         found = forward(order, dict(ts), create)
         if not all(_finite(found.get(n)) for n in roots):
@@ -157,7 +175,10 @@ def zeros_like(y: Any) -> Any:
 
 
 def deliver(c: Any, x: Any, placed: Tensor, seen: set[int], conj: bool = True) -> Any:
-    """Cotangent `c` in the type, device, dtype and shape of argument `x`; fresh memory, that the caller may write to."""
+    """Cotangent `c` in the type, device, dtype and shape of argument `x`.
+
+    fresh memory, that the caller may write to.
+    """
     if c is None:
         c = zeros_like(placed)
     elif isinstance(c, Tensor):
@@ -200,7 +221,8 @@ def hand_out(y: Any, tensors: bool, nodes: list[Node]) -> Any:
 def lost(name: str, f: Any, strict: bool, level: int = 3) -> None:
     """The result does not depend on the argument: say so."""
     text = (
-        f"{name}: the result of {getattr(f, '__name__', f)!r} does not depend on the argument, so its derivative is zero. If it should, look for a "
+        f"{name}: the result of {getattr(f, '__name__', f)!r} does not depend on the argument, so its derivative "
+        "is zero. If it should, look for a "
         "conversion that drops the derivative (.item(), .detach(), no_grad) or for integer arithmetic"
     )
     if strict:

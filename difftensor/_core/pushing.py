@@ -1,0 +1,112 @@
+"""The engine forward: the same tape walked oldest first, pushing tangents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from difftensor._backend import namespace, several_devices
+from difftensor._core.engine import reverse
+from difftensor._core.primitive import Primitive, X
+from difftensor._core.sweeping import Lifted, at_line, dependents, repaired, trace
+from difftensor._core.tape import Leaf, Node, _recording, _site
+from difftensor._core.tensor import Tensor, lift
+from difftensor.errors import DifftensorError, MissingDerivativeError
+
+
+def forward(order: list[Node], ts: dict, create: bool, repair: bool = False) -> dict:
+    """Push the tangents `ts` (node -> tangent) through `order`, oldest first; returns all of them."""
+    xp: Any = X if create else np
+    lookup = several_devices() and not create
+    for n in order:
+        p, q = n.p, n.q
+        tp = ts.get(p)
+        many = q.__class__ is tuple
+        tq = None if many else ts.get(q)
+        tangents = tuple(map(ts.get, q)) if many else (tp, tq)
+        if all(t is None for t in tangents):
+            continue
+        if lookup:
+            first = next(t for t in tangents if t is not None)
+            xp = namespace(first[0] if first.__class__ is tuple else first)
+        op = n.op
+        if create:
+            _site.set((n.code, n.at))
+        try:
+            m = Lifted(n) if create else n
+            if op.arity and op.push is None:
+                f = n.params
+                if f is not None:
+                    f.check()
+                ts[n] = _push_elementwise(xp, op, m, tp, tq, f, repair)
+            elif op.arity:
+                ts[n] = op.push(xp, tp, m.y, m.a)
+            else:
+                if op.check is not None and op.push is not None:
+                    op.check(None, n)
+                ts[n] = _push(op, xp, tangents, n, m, create)
+        except Exception as error:
+            raise at_line(error, n, "forward-mode") from None if isinstance(error, DifftensorError) else error
+    return ts
+
+
+def _push_elementwise(xp: Any, op: Primitive, m: Any, tp: Any, tq: Any, f: Any, repair: bool) -> Any:
+    if op.arity == 1:
+        t = op.rule_a(xp, tp, m.y, m.a)
+        return repaired(xp, tp, t) if repair else t
+    total = None
+    for t, rule in ((tp, op.rule_a), (tq, op.rule_b)):
+        if t is None:
+            continue
+        if f is not None:
+            t = f.extend(t, xp)
+        r = rule(xp, t, m.y, m.a, m.b)
+        if repair:
+            r = repaired(xp, t, r)
+        if f is not None:
+            r = f.extend(r, xp)
+        total = r if total is None else total + r
+    return total
+
+
+def _push(op: Primitive, xp: Any, tangents: tuple, n: Node, m: Any, create: bool) -> Any:
+    if op.push is not None:
+        return op.push(xp, tangents, m)
+    if op.pull is None:
+        raise MissingDerivativeError(f"{op.name} has no derivative rule")
+    return _transposed(op, tangents, n, create)
+
+
+def _transposed(op: Primitive, tangents: tuple, n: Node, create: bool) -> Any:
+    """The push of a primitive that declares only its pull: the pull is linear in g, so its own pull is the push.
+
+    Pull a zero cotangent of its own leaf; pull the tangents back through what that recorded.
+    """
+    shapes = n.y if n.y is not None else None
+    if shapes is None:
+        raise MissingDerivativeError(
+            f"{op.name} has no push rule, and its result was not saved, so that the pull cannot be transposed; "
+            "declare push= or saves='y'"
+        )
+    outputs = shapes if op.outputs > 1 else (shapes,)
+    leaves = [Leaf(user=False) for _ in outputs]
+    seeds = [lift(y * 0, leaf) for y, leaf in zip(outputs, leaves, strict=True)]
+    token = _recording.set(True)
+    try:
+        gs = op.pull(X, tuple(seeds) if op.outputs > 1 else seeds[0], Lifted(n))
+    finally:
+        _recording.reset(token)
+    for leaf in leaves:
+        leaf.live = False
+    cts: dict = {}
+    for t, r in zip(tangents, gs, strict=False):
+        if t is None or r is None or not isinstance(r, Tensor) or r.node is None:
+            continue
+        cts[r.node] = t if r.node not in cts else cts[r.node] + t
+    order, _ = trace(cts, leaves)
+    needed = dependents(order, set(leaves))
+    reverse(order, cts, needed, create)
+    found = [cts.get(leaf) for leaf in leaves]
+    found = [y * 0 if t is None else t for t, y in zip(found, outputs, strict=True)]
+    return tuple(found) if op.outputs > 1 else found[0]

@@ -1,0 +1,134 @@
+"""Running and recording operations of any kind but elementwise: the path that is general instead of fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from difftensor._core.fitting import constant
+from difftensor._core.operands import holds_tensor, operand, same_device, subclass_of
+from difftensor._core.primitive import Primitive
+from difftensor._core.tape import Node, getframe, recording, tick, user_site
+from difftensor._core.tensor import Tensor, wrap
+from difftensor._core.writes import keep_raw, share_if_view
+from difftensor.errors import explain
+
+
+def kept(x: Any) -> Any:
+    """Operand `x` as a non-elementwise node saves it: an array, or a Guard that the pull unwraps."""
+    data, guard = keep_raw(x) if isinstance(x, Tensor) else constant(x)
+    return data if guard is None else guard
+
+
+def unusual(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dict | None = None) -> Any:
+    cls = subclass_of(xs)
+    if cls is not None:
+        return cls.__dif_dispatch__(op, f, xs, params, keywords or {})
+    keywords = keywords or {}
+    if not any(map(holds_tensor, xs)):
+        if op.operands is None:
+            return op.forward(xs, *params, **keywords)
+        return op.forward(*xs, *params, **keywords)
+    xs = tuple(operand(x, op.name) for x in xs)
+    same_device(op.name, xs)
+    return run(op, xs, params, keywords)
+
+
+def run(op: Primitive, xs: tuple, params: tuple, keywords: dict | None = None) -> Any:
+    """Run and record an operation of any kind but elementwise."""
+    data = tuple(x._data if x.__class__ is Tensor else x for x in xs)
+    try:
+        yd = op.forward(data, *params) if op.operands is None else op.forward(*data, *params, **(keywords or {}))
+    except Exception as error:
+        same_device(op.name, xs)
+        raise explain(op.name, xs, error, params) from error
+    nodes = tuple(x.node if x.__class__ is Tensor else None for x in xs)
+    tape = op.kind != "nondifferentiable" and recording() and any(p is not None for p in nodes)
+    n = _node(op, xs, data, nodes, params, yd) if tape else None
+    if op.outputs == 1:
+        y = wrap(yd, n)
+        y.saved = tape and "y" in op.saves
+        if op.views:
+            share_if_view(xs[0], y, op, params)
+        return y
+    ys = []
+    for i, part in enumerate(yd):
+        y = wrap(part, None if n is None or part.dtype.kind not in "fc" else pick(n, i))
+        y.saved = tape
+        ys.append(y)
+    return type(yd)(*ys) if hasattr(yd, "_fields") else tuple(ys)
+
+
+def _node(op: Primitive, xs: tuple, data: tuple, nodes: tuple, params: tuple, yd: Any) -> Node:
+    n = Node()
+    n.op = op
+    n.seq = tick()
+    n.y = n.a = n.b = None
+    n.code, n.at = user_site(getframe(2))
+    if op.kind == "linear":
+        n.p, n.q = nodes[0], None
+        n.a = data[0].shape
+        n.params = params
+        return n
+    if op.kind == "bilinear":
+        n.p, n.q = nodes
+        n.params = (_like(data[0]), _like(data[1]), params)
+        n.b = kept(xs[1]) if n.p is not None else None
+        n.a = kept(xs[0]) if n.q is not None else None
+        return n
+    n.params = params
+    n.y = (tuple(yd) if op.outputs > 1 else yd) if "y" in op.saves else None
+    if op.operands is not None and op.operands <= 2:
+        n.p, n.q = nodes[0], nodes[1] if op.operands == 2 else None
+        n.a = kept(xs[0]) if op.saves and ("x" if op.operands == 1 else "a") in op.saves else None
+        n.b = kept(xs[1]) if op.operands == 2 and "b" in op.saves else None
+        return n
+    n.p, n.q = None, nodes
+    if op.operands is None:
+        n.a = tuple(map(kept, xs)) if "x" in op.saves else tuple(map(Like, data))
+    else:
+        n.a = tuple(kept(x) if letter in op.saves else None for x, letter in zip(xs, "abcdefgh", strict=False))
+    return n
+
+
+class Like:
+    """Shape and dtype of an operand that was not saved."""
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, x: Any):
+        self.shape, self.dtype = getattr(x, "shape", ()), getattr(x, "dtype", float)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+
+def _like(x: Any) -> tuple:
+    return getattr(x, "shape", ()), getattr(x, "dtype", None)
+
+
+class Part:
+    """The cotangent of one of several results."""
+
+    __slots__ = ("g", "i")
+
+    def __init__(self, i: int, g: Any):
+        self.i, self.g = i, g
+
+
+def pick(n: Node, i: int) -> Node:
+    """The node of result `i` of a node with several results."""
+    m = Node()
+    m.op = PICK
+    m.p, m.q = n, None
+    m.y = m.a = m.b = None
+    m.params = i
+    m.seq = tick()
+    m.code, m.at = n.code, n.at
+    return m
+
+
+PICK = Primitive("pick", "linear", lambda ys, i: ys[i])
+PICK.pull = lambda xp, g, n: (Part(n.params, g),)
+PICK.push = lambda xp, ts, n: ts[0][n.params]
