@@ -80,10 +80,11 @@ class Difftensor(Library):
         return SimpleNamespace(
             **{name: getattr(dif, name) for name in SAME},
             constant=self.constant, array=dif.array, stack=dif.stack, concatenate=dif.concatenate,
-            pad=lambda x: dif.pad(x, 1), copy=lambda x: x.copy(), diagonal=dif.diagonal, arange=np.arange,
+            pad=lambda x: dif.pad(x, 1), copy=dif.copy, diagonal=lambda x: dif.diagonal(x), arange=np.arange,
             softplus=lambda z: dif.logaddexp(0.0, z), sigmoid=lambda z: 1.0 / (1.0 + dif.exp(-z)),
-            logsumexp=self.logsumexp, cholesky=dif.linalg.cholesky, solve_lower=dif.linalg.solve,
-            rfft=dif.fft.rfft, irfft=dif.fft.irfft,
+            logsumexp=self.logsumexp, cholesky=lambda A: dif.linalg.cholesky(A),
+            solve_lower=lambda L, b: dif.linalg.solve(L, b),
+            rfft=lambda x: dif.fft.rfft(x), irfft=lambda v, n: dif.fft.irfft(v, n=n),
         )
 
     def logsumexp(self, x, axis):
