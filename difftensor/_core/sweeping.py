@@ -37,13 +37,13 @@ def trace(roots: Iterable[Node], targets: Iterable[Node] = ()) -> tuple[list[Nod
                 found.append(p)
         p = n.q
         if p not in seen:
-            for p in p if p.__class__ is tuple else (p,):
-                if p not in seen:
-                    seen.add(p)
-                    if p.__class__ is Leaf:
-                        leaves.append(p)
+            for q in p if p.__class__ is tuple else (p,):
+                if q not in seen:
+                    seen.add(q)
+                    if q.__class__ is Leaf:
+                        leaves.append(q)
                     else:
-                        found.append(p)
+                        found.append(q)
     found.sort(key=_seq)
     return found, leaves
 
@@ -80,7 +80,8 @@ class Lifted:
             self.a = None if n.a is None else tuple(map(lift_saved, n.a, n.q))
             self.b = None
         else:
-            self.a, self.b = lift_saved(n.a, n.p), lift_saved(n.b, n.q)
+            self.a = lift_saved(n.a, n.p)
+            self.b = None if op.arity == 1 else lift_saved(n.b, n.q)  # unary nodes have no b
 
 
 def lift_saved(a: Any, node: Node | None) -> Any:
