@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import composition, general, operand
+from difftensor._core import Tensor, composition, general, operand
 from difftensor.errors import DegenerateError
 from difftensor.linalg import _degenerate
 from difftensor.linalg._algebra import diagonal, eps_of, fitted, identity, is_complex, mH, raw, with_columns_scaled
@@ -70,7 +70,7 @@ def _check(g: tuple | None, y: tuple, a: Any, strict: bool) -> None:
 _eig = general("linalg._eig", _forward, _pull, _push, saves="yx", outputs=2, check=_check, numpy=None)
 
 
-@composition(np.linalg.eig, name="linalg.eig")
+@composition(name="linalg.eig", also=(np.linalg.eig,))
 def eig(a: Any, *, degenerate: str = "raise") -> Any:
     """Eigenvalues and right eigenvectors of a square matrix, as NumPy's `eig`.
 
@@ -97,7 +97,8 @@ def eig(a: Any, *, degenerate: str = "raise") -> Any:
     dw = diag(V^-1 dA V). Functions that treat equal eigenvalues alike are right for diagonalizable degenerate matrices.
     """
     a = operand(a, "linalg.eig")
-    return _eig(a, _degenerate.choice(degenerate))
+    strict = _degenerate.choice(degenerate)
+    return _eig(a, strict) if isinstance(a, Tensor) else np.linalg.eig(a)
 
 
 @composition(np.linalg.eigvals, name="linalg.eigvals")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import composition, general, operand
+from difftensor._core import Tensor, composition, general, operand
 from difftensor.linalg import _degenerate
 from difftensor.linalg._algebra import diagonal, eps_of, hermitian_part, identity, is_complex, mH, mT, raw, with_columns_scaled
 from difftensor.linalg._cholesky import cholesky
@@ -58,7 +58,7 @@ def _check(g: tuple | None, y: tuple, a: Any, uplo: str, strict: bool) -> None:
 _eigh = general("linalg._eigh", _forward, _pull, _push, saves="y", outputs=2, check=_check, numpy=None)
 
 
-@composition(np.linalg.eigh, name="linalg.eigh")
+@composition(name="linalg.eigh", also=(np.linalg.eigh,))
 def eigh(a: Any, UPLO: str = "L", *, b: Any = None, degenerate: str = "raise") -> Any:  # noqa: N803 - NumPy's name
     """Eigenvalues, ascending, and eigenvectors of a Hermitian matrix; with `b` of ``a v = w b v`` (b positive definite).
 
@@ -103,7 +103,7 @@ def eigh(a: Any, UPLO: str = "L", *, b: Any = None, degenerate: str = "raise") -
         raise ValueError("UPLO argument must be 'L' or 'U'")
     strict = _degenerate.choice(degenerate)
     if b is None:
-        return _eigh(a, uplo, strict)
+        return _eigh(a, uplo, strict) if isinstance(a, Tensor) else np.linalg.eigh(a, uplo)
     # b = L L^H turns a v = w b v into C z = w z with C = L^-1 a L^-H and v = L^-H z.
     if uplo == "U":
         a, b = mH(a), mH(b)
@@ -114,10 +114,10 @@ def eigh(a: Any, UPLO: str = "L", *, b: Any = None, degenerate: str = "raise") -
     return EighResult(w, solve_triangular(mH(low), z, False))
 
 
-@composition(np.linalg.eigvalsh, name="linalg.eigvalsh")
+@composition(name="linalg.eigvalsh", also=(np.linalg.eigvalsh,))
 def eigvalsh(a: Any, UPLO: str = "L", *, b: Any = None) -> Any:  # noqa: N803 - NumPy's name
     """Eigenvalues of a Hermitian matrix, ascending; see `eigh`. Right at degenerate spectra for symmetric functions of them."""
-    return eigh(a, UPLO, b=b)[0]
+    return eigh(a, UPLO, b=b)[0] if b is not None or isinstance(a, Tensor) else np.linalg.eigvalsh(a, UPLO)
 
 
 EighResult = type(np.linalg.eigh(np.ones((1, 1))))

@@ -12,15 +12,22 @@ from typing import Any
 import numpy as np
 
 from difftensor._core import general
-from difftensor.linalg._algebra import each_matrix, fitted, hermitian_part, identity, is_hermitian, mH, mT
+from difftensor.linalg._algebra import detached, each_matrix, fitted, hermitian_part, identity, is_hermitian, mH, mT
 from difftensor.linalg._sylvester import solve_sylvester
 
 
 def _along(xp: Any, f: Callable, a: Any, e: Any) -> Any:
-    """Derivative of f at a along e."""
+    """Derivative of f at a along e; linear in e, which is brought to the size of a, so that the block matrix is no worse than a."""
     n = a.shape[-1]
-    top, bottom = xp.concatenate((a, e), axis=-1), xp.concatenate((a * 0, a), axis=-1)
-    return f(xp.concatenate((top, bottom), axis=-2))[..., :n, n:]
+    size = _size(detached(a))
+    scale = _size(detached(e)) / xp.where(size == 0, 1, size)
+    scale = xp.where(scale == 0, 1, scale)
+    top, bottom = xp.concatenate((a, e / scale), axis=-1), xp.concatenate((a * 0, a), axis=-1)
+    return f(xp.concatenate((top, bottom), axis=-2))[..., :n, n:] * scale
+
+
+def _size(x: Any) -> Any:
+    return abs(x).sum(axis=(-2, -1))[..., None, None]
 
 
 # Numerator and denominator of the [13/13] Pade approximant of exp, and the norm up to which it is accurate to 2^-53:

@@ -136,7 +136,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple:
     m, n = a.shape
     if rcond is None:
         rcond = eps_of(np, a) * max(m, n)
-    vector = np.ndim(b) == 1
+    vector = b.ndim == 1
     rhs = b[:, None] if vector else b
     x = _lstsq(a, rhs, float(rcond))
     s = svdvals(a)

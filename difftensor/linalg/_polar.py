@@ -9,7 +9,7 @@ import numpy as np
 from difftensor._core import composition, general, operand
 from difftensor.errors import DegenerateError
 from difftensor.linalg import _degenerate
-from difftensor.linalg._algebra import detached, diagonal, eps_of, hermitian_part, identity, mH, raw
+from difftensor.linalg._algebra import detached, eps_of, hermitian_part, identity, mH, raw
 from difftensor.linalg._sylvester import solve_sylvester
 
 
@@ -109,24 +109,16 @@ def _projector_forward(a: Any, selected: Any) -> Any:
     return hermitian_part(v @ mH(v))
 
 
-def _shift(xp: Any, ap: Any, p: Any, outside: Any) -> Any:
-    """Mean of the eigenvalues of a on the range of p; a value outside of the spectrum if that is empty."""
-    rank = diagonal(xp, p).real.sum(axis=-1)
-    some = rank > 0.5
-    return xp.where(some, diagonal(xp, ap).real.sum(axis=-1) / xp.where(some, rank, 1), outside)[..., None, None]
-
-
 def _projector_solve(xp: Any, p: Any, a: Any, m: Any) -> Any:
     """X = P X Q with A X - X A = P M Q, Q = 1 - P, as a regular Sylvester equation.
 
-    P A P + s Q and Q A Q + t P have disjoint spectra when s lies among the eigenvalues of the group and t among the others; the
-    projections of X then follow from the equation itself.
+    P A P + s Q and Q A Q - s P have disjoint spectra for s larger than any eigenvalue, if the group and the others have; that X lies
+    between P and Q follows from the equation itself.
     """
     q = identity(xp, p) - p
-    bound = 1 + (a * a.conj()).real.sum(axis=(-2, -1)) ** 0.5
-    ap, aq = p @ a @ p, q @ a @ q
-    left = hermitian_part(ap + _shift(xp, ap, p, 2 * bound) * q)
-    right = hermitian_part(aq + _shift(xp, aq, q, -2 * bound) * p)
+    size = (a * a.conj()).real.sum(axis=(-2, -1)) ** 0.5
+    s = 2 * xp.where(size == 0, 1, size)[..., None, None]
+    left, right = hermitian_part(p @ a @ p + s * q), hermitian_part(q @ a @ q - s * p)
     return solve_sylvester(left, -right, p @ m @ q)
 
 

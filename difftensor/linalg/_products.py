@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._core import composition, operand
+from difftensor.linalg._algebra import identity
 from difftensor.linalg._solve import inv
 
 
@@ -19,7 +20,7 @@ def matrix_power(a: Any, n: int) -> Any:
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
         raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
     if n == 0:
-        return a * 0 + np.eye(a.shape[-1], dtype=a.dtype)
+        return identity(np, a)
     if n < 0:
         a, n = inv(a), -n
     result = None
@@ -52,20 +53,20 @@ def _best_split(sizes: list[int]) -> list[list[int]]:
 @composition(np.linalg.multi_dot, name="linalg.multi_dot")
 def multi_dot(arrays: Any, *, out: Any = None) -> Any:
     """Product of a chain of matrices in the cheapest order; the first and the last may be vectors."""
-    arrays = list(arrays)
+    arrays = [operand(x, "linalg.multi_dot") for x in arrays]
     n = len(arrays)
     if n < 2:
         raise ValueError("Expecting at least two arrays.")
     if out is not None:
         raise TypeError("multi_dot: out= is not supported for Tensors; assign the result instead")
-    first, last = np.ndim(arrays[0]) == 1, np.ndim(arrays[-1]) == 1
+    first, last = arrays[0].ndim == 1, arrays[-1].ndim == 1
     if first:
         arrays[0] = arrays[0][None, :]
     if last:
         arrays[-1] = arrays[-1][:, None]
     for x in arrays:
-        if np.ndim(x) != 2:
-            raise np.linalg.LinAlgError(f"{np.ndim(x)}-dimensional array given. Array must be two-dimensional")
+        if x.ndim != 2:
+            raise np.linalg.LinAlgError(f"{x.ndim}-dimensional array given. Array must be two-dimensional")
     split = _best_split([x.shape[0] for x in arrays] + [arrays[-1].shape[1]])
 
     def product(i: int, j: int) -> Any:
@@ -105,14 +106,16 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
 @composition(np.linalg.outer, name="linalg.outer")
 def outer(x1: Any, x2: Any, /) -> Any:
     """Products of all pairs of entries of two vectors."""
-    if np.ndim(x1) != 1 or np.ndim(x2) != 1:
-        raise ValueError(f"Input arrays must be one-dimensional, but they are x1.ndim={np.ndim(x1)} and x2.ndim={np.ndim(x2)}.")
+    x1, x2 = operand(x1, "linalg.outer"), operand(x2, "linalg.outer")
+    if x1.ndim != 1 or x2.ndim != 1:
+        raise ValueError(f"Input arrays must be one-dimensional, but they are x1.ndim={x1.ndim} and x2.ndim={x2.ndim}.")
     return np.outer(x1, x2)
 
 
 @composition(np.linalg.cross, name="linalg.cross")
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     """Cross products of vectors of three components."""
+    x1, x2 = operand(x1, "linalg.cross"), operand(x2, "linalg.cross")
     if x1.shape[axis] != 3 or x2.shape[axis] != 3:
         raise ValueError(
             f"Both input arrays must be (arrays of) 3-dimensional vectors, but they are {x1.shape[axis]} and {x2.shape[axis]} "

@@ -39,7 +39,7 @@ def solve(a: Any, b: Any) -> Any:
     """Solve ``a @ x = b``; a one-dimensional `b` is one vector, as in NumPy."""
     a = operand(a, "linalg.solve")
     b = operand(b, "linalg.solve")
-    return _solve(a, b[:, None])[..., 0] if np.ndim(b) == 1 else _solve(a, b)
+    return _solve(a, b[:, None])[..., 0] if b.ndim == 1 else _solve(a, b)
 
 
 def _inv_forward(a: Any) -> Any:
@@ -67,11 +67,11 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     if axes is not None:
         rest = [k for k in range(a.ndim) if k not in axes]
         a = np.transpose(a, (*rest, *axes))
-    shape = a.shape[np.ndim(b) :]
+    shape = a.shape[b.ndim :]
     n = math.prod(shape)
     if a.size != n * n:
         raise np.linalg.LinAlgError("Input arrays must satisfy the requirement prod(a.shape[b.ndim:]) == prod(a.shape[:b.ndim])")
-    return solve(a.reshape(n, n), np.reshape(b, (n,))).reshape(shape)
+    return solve(a.reshape(n, n), b.reshape(n)).reshape(shape)
 
 
 @composition(np.linalg.tensorinv, name="linalg.tensorinv")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import composition, general, operand
+from difftensor._core import Tensor, composition, general, operand
 from difftensor.errors import DegenerateError
 from difftensor.linalg import _degenerate
 from difftensor.linalg._algebra import detached, diagonal, eps_of, identity, is_complex, mH, raw, with_columns_scaled
@@ -173,7 +173,7 @@ def _complement(x: Any, g: Any, eps: float) -> None:
 _svd = general("linalg._svd", _forward, _pull, _push, saves="y", outputs=3, check=_check, numpy=None)
 
 
-@composition(np.linalg.svd, name="linalg.svd")
+@composition(name="linalg.svd", also=(np.linalg.svd,))
 def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False, *, degenerate: str = "raise") -> Any:
     """Singular value decomposition ``a = u @ diag(s) @ vh``, as NumPy's `svd`.
 
@@ -208,6 +208,8 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
     """
     a = operand(a, "linalg.svd")
     strict = _degenerate.choice(degenerate)
+    if not isinstance(a, Tensor):
+        return np.linalg.svd(a, full_matrices, compute_uv, hermitian)
     if hermitian:
         return _hermitian(a, compute_uv, degenerate)
     if not compute_uv:
