@@ -5,6 +5,8 @@ from .methods import BFGS, LBFGS
 from .minimize import minimize
 from .problem import Problem
 from .result import Result
+from .squares.curve_fit import curve_fit
+from .squares.fit import Fit
 from .squares.least_squares import least_squares
 from .squares.levenberg_marquardt import LevenbergMarquardt
 from .stop import Stop
@@ -17,6 +19,6 @@ __all__ = [
     "Problem",
     "Result",
     "Stop",
-    "least_squares",
+    "curve_fit", "least_squares",
     "minimize",
 ]

@@ -98,7 +98,7 @@ def _walk(bounds, x0, lower, upper) -> None:
 
 
 def _of_leaf(bounds, leaf):
-    shape = tuple(getattr(leaf, "shape", np.shape(leaf)))
+    shape = tuple(leaf.shape) if hasattr(leaf, "shape") else np.shape(leaf)
     size = int(np.prod(shape))
     is_complex = getattr(leaf, "dtype", np.asarray(0.0).dtype).kind == "c" or isinstance(leaf, complex)
     if is_complex:

@@ -17,11 +17,12 @@ import numpy as np
 class Layout:
     """How the leaves of ``tree`` lie in one vector."""
 
-    __slots__ = ("leaves", "plain", "size", "structure")
+    __slots__ = ("example", "leaves", "plain", "size", "structure")
 
     def __init__(self, tree):
         if _is_plain_sequence(tree):  # a list of plain numbers is an array
             tree = np.array(tree)
+        self.example = tree
         leaves, self.structure = dif.tree.flatten(tree)
         self.leaves = [_Leaf(leaf) for leaf in leaves]
         self.size = sum(leaf.size for leaf in self.leaves)
@@ -55,7 +56,7 @@ class Layout:
 
     def restore(self, x):
         """The pytree of ``x`` as the user passed it in: Tensors where Tensors were, arrays where arrays were."""
-        if self.plain:
+        if self.plain and not self.leaves[0].is_tensor:
             return x
         leaves, start = [], 0
         for place in self.leaves:
@@ -65,6 +66,15 @@ class Layout:
             leaves.append(leaf[()] if place.is_scalar else leaf)
             start += place.size
         return dif.tree.unflatten(self.structure, leaves)
+
+    def path(self, i: int) -> str:
+        """A short label of element ``i``: the keys that lead to its leaf, and its place in the leaf."""
+        keys = _keys(self.example)
+        for leaf, key in zip(self.leaves, keys, strict=True):
+            if i < leaf.size:
+                return key if leaf.size == 1 else f"{key}[{i}]"
+            i -= leaf.size
+        raise IndexError(i)
 
     def name(self, i: int) -> str:
         """What to call element ``i`` of the vector in a message."""
@@ -115,6 +125,15 @@ def _raw(leaf):
         leaf = leaf.detach()
         return leaf.numpy() if str(leaf.device) == "cpu" else leaf
     return leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+
+
+def _keys(tree, path=""):
+    """Labels of the leaves, in the order in which a pytree is flattened."""
+    if isinstance(tree, dict):
+        return [k for key in sorted(tree) for k in _keys(tree[key], f"{path}.{key}" if path else str(key))]
+    if isinstance(tree, (list, tuple)):
+        return [k for i, item in enumerate(tree) for k in _keys(item, f"{path}[{i}]" if path else f"x[{i}]")]
+    return [path or "x"]
 
 
 def _is_plain_sequence(tree) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from . import result
 from .point import Point
 from .stop import Doubt, Reason
@@ -73,6 +75,7 @@ class Method:
         return {}
 
 
+@np.errstate(all="ignore")  # a trial step may overflow; what is not finite is dealt with
 def run(problem, method, stop, *, state=None, callback=None, progress=None, on_interrupt="raise", choice=""):
     """Step until ``stop`` says so; returns a `Result`.
 

@@ -190,6 +190,9 @@ class Problem:
             direction[free] = vectors[:, 0]
             return Doubt("the gradient is small, but this is a saddle: the curvature is negative along some "
                          "direction; start elsewhere, or use method='trust-exact'", direction)  # fmt: skip
+        if len(free) and not len(values) and not point.g.any():
+            return Doubt("gradient and Hessian vanish here: the function does not change around this point, which "
+                         "says nothing about where it is low; start elsewhere")  # fmt: skip
         p = vectors.dot(along / np.abs(values))
         x = point.x[free]
         ratio = np.abs(p) / (1.0 + np.abs(x))
@@ -235,7 +238,7 @@ def _scalar(y):
     """``y`` as one number, or the reason why it is none."""
     if y is None:
         raise TypeError("optim: the function returned None; is its `return` missing?")
-    shape = tuple(getattr(y, "shape", np.shape(y)))
+    shape = tuple(y.shape) if hasattr(y, "shape") else np.shape(y)
     size = int(np.prod(shape))
     if size != 1:
         raise ValueError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from .. import progress as progress_line
@@ -87,9 +89,21 @@ def least_squares(
     on_interrupt = settings.pop("on_interrupt", "raise")
     rule, stop = configure(LevenbergMarquardt, settings)
     show = progress_line.line(stop.max_steps) if progress else None
-    return run(
-        problem, rule, stop, state=resume, callback=_adapt(callback), progress=show, on_interrupt=on_interrupt
-    )
+    watch = {"callback": _adapt(callback), "progress": show, "on_interrupt": on_interrupt}
+    result = run(problem, rule, stop, state=resume, **watch)
+    if resume is None:
+        for scaled, factor in SECOND_THOUGHTS:
+            if result.reason not in ("stalled", "saddle", "max steps") or "factor" in settings:
+                break
+            other = run(problem, replace(rule, scaled=scaled, factor=factor), stop, **watch)
+            other.choice = f"a run with another scaling of the parameters ended differently: {result.reason}"
+            if other.success or other.cost < result.cost:
+                result = other
+    return result
+
+
+# A run that loses its way from a far start often finds it in a trust region of another shape and size.
+SECOND_THOUGHTS = ((False, 0.1), (False, 1.0), (True, 0.1))
 
 
 def read_pair(bounds, x0) -> Box | None:

@@ -101,18 +101,18 @@ class LevenbergMarquardt(Method):
                 return replace(state, stuck=reason)
 
     def finish(self, problem, state) -> LMState:
-        """Gauss-Newton steps as long as they shrink."""
+        """Gauss-Newton steps as long as they shrink; Newton steps where those shrink slowly."""
         if not self.polish or problem.rho is not None:
             return state
-        point, last = state.point, math.inf
+        point, last, newton = state.point, math.inf, False
         best = point
         for _ in range(20):
-            J, r = point.J, point.r
-            scale = np.sqrt(np.einsum("ij,ij->j", J, J))
-            scale = np.where(scale > 0, scale, 1.0)
-            p = Model(problem, point, r, J, scale).gauss_newton()
-            size = _norm(scale * p)
-            if not size < 0.5 * last or not np.isfinite(p).all():
+            p, size = self._closing_step(problem, point, newton)
+            if p is not None and size > 0.05 * last and not newton and problem.has_second_order(point):
+                # Large residuals or curvature: Gauss-Newton converges linearly there.
+                newton = True
+                p, size = self._closing_step(problem, point, newton)
+            if p is None or not size < 0.5 * last:
                 break
             best, last = point, size
             x = point.x + p
@@ -124,6 +124,27 @@ class LevenbergMarquardt(Method):
             if not point.f <= best.f + problem.noise(best):
                 break
         return replace(state, point=best, optimality=min(state.optimality, problem.optimality(best)))
+
+    def _closing_step(self, problem, point, newton):
+        """A full step and its length in units of the parameters' own scales."""
+        J = point.J
+        scale = np.sqrt(np.einsum("ij,ij->j", J, J))
+        scale = np.where(scale > 0, scale, 1.0)
+        model = Model(problem, point, point.r, J, scale)
+        free = model.first[0]
+        if newton:
+            H = (point.H / scale[:, None] / scale)[np.ix_(free, free)]
+            try:
+                np.linalg.cholesky(H)
+            except np.linalg.LinAlgError:
+                return None, math.nan
+            p = np.zeros_like(point.x)
+            p[free] = -np.linalg.solve(H, (point.g / scale)[free]) / scale[free]
+        else:
+            p = model.gauss_newton()
+        if not np.isfinite(p).all():
+            return None, math.nan
+        return p, _norm(scale * p)
 
     def doubt(self, problem, state):
         doubt = problem.doubt(state.point)

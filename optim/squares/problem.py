@@ -158,22 +158,29 @@ class SquaresProblem(Problem):
     def rescale(self, r, J):
         """Triggs' correction, which makes the Gauss-Newton model of ``r, J`` that of the loss.
 
-        With ``z = (r/s)^2``: gradient ``rho' J^T r`` and curvature ``rho' + 2 rho'' z`` (kept positive), as in
+        With ``z = (r/s)^2``: gradient ``rho' J^T r`` and curvature ``rho' + 2 rho'' z`` (at least a hundredth of rho'), as in
         B. Triggs et al., Bundle adjustment: a modern synthesis, 1999, section 4.3.
         """
         if self.rho is None:
             return r, J
         z = (r / self.f_scale) ** 2
         _, first, second = self.rho(z)
-        root = np.sqrt(np.maximum(first + 2 * second * z, self.eps))
+        root = np.sqrt(np.maximum(first + 2 * second * z, 0.01 * first))
         return r * first / root, J * root[:, None]
+
+    def weighted(self, point):
+        """Residuals and Jacobian with the square roots of the loss's weights ``rho'``."""
+        if self.rho is None:
+            return point.r, point.J
+        root = np.sqrt(self.rho((point.r / self.f_scale) ** 2)[1])
+        return point.r * root, point.J * root[:, None]
 
     def optimality(self, point) -> float:
         """The largest cosine between a column of J (that may still move) and the residuals.
 
         Free of the scales of parameters and residuals; 0 at a solution.
         """
-        r, J = point.scaled
+        r, J = self.weighted(point)
         size = math.sqrt(float(r.dot(r)))
         if size == 0.0:
             return 0.0
@@ -187,7 +194,7 @@ class SquaresProblem(Problem):
 
     def noise(self, point) -> float:
         """The rounding error of f: every residual carries about eps times the terms it is made of."""
-        r, J = point.scaled
+        r, J = self.weighted(point)
         terms = np.abs(J).dot(np.abs(point.x)) + np.abs(r)
         error = self.eps * math.sqrt(float(terms.dot(terms)))
         return 4 * error * (math.sqrt(float(r.dot(r))) + error)

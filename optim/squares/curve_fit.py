@@ -1,0 +1,121 @@
+"""`optim.curve_fit`: fit a model to data, with standard errors that can be published."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .fit import Fit
+from .least_squares import least_squares
+from .parameters import Parameters, guess
+
+
+def curve_fit(
+    f,
+    xdata,
+    ydata,
+    p0=None,
+    sigma=None,
+    absolute_sigma=False,
+    check_finite=True,
+    bounds=(-np.inf, np.inf),
+    method="lm",
+    jac=None,
+    *,
+    fixed=(),
+    tied=None,
+    **settings,
+) -> Fit:
+    """Fit ``ydata = f(xdata, *parameters)`` by least squares.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(x, a, b, ...)``, or ``f(x, parameters)`` if ``p0`` is a dict or another pytree.
+    xdata : array or any object
+        Handed to ``f`` as it is.
+    ydata : array
+    p0 : sequence, dict or pytree, optional
+        The start; ones by default.
+    sigma : array, optional
+        Standard deviations of ``ydata``, or, with shape (m, m), their covariance.
+    absolute_sigma : bool
+        Whether ``sigma`` is known in absolute terms. False: only ratios matter, and the scale is estimated from
+        the residuals.
+    check_finite : bool
+        Raise on NaN or infinity in the data.
+    bounds : optional
+        ``(lower, upper)`` of the free parameters, as in `least_squares`.
+    method : {"lm", "trf"}
+    jac : callable, optional
+        ``jac(x, a, b, ...)``, shape (m, n). None: difftensor differentiates.
+    fixed : sequence of str
+        Names of parameters held at their start: the argument names of ``f``, or keys of ``p0``.
+    tied : dict, optional
+        ``{name: formula}``: parameters computed from the others, ``formula(all_by_name)``.
+    **settings
+        Further arguments of `least_squares`, such as ``loss`` or ``max_nfev``.
+
+    Returns
+    -------
+    Fit
+        Unpacks as ``popt, pcov``; has standard errors, intervals, correlations, profiles and a report.
+
+    Notes
+    -----
+    The covariance is ``s^2 (J^T J)^{-1}`` from the singular values of the Jacobian with its columns scaled to
+    unit length; ``s^2`` is the residual sum of squares over the degrees of freedom.
+
+    Examples
+    --------
+    >>> import numpy as np, optim
+    >>> x = np.linspace(0, 4, 20)
+    >>> y = 2.5 * np.exp(-1.3 * x)
+    >>> fit = optim.curve_fit(lambda x, a, b: a * np.exp(-b * x), x, y)
+    >>> fit.popt.round(8).tolist()
+    [2.5, 1.3]
+    """
+    y = np.asarray(ydata)
+    if y.size == 0:
+        raise ValueError("optim: ydata is empty")
+    if check_finite and not np.isfinite(y).all():
+        i = int(np.argmax(~np.isfinite(y.reshape(-1))))
+        raise ValueError(f"optim: ydata[{i}] = {y.reshape(-1)[i]}; leave such points out of the fit")
+    if y.dtype.kind in "biu":
+        y = y.astype(float)
+    parameters = Parameters(f, guess(f) if p0 is None else p0, fixed, tied)
+    if isinstance(xdata, (list, tuple)):
+        xdata = np.asarray(xdata, dtype=float)
+    if check_finite and isinstance(xdata, np.ndarray) and not np.isfinite(xdata).all():
+        raise ValueError("optim: xdata holds NaN or infinity; leave such points out of the fit")
+    whiten = _whitening(sigma, y)
+
+    def residuals(p):
+        return whiten(parameters.call(f, xdata, p) - y)
+
+    if jac is not None:
+        own = jac
+
+        def jac(p):
+            return whiten(np.asarray(parameters.call(own, xdata, p)))
+
+    result = least_squares(residuals, parameters.start, jac=jac, bounds=bounds, method=method, **settings)
+    return Fit(result, parameters, f, xdata, y, sigma is not None and absolute_sigma)
+
+
+def _whitening(sigma, y):
+    """What turns residuals into independent ones of unit variance."""
+    if sigma is None:
+        return lambda r: r
+    sigma = np.asarray(sigma, dtype=float)
+    if sigma.ndim == 2 and y.ndim == 1:
+        if sigma.shape != (y.size, y.size):
+            raise ValueError(f"optim: expected a covariance of shape {(y.size, y.size)}, got {sigma.shape}")
+        try:
+            inverse = np.linalg.inv(np.linalg.cholesky(sigma))
+        except np.linalg.LinAlgError:
+            raise ValueError("optim: the covariance sigma is not positive definite") from None
+        return lambda r: inverse @ r
+    if not (sigma > 0).all():
+        raise ValueError("optim: sigma must be positive everywhere")
+    weights = np.broadcast_to(1.0 / sigma, y.shape)
+    return lambda r: (weights if r.ndim == weights.ndim else weights[:, None]) * r

@@ -1,0 +1,175 @@
+"""The result of a fit: estimates, their uncertainties, and a report to print."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class Fit:
+    """A fitted model; unpacks as ``popt, pcov``.
+
+    Attributes
+    ----------
+    params
+        All parameters, in the structure of ``p0``, fixed and tied ones included.
+    popt : ndarray, shape (n,)
+        The free parameters as one vector.
+    pcov : ndarray, shape (n, n)
+        Their covariance; infinite where the data do not determine them.
+    standard_errors : ndarray, shape (n,)
+    correlation : ndarray, shape (n, n)
+    names : list of str
+    residuals : ndarray
+        Weighted residuals ``(f - y) / sigma``.
+    sum_of_squares : float
+    degrees_of_freedom : int
+    result : Result
+        How the minimization went; ``success``, ``message``, ``reason`` and ``nfev`` are also here.
+    """
+
+    def __init__(self, result, parameters, model, xdata, ydata, absolute):
+        self.result, self.model, self.xdata, self.ydata = result, model, xdata, ydata
+        self._parameters, self._absolute = parameters, absolute
+        problem, point = result._problem, result.state.point
+        self.popt = point.x
+        self.names = parameters.names or [problem.layout.path(i) for i in range(problem.n)]
+        self.residuals = result.fun
+        self.sum_of_squares = float(self.residuals.dot(self.residuals))
+        self.degrees_of_freedom = self.residuals.size - problem.n
+        r, J = point.scaled if result.jac is not None else (self.residuals, np.zeros((len(self.residuals), problem.n)))
+        self.pcov = self.variance * inverse_normal_matrix(J)
+        self.standard_errors = np.sqrt(np.diagonal(self.pcov))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self.correlation = self.pcov / np.multiply.outer(self.standard_errors, self.standard_errors)
+
+    @property
+    def params(self):
+        """All parameters as the model takes them."""
+        free = self.result.x
+        if self._parameters.as_tree:
+            return free
+        every = self._parameters.complete(free)
+        return every if self._parameters.as_mapping else np.array(list(every.values()))
+
+    @property
+    def variance(self) -> float:
+        """The variance of a residual of weight one."""
+        if self._absolute:
+            return 1.0
+        if self.degrees_of_freedom <= 0:
+            return np.inf
+        return 2 * self.result.cost / self.degrees_of_freedom
+
+    def __iter__(self):
+        return iter((self.popt, self.pcov))
+
+    def __getattr__(self, name):
+        if name in ("success", "message", "reason", "nfev", "njev", "nit", "status", "trace"):
+            return getattr(self.result, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def predict(self, x=None):
+        """The fitted model at ``x`` (the data's by default)."""
+        return self._parameters.call(self.model, self.xdata if x is None else x, self.result.x)
+
+    def intervals(self, level=0.95):
+        """Confidence intervals from the covariance and Student's t.
+
+        Parameters
+        ----------
+        level : float
+
+        Returns
+        -------
+        ndarray, shape (n, 2)
+        """
+        half = _quantile(level, self.degrees_of_freedom, self._absolute) * self.standard_errors
+        return np.stack([self.popt - half, self.popt + half], axis=1)
+
+    def profile(self, name, level=0.95):
+        """The interval on which the profiled sum of squares stays within the level's bound.
+
+        Follows the valley of the sum of squares: for each trial value of one parameter all others are fitted
+        again. Unlike `intervals` it does not assume that the valley is a parabola.
+
+        Parameters
+        ----------
+        name : str
+            One of ``names``.
+        level : float
+
+        Returns
+        -------
+        low, high : float
+            Infinite where the bound is never reached.
+
+        References
+        ----------
+        .. [1] D. M. Bates, D. G. Watts, Nonlinear Regression Analysis and Its Applications, Wiley 1988, section
+           6.1.
+        """
+        from .profile import profile
+
+        i = self.names.index(name)
+        return profile(self, i, _quantile(level, self.degrees_of_freedom, self._absolute))
+
+    def report(self, level=0.95) -> str:
+        """The fit as a table to print."""
+        result, width = self.result, max(len(name) for name in self.names)
+        lines = [
+            f"{'fitted' if result.success else 'NOT FITTED'} ({result.reason}): {result.message}",
+            f"{self.residuals.size} data, {len(self.popt)} parameters, {self.degrees_of_freedom} degrees of freedom; "
+            f"{result.nfev} evaluations, {result.njev} Jacobians",
+            f"sum of squares {self.sum_of_squares:.10g}, residual standard deviation {np.sqrt(self.variance):.6g}",
+            f"{'':{width}}  {'estimate':>18} {'std. error':>12} {'relative':>9}   {level:.0%} interval",
+        ]
+        for name, value, error, (low, high) in zip(
+            self.names, self.popt, self.standard_errors, self.intervals(level), strict=True
+        ):
+            share = f"{abs(error / value):9.2%}" if value else " " * 9
+            lines.append(f"{name:>{width}}  {value:18.10g} {error:12.5g} {share}   [{low:.6g}, {high:.6g}]")
+        pairs = [
+            (abs(self.correlation[i, j]), self.names[i], self.names[j], self.correlation[i, j])
+            for i in range(len(self.popt))
+            for j in range(i)
+            if abs(self.correlation[i, j]) > 0.9
+        ]
+        for _, a, b, c in sorted(pairs, reverse=True)[:10]:
+            lines.append(f"correlation of {b} and {a}: {c:+.4f}")
+        if not np.isfinite(self.pcov).all():
+            lines.append("the data do not determine every parameter: fix one, or add data that tell them apart")
+        return "\n".join(lines)
+
+    def __repr__(self):
+        return self.report()
+
+
+def inverse_normal_matrix(J):
+    """``(J^T J)^{-1}`` without forming ``J^T J``; infinite in rows of parameters that J does not determine."""
+    n = J.shape[1]
+    columns = np.sqrt(np.einsum("ij,ij->j", J, J))
+    blind = ~(columns > 0)
+    scale = np.where(blind, 1.0, columns)
+    if J.shape[0] == 0 or not np.isfinite(J).all():
+        return np.full((n, n), np.inf)
+    R = np.linalg.qr(J / scale, mode="r")
+    _, s, Vt = np.linalg.svd(R, full_matrices=True)
+    s = np.concatenate([s, np.zeros(n - len(s))])
+    small = s <= np.finfo(float).eps * max(J.shape) * s[0]
+    W = Vt.T / np.where(small, 1.0, s)
+    inverse = (W[:, ~small] @ W[:, ~small].T) / scale[:, None] / scale
+    undetermined = blind | (np.abs(Vt[small]).max(axis=0, initial=0.0) > 1e-8)
+    inverse[undetermined, :] = np.inf
+    inverse[:, undetermined] = np.inf
+    return inverse
+
+
+def _quantile(level, degrees, absolute):
+    from scipy.special import ndtri, stdtrit
+
+    if not 0 < level < 1:
+        raise ValueError(f"optim: a confidence level lies between 0 and 1, got {level}")
+    tail = 0.5 * (1 + level)
+    if absolute:
+        return float(ndtri(tail))
+    return float(stdtrit(degrees, tail)) if degrees > 0 else np.inf
