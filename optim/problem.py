@@ -56,7 +56,6 @@ class Problem:
         if self.box is not None:
             self.box.check(self.x0, self.layout)
         self._jac, self._hess, self._hessp = jac, hess, hessp
-        self._smoothness_seen = jac is not None
         self.nfev = self.njev = self.nhev = 0
         self.eps = float(np.finfo(self.x0.dtype).eps)
 
@@ -74,7 +73,8 @@ class Problem:
         """Fill in ``point.f`` and keep the tape for ``point.g``."""
         self.nfev += 1
         if self._jac is None:
-            y, point._pull = dif.vjp(self.objective, point.x)
+            record = dif.vjp if self.nfev > 1 else _first_vjp
+            y, point._pull = record(self.objective, point.x)
         elif self._jac is True:
             y, g = self.fun(self.layout.unpack(point.x.copy()), *self.args)
             y, point._g = _scalar(y), self.layout.pack(g)
@@ -97,19 +97,7 @@ class Problem:
             self.nfev += 1
             _, pull = dif.vjp(self.objective, point.x)
         point._pull = None
-        if self._smoothness_seen:
-            (point._g,) = pull(1.0)
-            return
-        self._smoothness_seen = True
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", dif.errors.LostGradientWarning)
-            try:
-                (point._g,) = pull(1.0)
-            except dif.errors.LostGradientWarning as lost:
-                raise ValueError(
-                    "optim: the function does not depend on x, so there is nothing to minimize. Look for a "
-                    "value that left the tape (float(...), .item(), .detach()) or for an argument not used"
-                ) from lost
+        (point._g,) = pull(1.0)
 
     def value(self, x) -> float:
         """The value at ``x`` without a tape, for methods that use no derivatives."""
@@ -232,6 +220,19 @@ class Problem:
 
 
 LARGEST_DENSE_CHECK = 50  # a Hessian of this size costs as much as some hundred gradients
+
+
+def _first_vjp(fun, x):
+    """`dif.vjp`; a function that does not depend on x is a wrong call, not a zero gradient."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", dif.errors.LostGradientWarning)
+        try:
+            return dif.vjp(fun, x)
+        except dif.errors.LostGradientWarning as lost:
+            raise ValueError(
+                "optim: the function does not depend on x, so there is nothing to minimize. Look for a value "
+                "that left the tape (float(...), .item(), .detach()) or for an argument that is not used"
+            ) from lost
 
 
 def _scalar(y):
