@@ -9,8 +9,7 @@ PEERS = {"autograd", "torch", "jax"}
 PAIRS = [
     pytest.param(workload, library, id=f"{workload.name}-{library}",
                  marks=[pytest.mark.peers(library)] if library in PEERS else [])
-    for workload in WORKLOADS.values() for library in workload.libraries()
-    if library != "hand" and not (library == "numpy" and workload.case(workload.tiny).kind != "gradient")
+    for workload in WORKLOADS.values() for library in workload.libraries() if library != "hand"
 ]
 
 

@@ -37,8 +37,10 @@ class Workload:
 
     def libraries(self):
         """Those that can run this program at all, by name."""
+        kind = self.case(self.tiny).kind
         for name, library in LIBRARIES.items():
-            if (library.writes or not self.writes) and not (self.loop and name == "jax"):
+            unrolled, value_only = name == "jax" and self.loop, name == "numpy" and kind != "gradient"
+            if (library.writes or not self.writes) and not unrolled and not value_only:
                 yield name
 
 
