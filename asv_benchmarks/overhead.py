@@ -90,10 +90,10 @@ class Function:
             scope = names(*on.split(", "))
         except ModuleNotFoundError as error:  # a peer that is not installed is left out
             raise NotImplementedError(str(error)) from error
-        self.timer = timeit.Timer(self.statements[statement], globals=scope)
+        self.statement = timeit.Timer(self.statements[statement], globals=scope)
 
     def time_100_calls(self, statement, on):
-        self.timer.timeit(100)
+        self.statement.timeit(100)
 
 
 class Operator(Function):
