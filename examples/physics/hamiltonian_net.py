@@ -81,12 +81,12 @@ def main(small=False):
              "plain": swing(lambda x: network(plain.x, x), start, duration),
              "hamiltonian": swing(lambda x: hamiltonian(hamilton.x, x), start, duration)}
     drifts = {name: drift(path) for name, path in paths.items()}
-    ratio = drifts["plain"].mean() / drifts["hamiltonian"].mean()
+    ratio = np.min(drifts["plain"] / drifts["hamiltonian"])
     report.table(f"Drift of the energy over {duration:.0f} time units", [
         (f"from angle {q:.1f}", *(drifts[name][i] for name in ("plain", "hamiltonian", "pendulum")))
         for i, (q, _) in enumerate(start)], ("", "plain network", "Hamiltonian network", "the integrator's own"))
     print(f"loss: plain {plain.fun:.6f}, Hamiltonian {hamilton.fun:.6f} (noise alone: 0.0025)\n"
-          f"the plain network drifts {ratio:.0f} times as much (at least 20 was asked for)")
+          f"the plain network drifts at least {ratio:.0f} times as much")
     picture(x, hamilton.x, paths, duration)
     return {"ratio": ratio, "drift": drifts, "loss": (plain.fun, hamilton.fun)}
 
@@ -114,7 +114,7 @@ def picture(x, w, paths, duration):
             axes.plot(t, E, color=color, lw=1.1, label=titles[name])
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::4], labels[::4], ncols=3, loc="upper right")
-    axes.set(title="True energy along the learnt motion, four swings", xlabel="time", ylabel="energy", ylim=(0, 2.2),
+    axes.set(title="True energy along the learnt motion, four swings", xlabel="time", ylabel="energy", ylim=(0, 2.4),
              xlim=(0, duration))
     return report.save(figure, "hamiltonian_net")
 

@@ -6,7 +6,9 @@ def test_strip_at_the_critical_point(example):
     result = ising.main(small=True)
     assert abs(result["f"] - 0.9323288953175849) < 1e-14
     assert abs(result["energy"] + np.sqrt(2)) < 1e-12           # self-duality, for every width
-    assert abs(result["heat"] - 1.325886) < 5e-7
+    assert abs(result["heat"] - ising.HEAT) < 1e-11
+    h, f = 1e-3, lambda K: ising.kaufman(10, K)                 # the 1.325886 is this quotient
+    assert abs(ising.KC**2 * (f(ising.KC + h) - 2 * f(ising.KC) + f(ising.KC - h)) / h**2 - 1.325886) < 1e-6
     assert abs(result["charge"] - 0.5) < 2e-3
     for L, (K, height) in result["peaks"].items():              # the peak by differences of Kaufman's sum
         h = 1e-3
