@@ -45,6 +45,10 @@ def _hermitian(f, a, *rest):
     return f(a + _mH(a), *rest)
 
 
+def _positive(f, a):
+    return f(a @ _mH(a) + np.eye(a.shape[-1], dtype=a.dtype))
+
+
 def _vectors(f, a):
     """Eigenvalues, and the projectors' diagonals, which do not depend on the phases of the vectors."""
     w, v = f(a)
@@ -96,7 +100,7 @@ SAMPLES = {
     "linalg._cofactor": lambda rng: [((_regular(rng, *shape),), ()) for shape in [(2, 2), (3, 3), (4, 4)]],
     "linalg._cofactor_along": lambda rng: [((_regular(rng, *shape), _normal(rng, *shape)), ()) for shape in [(2, 2), (3, 3), (4, 4)]],
     "linalg.slogdet": lambda rng: [((_regular(rng, *shape),), ()) for shape in [(3, 3), (2, 4, 4)]],
-    "linalg._cholesky": lambda rng: [((_normal(rng, *shape),), (), lambda f, a: f(a @ _mH(a) + np.eye(a.shape[-1]))) for shape in [(3, 3), (2, 4, 4)]],
+    "linalg._cholesky": lambda rng: [((_normal(rng, *shape),), (), _positive) for shape in [(3, 3), (2, 4, 4)]],
     "linalg._eigh": lambda rng: [((_spread(rng, *shape),), ("L", True), lambda f, a: _vectors(f, a + _mH(a))) for shape in [(3, 3), (2, 4, 4)]],
     "linalg._eig": lambda rng: [((_spread(rng, *shape),), (True,), _vectors) for shape in [(3, 3), (2, 3, 3)]],
     "linalg._svd": lambda rng: [((_spread(rng, 4, 4)[:, :3],), (False, True), _singular), ((_spread(rng, 4, 4)[:, :2],), (True, True), _singular),
