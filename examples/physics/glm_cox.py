@@ -97,7 +97,8 @@ def longley():
 def main(small=False):
     gpa, tuce, psi, grade = np.loadtxt(DATA / "spector.csv", delimiter=",", skiprows=3, unpack=True)
     spector, covariance = newton(logit(np.column_stack([np.ones(32), gpa, tuce, psi]), grade), np.zeros(4))
-    report.agreement("Improved grades: logit", zip(["constant", "grade average", "pretest", "new method"], spector, SPECTOR))
+    names = ["constant", "grade average", "pretest", "new method"]
+    report.agreement("Improved grades: logit", zip(names, spector, SPECTOR))
 
     fits = {link: newton(beetles(link), np.array([0.5, 20.0])) for link in LINKS}
     deviance = {link: -2 * float(beetles(link)(p)) for link, (p, _) in fits.items()}
@@ -146,7 +147,8 @@ def picture(fits, beta):
     t, S = kaplan_meier(PLACEBO)                                 # proportional hazards: S_treated = S_placebo^ratio
     right.step(t, S**np.exp(beta), where="post", color=report.GRAY, ls="--",
                label=rf"placebo's curve to the power $e^\beta$ = {np.exp(beta):.2f}")
-    right.set(title="Leukemia: Cox's proportional hazards", xlabel="weeks", ylabel="fraction in remission", ylim=(0, 1.02))
+    right.set(title="Leukemia: Cox's proportional hazards", xlabel="weeks", ylabel="fraction in remission",
+              ylim=(0, 1.02))
     right.legend()
     return report.save(figure, "glm_cox")
 

@@ -77,13 +77,15 @@ def picture(fits):
     for step in np.asarray(propagators(u, T)):
         state = step @ state
         populations.append(abs(state)**2)
-    axes.stackplot(edges, np.transpose(populations), labels=[r"$|00\rangle$", r"$|01\rangle$", r"$|10\rangle$", r"$|11\rangle$"],
-                   alpha=0.8)
-    axes.set(title=r"What they do to $|10\rangle$", xlabel="time / (1/J)", ylabel="population", xlim=(0, T), ylim=(0, 1))
+    names = [rf"$|{state}\rangle$" for state in ("00", "01", "10", "11")]
+    axes.stackplot(edges, np.transpose(populations), labels=names, alpha=0.8)
+    axes.set(title=r"What they do to $|10\rangle$", xlabel="time / (1/J)", ylabel="population",
+             xlim=(0, T), ylim=(0, 1))
     axes.legend(loc="center left", ncols=2)
     axes = figure.add_subplot(grid[:, 1])
     fine = np.linspace(0.2, 0.4999, 200)
-    axes.semilogy(fine, np.sin(np.pi / 4 - np.pi * fine / 2)**2, color=report.RED, label="least for pulses of any strength")
+    axes.semilogy(fine, np.sin(np.pi / 4 - np.pi * fine / 2)**2, color=report.RED,
+                  label="least for pulses of any strength")
     axes.axvline(0.5, color=report.RED, lw=0.8, ls=":")
     axes.semilogy(list(fits), [max(fit.fun, 1e-16) for fit in fits.values()], "o-", color=report.BLUE,
                   label=r"GRAPE, $|u| \leq 10\pi J$")

@@ -75,8 +75,8 @@ def main(small=False):
 
     peaks = {}
     for L in (4, 8) if small else (4, 6, 8, 10):
-        h = lambda K, f=strip(L): -(K**2) * dif.grad(dif.grad(f))(K)
-        fit = optim.minimize(h, 0.4, method="BFGS")               # its gradient holds f'''
+        f = strip(L)
+        fit = optim.minimize(lambda K, f=f: -(K**2) * dif.grad(dif.grad(f))(K), 0.4, method="BFGS")
         peaks[L] = float(fit.x), -float(fit.fun)
     report.table("Peak of the specific heat", [(f"L = {L}", *peak, KC - peak[0]) for L, peak in peaks.items()],
                  ("", "K", "height", "Kc - K"))

@@ -43,7 +43,7 @@ def log_likelihood(log_theta):
     theta = np.exp(log_theta)
     K = sum(components(theta, TIME, TIME)) + theta[10] * np.eye(len(TIME))
     L = np.linalg.cholesky(K)
-    white = dif.linalg.solve_triangular(L, CO2 - MEAN, lower=True)
+    white = np.linalg.solve(L, CO2 - MEAN)
     return -0.5 * white @ white - np.sum(np.log(np.diag(L))) - 0.5 * len(TIME) * np.log(2 * np.pi)
 
 
@@ -82,7 +82,8 @@ def picture(theta):
     axes.plot(t, mean, color=report.ORANGE, lw=0.9)
     axes.plot(TIME, CO2, ".", color=report.BLUE, ms=2.5, label="fitted: monthly means to 2001")
     axes.plot([year + 0.5 for year in LATER], LATER.values(), "D", color=report.RED, ms=5, label="annual means since")
-    axes.set(title="Carbon dioxide at Mauna Loa: the years since 2001 outgrew what the past let expect", ylabel="ppm", xlim=(1957, 2025))
+    axes.set(title="Carbon dioxide at Mauna Loa: the years since 2001 outgrew what the past let expect", ylabel="ppm",
+             xlim=(1957, 2025))
     axes.legend(loc="upper left")
     for axes, (title, part) in zip((figure.add_subplot(grid[1, i]) for i in range(3)),
                                    {"Trend": MEAN + trend, "Season": season, "Irregularities": irregular}.items()):

@@ -114,15 +114,15 @@ def picture(fits):
             axes.plot(curve, curve, color=report.ORANGE)
         else:
             curve = np.linspace(x.min(), x.max(), 400)
-            axes.plot(curve, MODELS[name](curve, *popt), color=report.ORANGE, zorder=3)
-        axes.plot(x, y, ".", color=report.BLUE, ms=4, alpha=0.6, mew=0)
+            axes.plot(curve, MODELS[name](curve, *popt), color=report.ORANGE, lw=1.4, zorder=3)
+        axes.plot(x, y, "o", color=report.BLUE, ms=3.2, alpha=0.75, mec="white", mew=0.3, zorder=4)
         axes.set_title(f"{name}  {min(parameters):.1f}", fontsize=10)
         axes.set_xticks([])
         axes.set_yticks([])
     for axes in panels[len(fits):]:
         axes.axis("off")
-        axes.text(0, 0.5, "the number: digits\nshared with NIST's\ncertified parameters,\nworse of two starts", va="center",
-                  color="#555555")
+        axes.text(0, 0.5, "the number: digits\nshared with NIST's\ncertified parameters,\nworse of two starts",
+                  va="center", color="#555555")
     return report.save(figure, "nist_strd")
 
 

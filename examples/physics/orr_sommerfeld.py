@@ -109,8 +109,8 @@ def picture(speeds, im, p, resolution):
     axes = figure.add_subplot(grid[:, 0])
     logR, alpha = np.linspace(np.log(3500), np.log(5e4), resolution), np.linspace(0.65, 1.15, resolution)
     rates = np.array([[a * float(im(np.array([a, r]))) for r in logR] for a in alpha])
-    level = 0.011
-    shown = axes.contourf(np.exp(logR), alpha, rates, levels=np.linspace(-level, level, 23), cmap="RdBu_r", extend="both")
+    levels = np.linspace(-0.011, 0.011, 23)
+    shown = axes.contourf(np.exp(logR), alpha, rates, levels=levels, cmap="RdBu_r", extend="both")
     figure.colorbar(shown, ax=axes, label=r"growth rate $\alpha\,$Im$\,c$", ticks=[-0.01, 0, 0.01])
     for h in (0.03, -0.03):
         curve = neutral_curve(im, p, max(resolution, 20), h)
@@ -126,7 +126,8 @@ def picture(speeds, im, p, resolution):
     top = c[np.argmax(c.imag)]
     axes.plot(top.real, top.imag, "o", color=report.RED, ms=6)
     axes.axhline(0, color="#555555", lw=0.8)
-    axes.set(title=r"Symmetric waves, $\alpha = 1$, R = 10 000", xlabel="Re c", ylabel="Im c", xlim=(0, 1), ylim=(-1, 0.08))
+    axes.set(title=r"Symmetric waves, $\alpha = 1$, R = 10 000", xlabel="Re c", ylabel="Im c",
+             xlim=(0, 1), ylim=(-1, 0.08))
     axes = figure.add_subplot(grid[1, 1])
     x, y = np.linspace(0, 4 * np.pi, 160), np.linspace(-1, 1, 81)
     wave = eigenfunction(top, 40, y)

@@ -11,7 +11,6 @@ def test_strip_at_the_critical_point(example):
     assert abs(ising.KC**2 * (f(ising.KC + h) - 2 * f(ising.KC) + f(ising.KC - h)) / h**2 - 1.325886) < 1e-6
     assert abs(result["charge"] - 0.5) < 2e-3
     for L, (K, height) in result["peaks"].items():              # the peak by differences of Kaufman's sum
-        h = 1e-3
-        heat = lambda K, L=L: K**2 * (ising.kaufman(L, K + h) - 2 * ising.kaufman(L, K) + ising.kaufman(L, K - h)) / h**2
+        heat = lambda K, f=lambda K, L=L: ising.kaufman(L, K): K**2 * (f(K + h) - 2 * f(K) + f(K - h)) / h**2
         np.testing.assert_allclose(heat(K), height, rtol=1e-5)
         assert heat(K) > max(heat(K - 0.01), heat(K + 0.01))
