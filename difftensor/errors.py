@@ -45,6 +45,10 @@ class DegenerateError(DifftensorError, np.linalg.LinAlgError):
     """A derivative of eigen- or singular vectors was asked for inside a degenerate group."""
 
 
+class BatchedValueError(DifftensorError, ValueError):
+    """Inside ``vmap``, the value of one example was asked of a Tensor that holds many."""
+
+
 class NonFiniteError(DifftensorError, FloatingPointError):
     """``dif.debug(nan=True)`` found the first operation that made a NaN or an infinity."""
 

@@ -7,6 +7,7 @@ primitive    what a declaration says; the tables of all declarations
 writes       in-place writes and views: copy-on-write, re-derivation
 operands     the slow path: plain arrays, NumPy keywords, devices
 elementwise  the kinds unary, binary
+lanes        for batch rules: operands brought into step
 structural   the kinds linear, bilinear, general, nondifferentiable
 recording    running and recording them where operands are unusual
 composition  functions made of other operations
@@ -20,6 +21,7 @@ from difftensor._core.composition import COMPOSITIONS, composition
 from difftensor._core.elementwise import binary, unary
 from difftensor._core.engine import Scatter
 from difftensor._core.fitting import fit, unbroadcast
+from difftensor._core.lanes import aligned, everywhere
 from difftensor._core.operands import holds_tensor, operand, write_out
 from difftensor._core.primitive import FUNCTIONS, PRIMITIVES, UFUNCS, Primitive, X, publish
 from difftensor._core.protocols import array_function, array_ufunc
@@ -40,12 +42,14 @@ __all__ = [
     "Tensor",
     "X",
     "adopt_foreign",
+    "aligned",
     "array_function",
     "array_ufunc",
     "bilinear",
     "binary",
     "composition",
     "enable_grad",
+    "everywhere",
     "fit",
     "general",
     "holds_tensor",

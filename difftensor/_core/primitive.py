@@ -57,7 +57,8 @@ class Primitive:
             saves,
             operands,
         )
-        self.rule_a = self.rule_b = self.pull = self.push = self.check = self.batch = None
+        self.rule_a = self.rule_b = self.pull = self.push = self.check = None
+        self.batch = facts.pop("batch", None)  # how vmap runs it: "trailing", a function, or None: example by example
         self.outputs = 1
         self.views = False  # may the result be a view of the operand?
         self.write = False  # WRITE nodes: the pull may overwrite a cotangent that the engine owns

@@ -30,7 +30,7 @@ def linear(
 ) -> Callable:
     """Declare ``y = forward(x, *params)``, linear in x, with ``pull(xp, g, shape, *params)``.
 
-    `views`: the result may be a view of x. `normalize(params)` brings params of unusual classes (not in `usual`) into
+    `views`: the result may be a view of x. `normalize(x, params)` brings params of unusual classes (not in `usual`) into
     their static form.
     """
     op = Primitive(name, "linear", forward, **facts)
@@ -40,7 +40,7 @@ def linear(
 
     def f(x: Any, *params: Any) -> Any:
         if normalize is not None and params[0].__class__ not in usual:
-            params = normalize(params)
+            x, params = normalize(x, params)
         if x.__class__ is not Tensor:
             return unusual(op, f, (x,), params)
         xd = x._data

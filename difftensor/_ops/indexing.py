@@ -1,4 +1,4 @@
-"""Indexing and assignment."""
+"""Indexing and assignment; taking, putting and choosing elements."""
 
 from __future__ import annotations
 
@@ -6,19 +6,28 @@ import operator
 
 import numpy as np
 
-from difftensor._core import Scatter, Tensor, X, linear, operand, write
-from difftensor._core import composition, general, wrap
-from difftensor._core.fitting import fit
-from difftensor.errors import explain
+from difftensor._core import Scatter, Tensor, X, aligned, composition, general, holds_tensor, linear, operand, wrap, write
+from difftensor._core.fitting import COPY_LIMIT, fit
+from difftensor._core.operands import subclass_of
+from difftensor._ops.reductions import axes_of
+from difftensor.errors import explain, would_lose
+
+# x[index] -------------------------------------------------------------------------------------------------------------
 
 _BASIC = (int, slice, type(None), type(Ellipsis))
 
 
 def _plain(i):
     """One part of an index with raw arrays only. Index arrays are copied: the tape relies on them."""
+    if i.__class__ is slice:
+        if Tensor in (i.start.__class__, i.stop.__class__, i.step.__class__):
+            return slice(*(k.__index__() if isinstance(k, Tensor) else k for k in (i.start, i.stop, i.step)))
+        return i
     if i.__class__ in _BASIC:
         return i
     if isinstance(i, Tensor):
+        if i.__class__ is not Tensor:
+            return i
         if i.dtype.kind not in "iub":
             raise IndexError("arrays used as indices must be of integer (or boolean) type")
         d = i._data
@@ -26,10 +35,8 @@ def _plain(i):
     if isinstance(i, np.ndarray):
         return i.copy()
     if isinstance(i, (list, tuple)):
-        a = np.asarray([_plain(k) for k in i] if any(isinstance(k, Tensor) for k in i) else i)
+        a = np.asarray([_plain(k) for k in i] if holds_tensor(i) else i)
         return a.astype(np.intp) if a.size == 0 else a
-    if isinstance(i, slice):
-        return i
     return i
 
 
@@ -37,48 +44,57 @@ def static(index):
     """`index` with raw arrays only."""
     if index.__class__ is tuple:
         for i in index:
-            if i.__class__ not in _BASIC:
-                return tuple(_bounds(_plain(k)) for k in index)
-        return tuple(map(_bounds, index)) if _has_tensor_bounds(index) else index
-    return _bounds(_plain(index))
-
-
-def _has_tensor_bounds(index):
-    return any(i.__class__ is slice and (isinstance(i.start, Tensor) or isinstance(i.stop, Tensor) or isinstance(i.step, Tensor)) for i in index)
-
-
-def _bounds(i):
-    if i.__class__ is slice and (isinstance(i.start, Tensor) or isinstance(i.stop, Tensor) or isinstance(i.step, Tensor)):
-        return slice(*(k.__index__() if isinstance(k, Tensor) else k for k in (i.start, i.stop, i.step)))
-    return i
+            if i.__class__ is not int and i.__class__ is not slice:
+                return tuple(map(_plain, index))
+        for i in index:
+            if i.__class__ is slice:
+                return tuple(map(_plain, index))
+        return index
+    return _plain(index)
 
 
 def _repeats(index):
     """May `index` name an element twice?"""
     parts = index if index.__class__ is tuple else (index,)
-    for i in parts:
-        if i.__class__ not in _BASIC and getattr(i, "ndim", 0) and i.dtype.kind in "iu":
-            return True
-    return False
+    return any(i.__class__ not in _BASIC and getattr(i, "ndim", 0) and i.dtype.kind in "iu" for i in parts)
 
 
-getitem = linear("getitem", operator.getitem, lambda xp, g, shape, index: Scatter(g, index, shape, _repeats(index)), views=True, public=False,
-                 normalize=lambda params: (static(params[0]),), usual=(int,))
+def _prepared(x, params):
+    """`x` and its static index; an index of a Tensor class of its own (batched) has its say first."""
+    index = static(params[0])
+    for i in index if index.__class__ is tuple else (index,):
+        if isinstance(i, Tensor):
+            return i.__dif_index__(x, index if index.__class__ is tuple else (index,)), (index,)
+    return x, (index,)
+
+
+getitem = linear(
+    "getitem",
+    operator.getitem,
+    lambda xp, g, shape, index: Scatter(g, index, shape, _repeats(index)),
+    views=True,
+    public=False,
+    normalize=_prepared,
+    usual=(int,),
+)
 
 
 def setitem(x, index, value):
     """``x[index] = value``."""
     value = operand(value, "setitem")
-    if not isinstance(value, Tensor) and isinstance(value, np.ndarray):
-        value = value.copy() if value.nbytes <= 4096 else value
+    if isinstance(value, np.ndarray) and value.nbytes <= COPY_LIMIT:
+        value = value.copy()
     index = static(index)
+    cls = subclass_of((x, value, *index) if index.__class__ is tuple else (x, value, index))
+    if cls is not None:
+        return cls.__dif_write__(x, index, value)
     try:
         write(x, index, value)
     except (IndexError, ValueError, TypeError) as error:
         raise explain("setitem", (x, value), error, (index,)) from error
 
 
-# where ------------------------------------------------------------------------------------------------------------------
+# where, choose, select ------------------------------------------------------------------------------------------------
 
 
 def _pull_where(xp, g, y, c, a, b, fa, fb):
@@ -92,7 +108,17 @@ def _push_where(xp, ts, y, c, a, b, fa, fb):
     return xp.where(c, 0 if ta is None else ta, 0 if tb is None else tb)
 
 
-_where = general("where_else", lambda c, a, b, fa, fb: np.where(c, a, b), _pull_where, _push_where, saves="a", operands=3, public=False, samples="where")
+_where = general(
+    "where_else",
+    lambda c, a, b, fa, fb: np.where(c, a, b),
+    _pull_where,
+    _push_where,
+    saves="a",
+    operands=3,
+    public=False,
+    samples="where",
+    batch=lambda call, lanes, flags, size, fa, fb: X.where(*aligned(lanes, flags)),
+)
 
 
 def _like(x):
@@ -106,15 +132,220 @@ def where(condition, x=None, y=None, /):
     if x is None or y is None:
         raise ValueError("either both or neither of x and y should be given")
     condition = operand(condition, "where")
-    c = condition.detach() if isinstance(condition, Tensor) else wrap(np.asarray(condition, dtype=bool))
+    c = condition.detach() if isinstance(condition, Tensor) else np.asarray(condition)
     x, y = operand(x, "where"), operand(y, "where")
-    out = _where(c, x, y, _like(x), _like(y))
-    shape = out.shape
-    return out if out.node is None else _broadcast_tangent(out, shape)
+    return _where(c, x, y, _like(x), _like(y))
 
 
-def _broadcast_tangent(out, shape):
-    return out
+@composition(np.choose)
+def choose(a, choices, out=None, mode="raise"):
+    choices = X.broadcast_arrays(*(X.asarray(c) for c in choices))
+    rows = X.stack(choices)
+    index = _in_range(_integers(a), len(choices), mode, "choose")
+    shape = np.broadcast_shapes(index.shape, rows.shape[1:])
+    rows = X.broadcast_to(rows, (len(choices), *shape))
+    y = rows[(np.broadcast_to(index, shape), *np.indices(shape, sparse=True))]
+    return y if out is None else X.write_out("choose", y, out)
+
+
+@composition(np.select)
+def select(condlist, choicelist, default=0):
+    if len(condlist) != len(choicelist):
+        raise ValueError("list of cases must be same length as list of conditions")
+    if not condlist:
+        raise ValueError("select with an empty condition list is not possible")
+    for i, c in enumerate(condlist):
+        if getattr(c, "dtype", np.asarray(c).dtype if not isinstance(c, Tensor) else None) != np.dtype(bool):
+            raise TypeError(f"invalid entry {i} in condlist: should be boolean ndarray")
+    y = default
+    for condition, choice in reversed(list(zip(condlist, choicelist))):
+        y = X.where(condition, choice, y)
+    return y
+
+
+@composition(np.piecewise)
+def piecewise(x, condlist, funclist, *args, **kw):
+    x = X.asarray(x)
+    conditions = _piecewise_conditions(condlist, x)
+    n = len(conditions)
+    if len(funclist) == n + 1:
+        conditions = np.concatenate([conditions, ~np.any(conditions, axis=0, keepdims=True)])
+    elif len(funclist) != n:
+        raise ValueError(f"with {n} condition(s), either {n} or {n + 1} functions are expected")
+    y = X.zeros_like(x)
+    for condition, function in zip(conditions, funclist):
+        if not callable(function):
+            y[condition] = function
+        elif condition.any():
+            y[condition] = function(x[condition], *args, **kw)
+    return y
+
+
+def _piecewise_conditions(condlist, x):
+    """Rows of booleans, one for each condition."""
+    if np.ndim(condlist if not isinstance(condlist, (list, tuple)) else condlist[0]) == 0 and (
+        np.isscalar(condlist) or (x.ndim and not isinstance(condlist[0], (list, Tensor)) and np.ndim(condlist[0]) == 0)
+    ):
+        condlist = [condlist]
+    rows = [np.asarray(c.detach() if isinstance(c, Tensor) else c, dtype=bool) for c in condlist]
+    return np.stack([np.broadcast_to(r, x.shape) for r in rows])
+
+
+# Taking ---------------------------------------------------------------------------------------------------------------
+
+
+def _integers(indices):
+    """`indices` as an integer array."""
+    a = indices._data if isinstance(indices, Tensor) else np.asarray(indices)
+    if a.size == 0 and not isinstance(indices, (Tensor, np.ndarray)):
+        return a.astype(np.intp)
+    if a.dtype.kind not in "iub":
+        raise TypeError(f"Cannot cast array data from {a.dtype!r} to {np.dtype(np.intp)!r} according to the rule 'safe'")
+    return a.astype(np.intp) if a.dtype.kind == "b" else a
+
+
+def _in_range(index, n, mode, name):
+    """`index` into an axis of n elements, by NumPy's ``mode``."""
+    if mode == "wrap":
+        return index % n if n else index
+    if mode == "clip":
+        return index.clip(0, max(n - 1, 0))
+    if mode != "raise":
+        raise ValueError(f"clipmode must be one of 'clip', 'raise', or 'wrap' (got {mode!r})")
+    if name == "choose" and index.size and not (0 <= index.min() and index.max() < n):
+        raise ValueError("invalid entry in choice array")
+    return index
+
+
+@composition(np.take)
+def take(a, indices, axis=None, out=None, mode="raise"):
+    a = X.asarray(a)
+    if axis is None:
+        a, axis = X.ravel(a), -1
+    axis = axes_of(a, axis)[0]
+    index = _in_range(_integers(indices), a.shape[axis], mode, "take")
+    y = a[(..., index, *(slice(None),) * (-axis - 1))]
+    return y if out is None else X.write_out("take", y, out)
+
+
+def _along(shape, indices, axis, name):
+    """The index tuple of ``take_along_axis`` and ``put_along_axis``."""
+    index = _integers(indices)
+    if index.ndim != len(shape):
+        raise ValueError("`indices` and `arr` must have the same number of dimensions")
+    n, grids = len(shape), []
+    for i, k in enumerate(shape):
+        grids.append(index if i - n == axis else np.arange(k).reshape((-1,) + (1,) * (n - i - 1)))
+    return tuple(grids)
+
+
+@composition(np.take_along_axis)
+def take_along_axis(arr, indices, axis=-1):
+    arr = X.asarray(arr)
+    if axis is None:
+        arr, axis = X.ravel(arr), 0
+    axis = axes_of(arr, axis)[0]
+    return arr[_along(arr.shape, indices, axis, "take_along_axis")]
+
+
+@composition(np.compress)
+def compress(condition, a, axis=None, out=None):
+    mask = condition.detach().numpy() if isinstance(condition, Tensor) else np.asarray(condition)
+    if mask.ndim != 1:
+        raise ValueError("condition must be a 1-d array")
+    return take(a, np.flatnonzero(mask), axis, out)
+
+
+@composition(np.extract)
+def extract(condition, arr):
+    mask = condition.detach().numpy() if isinstance(condition, Tensor) else np.asarray(condition)
+    return take(X.ravel(arr), np.flatnonzero(mask))
+
+
+# Putting: all of them write in place ----------------------------------------------------------------------------------
+
+
+def _target(x, name):
+    """The Tensor that ``dif.name`` writes to; a plain array cannot hold a derivative."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"dif.{name}: a Tensor can only be written into a Tensor, found {type(x).__name__}; "
+                        f"make the target one with dif.asarray(x)")
+    return x
+
+
+@composition(np.copyto)
+def copyto(dst, src, casting="same_kind", where=True):
+    if not isinstance(dst, Tensor):
+        if isinstance(src, Tensor) and src.node is not None:
+            raise would_lose("copyto(ndarray, ...)", src)
+        return np.copyto(dst, *(v.numpy() if isinstance(v, Tensor) else v for v in (src,)), casting=casting,
+                         where=where.numpy() if isinstance(where, Tensor) else where)
+    src = operand(src, "copyto")
+    if not isinstance(src, (int, float, complex)) and not np.can_cast(src.dtype, dst.dtype, casting):
+        raise TypeError(f"Cannot cast array data from {src.dtype!r} to {dst.dtype!r} according to the rule {casting!r}")
+    if where is True:
+        return setitem(dst, Ellipsis, src)
+    setitem(dst, Ellipsis, X.where(where, X.astype(X.asarray(src), dst.dtype, copy=False), dst))
+    return None
+
+
+@composition(np.put)
+def put(a, ind, v, mode="raise"):
+    a = _target(a, "put")
+    index = _in_range(_integers(ind).reshape(-1), a.size, mode, "put")
+    if index.size:
+        setitem(a, np.unravel_index(np.where(index < 0, index + a.size, index), a.shape), _cycled(v, index.size))
+
+
+def _cycled(v, n):
+    """The values of `v`, repeated until there are n."""
+    v = X.ravel(X.asarray(v))
+    if not v.size:
+        raise ValueError("Cannot insert from an empty array!")
+    return v if v.size == 1 else X.resize(v, (n,))
+
+
+@composition(np.place)
+def place(arr, mask, vals):
+    arr = _target(arr, "place")
+    mask = np.asarray(mask.detach() if isinstance(mask, Tensor) else mask, dtype=bool)
+    if mask.any():
+        setitem(arr, np.nonzero(mask.reshape(arr.shape)), _cycled(vals, int(mask.sum())))
+
+
+@composition(np.putmask)
+def putmask(a, mask, values):
+    a = _target(a, "putmask")
+    mask = np.asarray(mask.detach() if isinstance(mask, Tensor) else mask, dtype=bool)
+    if mask.shape != a.shape:
+        raise ValueError("putmask: mask and data must be the same size")
+    values = X.resize(X.ravel(X.asarray(values)), a.shape)
+    setitem(a, mask, values[mask])
+
+
+@composition(np.put_along_axis)
+def put_along_axis(arr, indices, values, axis):
+    arr = _target(arr, "put_along_axis")
+    if axis is None:
+        return put(arr, _integers(indices), values)
+    axis = axes_of(arr, axis)[0]
+    return setitem(arr, _along(arr.shape, indices, axis, "put_along_axis"), values)
+
+
+@composition(np.fill_diagonal)
+def fill_diagonal(a, val, wrap=False):
+    a = _target(a, "fill_diagonal")
+    if a.ndim < 2:
+        raise ValueError("array must be at least 2-d")
+    if a.ndim > 2 and len(set(a.shape)) != 1:
+        raise ValueError("All dimensions of input must be of equal length")
+    n = min(a.shape)
+    if a.ndim == 2 and wrap and a.shape[0] > a.shape[1]:
+        places = np.arange(0, a.size, a.shape[1] + 1)
+        index = np.unravel_index(places, a.shape)
+    else:
+        index = (np.arange(n),) * a.ndim
+    setitem(a, index, _cycled(val, len(index[0])))
 
 
 __all__ = ["getitem", "setitem", "static", "where"]

@@ -1,17 +1,17 @@
-"""Changing shapes: reshape, transpose, broadcast; views where NumPy makes views."""
+"""Changing shapes: reshape, transpose, broadcast, flip, roll; views where NumPy makes views."""
 
 from __future__ import annotations
 
+import operator
+from typing import Any
+
 import numpy as np
 
-from difftensor._core import Tensor, X, composition, linear, unbroadcast
+from difftensor._core import X, aligned, composition, linear, publish, unbroadcast, wrap
 from difftensor._ops.reductions import axes_of
 
-_reshape = linear("reshape_to", lambda x, shape, order="C": x.reshape(shape, order=order) if order != "C" else x.reshape(shape),
-                  lambda xp, g, old, shape, order="C": g.reshape(old, order=order) if order != "C" else g.reshape(old), views=True, public=False)
 
-
-def as_shape(shape) -> tuple:
+def as_shape(shape: Any) -> tuple:
     """`shape` as a tuple of Python ints."""
     if isinstance(shape, (tuple, list)):
         return tuple(k.__index__() for k in shape)
@@ -20,12 +20,43 @@ def as_shape(shape) -> tuple:
     return (shape.__index__(),)
 
 
+def _batch_reshape(call, x, shape, order="C"):
+    rows = x.shape[0]
+    if -1 in shape:
+        known = -int(np.prod(shape))
+        shape = tuple(int(np.prod(x.shape[1:])) // known if k == -1 else k for k in shape)
+    if order == "C":
+        return call(x, (rows, *shape))
+    # Fortran's order of the examples: reverse their axes, reshape, reverse again
+    y = call(_transpose(x, (-x.ndim, *range(-1, -x.ndim, -1))), (rows, *shape[::-1]))
+    return _transpose(y, (-y.ndim, *range(-1, -y.ndim, -1)))
+
+
+# Reshaping ------------------------------------------------------------------------------------------------------------
+
+_reshape = linear(
+    "reshape_to",
+    lambda x, shape, order="C": x.reshape(shape) if order == "C" else x.reshape(shape, order=order),
+    lambda xp, g, old, shape, order="C": g.reshape(old) if order == "C" else g.reshape(old, order=order),
+    views=True,
+    public=False,
+    batch=_batch_reshape,
+)
+
+
+def _memory_order(a: Any) -> str:
+    """What ``order="A"`` means for `a`."""
+    flags = getattr(a._data, "flags", None)
+    return "F" if flags is not None and a.ndim > 1 and flags.f_contiguous and not flags.c_contiguous else "C"
+
+
 @composition(np.reshape)
 def reshape(a, /, shape, order="C", *, copy=None):
     a = X.asarray(a)
-    order = "F" if order == "A" and np.isfortran(np.asarray(a._data)) else "C" if order == "A" else order
+    if order == "A":
+        order = _memory_order(a)
     if copy:
-        a = a.copy()
+        a = copy_of(a)
     y = _reshape(a, as_shape(shape), order) if order != "C" else _reshape(a, as_shape(shape))
     if copy is False and y.size and not np.may_share_memory(y._data, a._data):
         raise ValueError("Unable to avoid creating a copy while reshaping.")
@@ -33,74 +64,16 @@ def reshape(a, /, shape, order="C", *, copy=None):
 
 
 def reshape_method(a, *shape, order="C", copy=None):
+    """As ``np.ndarray.reshape``: the shape may be given as several numbers."""
     return reshape(a, shape[0] if len(shape) == 1 else shape, order, copy=copy)
 
 
 @composition(np.ravel)
 def ravel(a, order="C"):
     a = X.asarray(a)
-    if order in "AK":
-        order = "F" if a._data.__class__ is np.ndarray and a._data.flags.f_contiguous and not a._data.flags.c_contiguous else "C"
+    if order in ("A", "K"):
+        order = _memory_order(a)
     return _reshape(a, (-1,), order) if order != "C" else _reshape(a, (-1,))
-
-
-def _inverse(axes):
-    n = len(axes)
-    out = [0] * n
-    for i, a in enumerate(axes):
-        out[a + n] = i - n
-    return tuple(out)
-
-
-_transpose = linear("transpose_to", lambda x, axes: x.transpose(axes), lambda xp, g, shape, axes: g.transpose(_inverse(axes)), views=True, public=False)
-
-
-@composition(np.transpose)
-def transpose(a, axes=None):
-    a = X.asarray(a)
-    n = a.ndim
-    if axes is None:
-        return _transpose(a, tuple(range(-1, -n - 1, -1)))
-    axes = axes_of(a, tuple(axes))
-    if len(axes) != n:
-        raise ValueError("axes don't match array")
-    return _transpose(a, axes)
-
-
-def transpose_method(a, *axes):
-    if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
-        axes = axes[0]
-    return transpose(a, axes if axes else None)
-
-
-@composition(np.swapaxes)
-def swapaxes(a, axis1, axis2):
-    a = X.asarray(a)
-    i, j = (axes_of(a, k)[0] for k in (axis1, axis2))
-    axes = list(range(-a.ndim, 0))
-    axes[i], axes[j] = axes[j], axes[i]
-    return _transpose(a, tuple(axes))
-
-
-@composition(np.moveaxis)
-def moveaxis(a, source, destination):
-    a = X.asarray(a)
-    s = axes_of(a, tuple(source) if np.iterable(source) else source)
-    d = axes_of(a, tuple(destination) if np.iterable(destination) else destination)
-    if len(s) != len(d):
-        raise ValueError("`source` and `destination` arguments must have the same number of elements")
-    order = [k for k in range(-a.ndim, 0) if k not in s]
-    for to, source_axis in sorted(zip((k + a.ndim for k in d), s, strict=True)):
-        order.insert(to, source_axis)
-    return _transpose(a, tuple(order))
-
-
-@composition(np.matrix_transpose)
-def matrix_transpose(x, /):
-    x = X.asarray(x)
-    if x.ndim < 2:
-        raise ValueError(f"Input array must be at least 2-dimensional, but it is {x.ndim}")
-    return swapaxes(x, -1, -2)
 
 
 @composition(np.expand_dims)
@@ -130,7 +103,146 @@ def squeeze(a, axis=None):
     return _reshape(a, tuple(k for i, k in enumerate(a.shape) if i - a.ndim not in axes))
 
 
-_broadcast = linear("broadcast_to_shape", lambda x, shape: np.broadcast_to(x, shape), lambda xp, g, old, shape: unbroadcast(g, old), views=True, public=False)
+def _at_least(n: int, place: tuple) -> Any:
+    """``atleast_nd``: `place[ndim]` is the shape that an array of fewer axes gets, from its own."""
+
+    def body(*arys):
+        out = []
+        for a in arys:
+            a = X.asarray(a)
+            out.append(a if a.ndim >= n else _reshape(a, place[a.ndim](*a.shape)))
+        return out[0] if len(out) == 1 else tuple(out)
+
+    return body
+
+
+atleast_1d = composition(np.atleast_1d, name="atleast_1d")(_at_least(1, (lambda: (1,),)))
+atleast_2d = composition(np.atleast_2d, name="atleast_2d")(_at_least(2, (lambda: (1, 1), lambda m: (1, m))))
+atleast_3d = composition(np.atleast_3d, name="atleast_3d")(
+    _at_least(3, (lambda: (1, 1, 1), lambda m: (1, m, 1), lambda m, n: (m, n, 1)))
+)
+
+
+@composition(np.resize)
+def resize(a, new_shape):
+    a, shape = ravel(a), as_shape(new_shape)
+    if any(k < 0 for k in shape):
+        raise ValueError("all elements of `new_shape` must be non-negative")
+    size = int(np.prod(shape, dtype=np.int64))
+    if not a.size or not size:
+        return X.zeros_like(a, shape=shape)
+    return X.tile(a, -(-size // a.size))[:size].reshape(shape)
+
+
+@composition(np.trim_zeros)
+def trim_zeros(filt, trim="fb", axis=None):
+    x = X.asarray(filt)
+    where = trim.lower()
+    if where not in ("fb", "bf", "f", "b"):
+        raise ValueError(f"unexpected character(s) in `trim`: {trim!r}")
+    axes = axes_of(x, axis)
+    rows = np.nonzero(np.asarray(x.detach()))
+    index: list = [slice(None)] * x.ndim
+    for k in axes:
+        kept = rows[k]
+        if not kept.size:
+            index[k] = slice(0, 0)
+            continue
+        index[k] = slice(int(kept.min()) if "f" in where else None, int(kept.max()) + 1 if "b" in where else None)
+    return x[tuple(index)]
+
+
+# Order of the axes ----------------------------------------------------------------------------------------------------
+
+
+def _inverse(axes: tuple) -> tuple:
+    n = len(axes)
+    out = [0] * n
+    for i, a in enumerate(axes):
+        out[a + n] = i - n
+    return tuple(out)
+
+
+_transpose = linear(
+    "transpose_to",
+    lambda x, axes: x.transpose(axes),
+    lambda xp, g, shape, axes: g.transpose(_inverse(axes)),
+    views=True,
+    public=False,
+    batch=lambda call, x, axes: call(x, (-x.ndim, *axes)),
+)
+
+
+@composition(np.transpose)
+def transpose(a, axes=None):
+    a = X.asarray(a)
+    n = a.ndim
+    if axes is None:
+        return _transpose(a, tuple(range(-1, -n - 1, -1)))
+    axes = axes_of(a, tuple(axes))
+    if len(axes) != n:
+        raise ValueError("axes don't match array")
+    return _transpose(a, axes)
+
+
+def transpose_method(a, *axes):
+    """As ``np.ndarray.transpose``: the axes may be given as several numbers."""
+    if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
+        axes = axes[0]
+    return transpose(a, axes if axes else None)
+
+
+@composition(np.swapaxes)
+def swapaxes(a, axis1, axis2):
+    a = X.asarray(a)
+    i, j = (axes_of(a, k)[0] for k in (axis1, axis2))
+    axes = list(range(-a.ndim, 0))
+    axes[i], axes[j] = axes[j], axes[i]
+    return _transpose(a, tuple(axes))
+
+
+@composition(np.moveaxis)
+def moveaxis(a, source, destination):
+    a = X.asarray(a)
+    s = axes_of(a, tuple(source) if np.iterable(source) else source)
+    d = axes_of(a, tuple(destination) if np.iterable(destination) else destination)
+    if len(s) != len(d):
+        raise ValueError("`source` and `destination` arguments must have the same number of elements")
+    order = [k for k in range(-a.ndim, 0) if k not in s]
+    for to, source_axis in sorted(zip((k + a.ndim for k in d), s)):
+        order.insert(to, source_axis)
+    return _transpose(a, tuple(order))
+
+
+@composition(np.rollaxis)
+def rollaxis(a, axis, start=0):
+    a = X.asarray(a)
+    n = a.ndim
+    axis = axes_of(a, axis)[0] + n
+    if not -n <= start <= n:
+        raise np.exceptions.AxisError(f"'start' arg requires {-n} <= start < {n + 1}, but {start} was passed in")
+    start = start + n if start < 0 else start
+    return moveaxis(a, axis, start - (axis < start))
+
+
+@composition(np.matrix_transpose)
+def matrix_transpose(x, /):
+    x = X.asarray(x)
+    if x.ndim < 2:
+        raise ValueError(f"Input array must be at least 2-dimensional, but it is {x.ndim}")
+    return swapaxes(x, -1, -2)
+
+
+# Broadcasting ---------------------------------------------------------------------------------------------------------
+
+_broadcast = linear(
+    "broadcast_to_shape",
+    lambda x, shape: np.broadcast_to(x, shape),
+    lambda xp, g, old, shape: unbroadcast(g, old),
+    views=True,
+    public=False,
+    batch=lambda call, x, shape: call(*aligned([x], [True], len(shape)), (x.shape[0], *shape)),
+)
 
 
 @composition(np.broadcast_to)
@@ -138,30 +250,118 @@ def broadcast_to(array, shape, subok=False):
     return _broadcast(X.asarray(array), as_shape(shape))
 
 
+@composition(np.broadcast_arrays)
+def broadcast_arrays(*args, subok=False):
+    args = tuple(map(X.asarray, args))
+    shape = np.broadcast_shapes(*(a.shape for a in args))
+    return tuple(a if a.shape == shape else _broadcast(a, shape) for a in args)
+
+
+# Flipping and rolling -------------------------------------------------------------------------------------------------
+
+_BACKWARDS = slice(None, None, -1)
+
+
+@composition(np.flip)
+def flip(m, axis=None):
+    m = X.asarray(m)
+    axes = axes_of(m, tuple(axis) if isinstance(axis, list) else axis)
+    return m[tuple(_BACKWARDS if k in axes else slice(None) for k in range(-m.ndim, 0))]
+
+
+@composition(np.fliplr)
+def fliplr(m):
+    m = X.asarray(m)
+    if m.ndim < 2:
+        raise ValueError("Input must be >= 2-d.")
+    return m[:, ::-1]
+
+
+@composition(np.flipud)
+def flipud(m):
+    m = X.asarray(m)
+    if m.ndim < 1:
+        raise ValueError("Input must be >= 1-d.")
+    return m[::-1]
+
+
+@composition(np.rot90)
+def rot90(m, k=1, axes=(0, 1)):
+    m = X.asarray(m)
+    axes = tuple(axes)
+    if len(axes) != 2:
+        raise ValueError("len(axes) must be 2.")
+    i, j = (axes_of(m, a)[0] for a in axes)
+    if i == j:
+        raise ValueError("Axes must be different.")
+    k = operator.index(k) % 4
+    if k == 0:
+        return m[:]
+    if k == 2:
+        return flip(m, (i, j))
+    return swapaxes(flip(m, j), i, j) if k == 1 else flip(swapaxes(m, i, j), j)
+
+
+def _pull_roll(xp, g, shape, shift, axes):
+    return xp.roll(g, tuple(-s for s in shift), axes)
+
+
+_roll = linear("roll_along", lambda x, shift, axes: np.roll(x, shift, axes), _pull_roll, public=False, batch="trailing")
+
+
+@composition(np.roll)
+def roll(a, shift, axis=None):
+    a = X.asarray(a)
+    if axis is None:
+        return roll(ravel(a), shift, -1).reshape(a.shape)
+    # An axis may be named twice: the shifts add up.
+    pairs = np.broadcast(*(np.asarray(v) for v in (shift, axis)))
+    if pairs.ndim > 1:
+        raise ValueError("'shift' and 'axis' should be scalars or 1D sequences")
+    total: dict = {}
+    for s, k in pairs:
+        (k,) = axes_of(a, int(k))
+        total[k] = total.get(k, 0) + int(s)
+    return _roll(a, tuple(total.values()), tuple(total))
+
+
+# Copies and casts -----------------------------------------------------------------------------------------------------
+
+
+def _pull_cast(xp, g, shape, dtype, old):
+    return (g.real if g.dtype.kind == "c" and old.kind != "c" else g).astype(old)
+
+
+_cast = linear("cast", lambda x, dtype, old: x.astype(dtype), _pull_cast, public=False, batch="trailing")
+copy_of = linear("copy_of", lambda x: x.copy(), lambda xp, g, shape: g, public=False, batch="trailing")
+
+
 @composition(np.astype, name="astype")
 def astype(x, dtype, /, *, copy=True, device=None, casting="unsafe"):
-    """Cast; differentiable between floating and complex dtypes."""
+    """Cast; differentiable between floating and complex dtypes.
+
+    Complex to real keeps the real part. The derivative ends at integer and boolean dtypes.
+    """
     dtype = np.dtype(dtype)
+    if device is not None:
+        x = X.to_device(x, device)
     if x.dtype == dtype:
-        return x.copy() if copy else x
+        return copy_of(x) if copy else x
+    if dtype.kind not in "biufc":
+        raise TypeError(f"astype: dtype {dtype} is not supported; Tensors hold booleans, integers, floats and complex numbers")
     if not np.can_cast(x.dtype, dtype, casting):
         raise TypeError(f"Cannot cast array data from {x.dtype!r} to {dtype!r} according to the rule {casting!r}")
     if dtype.kind not in "fc" or x.dtype.kind not in "fc":
-        from difftensor._core import wrap
-
         return wrap(x._data.astype(dtype))
     if x.dtype.kind == "c" and dtype.kind == "f":
         x = X.real(x)
     return _cast(x, dtype, x.dtype)
 
 
-_cast = linear("cast", lambda x, dtype, old: x.astype(dtype), lambda xp, g, shape, dtype, old: (g.real if g.dtype.kind == "c" and old.kind != "c" else g).astype(old), public=False)
-copy_of = linear("copy_of", lambda x: x.copy(), lambda xp, g, shape: g, public=False)
-
-
 @composition(np.copy, name="copy")
 def copy(a, order="K", subok=False):
-    return copy_of(a)
+    return copy_of(X.asarray(a))
 
 
-__all__ = ["Tensor"]
+permute_dims = transpose
+publish("permute_dims", transpose)

@@ -10,6 +10,7 @@ import numpy as np
 from difftensor import tree
 from difftensor._core import Tensor, lift, recording
 from difftensor._core.sweeping import trace
+from difftensor._transforms.batch import Batched, innermost, like
 from difftensor._transforms.reverse import _as_result, _Placed
 from difftensor._transforms.sweep import hand_out, push_forward, seed_like, watched, zeros_like
 
@@ -17,14 +18,14 @@ from difftensor._transforms.sweep import hand_out, push_forward, seed_like, watc
 def _pushed(t: Any, v: Tensor, tensors: bool) -> Any:
     """Tangent `t` of result `v` as handed out."""
     if t is None:
-        t = zeros_like(v)
+        t = zeros_like(innermost(v))
     if isinstance(t, Tensor):
-        if t.node is not None and recording() and watched([t.node]):
-            return t
+        if t.__class__ is not Tensor or (t.node is not None and recording() and watched([t.node])):
+            return like(v, t)
         t = t._data
     t = t.astype(v.dtype) if t.dtype != v.dtype else t
-    if tensors:
-        return lift(t, None)
+    if tensors or isinstance(v, Batched):
+        return like(v, lift(t, None))
     if isinstance(t, np.ndarray):
         return t[()] if t.ndim == 0 else t.copy() if t.base is not None or not t.flags.writeable else t
     return t

@@ -16,10 +16,10 @@ from difftensor._transforms.sweep import (
     deliver,
     hand_out,
     lost,
+    one_like,
     place,
     pull_back,
     seed_like,
-    zeros_like,
 )
 from difftensor.errors import ScalarOutputError, describe
 
@@ -147,13 +147,7 @@ def value_and_grad(
             raise TypeError(
                 f"{name}: holomorphic=True needs complex arguments, found {', '.join(describe(t) for t in a.placed)}"
             )
-        seed = (
-            np.ones(y.shape, y.dtype)
-            if y._data.__class__ is np.ndarray
-            else y.dtype.type(1)
-            if isinstance(y._data, np.generic)
-            else zeros_like(y) + 1
-        )
+        seed = one_like(y)
         cts: dict = {}
         if y.node is not None:
             cts, _ = pull_back({y.node: seed}, a.nodes)
@@ -305,13 +299,7 @@ def backward(t: Tensor, gradient: Any = None, retain_graph: bool = False, create
                 f"backward() of {describe(t)}: a gradient belongs to one real number. Sum it, or pass "
                 f"backward(gradient=cotangent of shape {t.shape})"
             )
-        seed: Any = (
-            np.ones(t.shape, t.dtype)
-            if t._data.__class__ is np.ndarray
-            else t.dtype.type(1)
-            if isinstance(t._data, np.generic)
-            else zeros_like(t) + 1
-        )
+        seed: Any = one_like(t)
     else:
         seed = seed_like(gradient, t, "backward")
         seed = seed.conj() if seed.dtype.kind == "c" else seed

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend import move, namespace
-from difftensor._core import Node, Primitive, Tensor, lift, mark_saved, recording, wrap
+from difftensor._core import Node, Primitive, Tensor, X, lift, mark_saved, recording, wrap
 from difftensor._core.engine import reverse
 from difftensor._core.fitting import fit
 from difftensor._core.pushing import forward
 from difftensor._core.sweeping import dependents, trace
 from difftensor._core.tape import Leaf, _recording, _site, getframe, tick, user_site
+from difftensor._transforms.batch import Batched, expand, innermost, levels, like, matched
 from difftensor.errors import LostGradientWarning
 
 ALIAS = Primitive("alias", "linear", lambda x: x)
@@ -24,13 +25,22 @@ ALIAS.push = lambda xp, ts, n: ts[0]
 def place(x: Any, name: str) -> Tensor:
     """Argument `x` at a fresh place on the tape: a leaf, or an alias of where it is already.
 
+    Inside vmap it is first batched at all active levels, else the derivatives of the examples would be summed.
+
     Integers and bools become float64. The argument itself is never changed: a write to the placed Tensor copies
     first.
     """
+    active = levels.get()
+    if active:
+        x = expand(x if isinstance(x, Tensor) else X.asarray(x), active)
+    if isinstance(x, Batched):
+        return like(x, _place(innermost(x), name))
+    return _place(x, name)
+
+
+def _place(x: Any, name: str) -> Tensor:
     if isinstance(x, Tensor):
         data = x._data
-        if x.__class__ is not Tensor:
-            return x.__dif_place__(name)
         mark_saved(x)
         node: Node | None = x.node
     else:
@@ -72,20 +82,20 @@ def watched(nodes: list[Node]) -> bool:
 class _Recorded:
     """Recording switched on, warnings of NumPy off, and the site of operations restored at the end."""
 
-    __slots__ = ("create", "error", "recording", "site")
+    __slots__ = ("create", "error", "lifted", "recording", "site")
 
-    def __init__(self, create: bool):
-        self.create = create
+    def __init__(self, create: bool, lifted: bool):
+        self.create, self.lifted = create, lifted
 
     def __enter__(self) -> None:
         self.error = np.errstate(all="ignore")
         self.error.__enter__()
-        if self.create:
-            self.recording, self.site = _recording.set(True), _site.set(None)
+        if self.lifted:
+            self.recording, self.site = _recording.set(self.create), _site.set(None)
 
     def __exit__(self, *exc: Any) -> None:
         self.error.__exit__(*exc)
-        if self.create:
+        if self.lifted:
             _recording.reset(self.recording)
             _site.reset(self.site)
 
@@ -95,6 +105,7 @@ def _finite(c: Any) -> bool:
         return True
     if c.__class__ is tuple:
         return all(map(_finite, c))
+    c = innermost(c)
     d = c._data if isinstance(c, Tensor) else c
     s = np.add.reduce(d, axis=None) if isinstance(d, (np.ndarray, np.generic)) else d.sum()
     return bool(s - s == 0)
@@ -123,10 +134,12 @@ def pull_back(
         n: (g if isinstance(g, Tensor) else wrap(g)) if create else (g._data if isinstance(g, Tensor) else g)
         for n, g in seeds.items()
     }
-    with _Recorded(create):
-        cts = reverse(order, dict(seeds), needed, create)
+    # batched cotangents run on Tensors too, recorded or not
+    lifted = create or any(isinstance(g, Batched) for g in seeds.values())
+    with _Recorded(create, lifted):
+        cts = reverse(order, dict(seeds), needed, lifted)
         if not all(_finite(cts.get(n)) for n in targets):
-            cts = reverse(order, dict(seeds), needed, create, repair=True)
+            cts = reverse(order, dict(seeds), needed, lifted, repair=True)
     return cts, create
 
 
@@ -145,10 +158,11 @@ def push_forward(
         n: (t if isinstance(t, Tensor) else wrap(t)) if create else (t._data if isinstance(t, Tensor) else t)
         for n, t in tangents.items()
     }
-    with _Recorded(create):
-        found = forward(order, dict(ts), create)
+    lifted = create or any(isinstance(t, Batched) for t in ts.values())
+    with _Recorded(create, lifted):
+        found = forward(order, dict(ts), lifted)
         if not all(_finite(found.get(n)) for n in roots):
-            found = forward(order, dict(ts), create, repair=True)
+            found = forward(order, dict(ts), lifted, repair=True)
     return found, create
 
 
@@ -166,7 +180,15 @@ def seed_like(g: Any, y: Tensor, name: str) -> Any:
         g = g.astype(y.dtype)
     if not isinstance(g, Tensor) and g.ndim == 0 and isinstance(y._data, np.generic):
         g = g[()]
-    return g
+    return innermost(matched(y, g)) if isinstance(y, Batched) else g
+
+
+def one_like(y: Tensor) -> Any:
+    """The cotangent 1 of result `y` of one element."""
+    d = innermost(y)._data
+    if isinstance(d, np.generic):
+        return d.dtype.type(1)
+    return namespace(d).ones(d.shape, d.dtype)
 
 
 def zeros_like(y: Any) -> Any:
@@ -179,13 +201,15 @@ def deliver(c: Any, x: Any, placed: Tensor, seen: set[int], conj: bool = True) -
 
     fresh memory, that the caller may write to.
     """
+    if isinstance(placed, Batched):
+        return like(placed, deliver(c, innermost(placed), innermost(placed), seen, conj))
     if c is None:
         c = zeros_like(placed)
     elif isinstance(c, Tensor):
         if conj and c.dtype.kind == "c":
             c = c.conj()
         c = fit(c, placed.shape, placed.dtype)
-        if c.node is not None or isinstance(x, Tensor):
+        if c.node is not None or isinstance(x, Tensor) or c.__class__ is not Tensor:
             return c
         c = c._data
     else:
