@@ -96,7 +96,7 @@ def strong_wolfe(ray, first=1.0, c1=1e-4, c2=0.9, most=30):
             before, width = width, size
             if size <= 1e-15 * max(abs(best.a), abs(other.a)):
                 break
-        if a == trial.a:
+        if a == best.a or (other is not None and a == other.a):  # float64 cannot tell the next trial from an old one
             break
     if kept is not None:
         return kept
