@@ -5,6 +5,9 @@ from .methods import BFGS, LBFGS
 from .minimize import minimize
 from .problem import Problem
 from .result import Result
+from .roots.fixed_point import fixed_point
+from .roots.root import root
+from .roots.scalar import root_scalar
 from .squares.curve_fit import curve_fit
 from .squares.fit import Fit
 from .squares.least_squares import least_squares

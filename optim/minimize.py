@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 
+from . import implicit
 from . import progress as progress_line
 from .loop import Method, run
 from .methods import TABLE
@@ -107,16 +108,20 @@ def minimize(
     on_interrupt = settings.pop("on_interrupt", "raise")
     show = settings.pop("disp", False)
     method, stop = configure(method, settings)
-    return run(
-        problem,
-        method,
-        stop,
-        state=resume,
-        callback=_adapt(callback),
-        progress=progress_line.line(stop.max_steps) if progress or show else None,
-        on_interrupt=on_interrupt,
-        choice=choice,
-    )
+
+    def solve():
+        return run(
+            problem,
+            method,
+            stop,
+            state=resume,
+            callback=_adapt(callback),
+            progress=progress_line.line(stop.max_steps) if progress or show else None,
+            on_interrupt=on_interrupt,
+            choice=choice,
+        )
+
+    return implicit.through(solve, problem, implicit.gradient, implicit.free)
 
 
 def pick(method, problem, constraints):

@@ -8,6 +8,7 @@ import difftensor as dif
 import numpy as np
 
 from .bounds import Box
+from .implicit import untracked
 from .layout import Layout
 from .point import Point
 from .stop import Doubt
@@ -66,6 +67,11 @@ class Problem:
         y = self.fun(self.layout.unpack(x), *self.args)
         return y if getattr(y, "shape", None) == () else _scalar(y)
 
+    def layout_vector(self, tree):
+        """A gradient in the structure of ``x0`` as one vector, differentiable; real parameters only."""
+        leaves = [dif.reshape(leaf, (-1,)) for leaf in dif.tree.leaves(tree)]
+        return leaves[0] if len(leaves) == 1 else dif.concatenate(leaves)
+
     def at(self, x) -> Point:
         return Point(self, x)
 
@@ -73,15 +79,14 @@ class Problem:
         """Fill in ``point.f`` and keep the tape for ``point.g``."""
         self.nfev += 1
         if self._jac is None:
-            record = dif.vjp if self.nfev > 1 else _first_vjp
-            y, point._pull = record(self.objective, point.x)
+            y, point._pull = dif.vjp(self.objective, point.x)
         elif self._jac is True:
             y, g = self.fun(self.layout.unpack(point.x.copy()), *self.args)
             y, point._g = _scalar(y), self.layout.pack(g)
             self.njev += 1
         else:
             y = self.objective(point.x.copy())
-        point._f = _real(y)
+        point._f = _real(untracked(y))
 
     def differentiate(self, point: Point) -> None:
         """Fill in ``point.g``."""
@@ -97,14 +102,16 @@ class Problem:
             self.nfev += 1
             _, pull = dif.vjp(self.objective, point.x)
         point._pull = None
-        (point._g,) = pull(1.0)
+        point._g = untracked(pull(1.0)[0])
+        if self.njev == 1 and not point._g.any():
+            _check_dependence(self.objective, point.x)
 
     def value(self, x) -> float:
         """The value at ``x`` without a tape, for methods that use no derivatives."""
         self.nfev += 1
         if self._jac is True:
-            return _real(self.fun(self.layout.unpack(x.copy()), *self.args)[0])
-        return _real(self.objective(x.copy()))
+            return _real(untracked(self.fun(self.layout.unpack(x.copy()), *self.args)[0]))
+        return _real(untracked(self.objective(x.copy())))
 
     # second derivatives
 
@@ -116,7 +123,7 @@ class Problem:
         if self._hess is not None:
             return self.hessian(x) @ v
         self._needs_own_gradient("Hessian-vector products")
-        return dif.hvp(self.objective)(x, v)
+        return untracked(dif.hvp(self.objective)(x, v))
 
     def hessian(self, x):
         self.nhev += 1
@@ -126,7 +133,7 @@ class Problem:
         if self._hessp is not None:
             return np.stack([self.hvp(x, e) for e in np.eye(self.n)])
         self._needs_own_gradient("the Hessian")
-        return dif.hessian(self.objective)(x)
+        return untracked(dif.hessian(self.objective)(x))
 
     @property
     def has_hessian(self) -> bool:
@@ -222,12 +229,12 @@ class Problem:
 LARGEST_DENSE_CHECK = 50  # a Hessian of this size costs as much as some hundred gradients
 
 
-def _first_vjp(fun, x):
-    """`dif.vjp`; a function that does not depend on x is a wrong call, not a zero gradient."""
+def _check_dependence(fun, x):
+    """A function that does not depend on x is a wrong call, not a zero gradient."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", dif.errors.LostGradientWarning)
         try:
-            return dif.vjp(fun, x)
+            dif.grad(fun)(x)
         except dif.errors.LostGradientWarning as lost:
             raise ValueError(
                 "optim: the function does not depend on x, so there is nothing to minimize. Look for a value "

@@ -130,7 +130,7 @@ class Result:
         lines = [
             f"{'solved' if self.success else 'NOT SOLVED'} ({self.reason}): {self.message}",
             f"method      {self.method}" + (f" ({self.choice})" if self.get("choice") else ""),
-            f"f           {self.fun:.15g}",
+            f"f           {self.state.point.f:.15g}" if hasattr(self.state, "point") else "",
             f"optimality  {self.optimality:.3g}",
             f"work        {self.nit} steps, {self.nfev} values, {self.njev} gradients, {self.nhev} Hessian "
             f"products, {self.seconds:.3g} s",

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .. import implicit
 from .. import progress as progress_line
 from ..bounds import Box
 from ..layout import Layout
@@ -90,17 +91,22 @@ def least_squares(
     rule, stop = configure(LevenbergMarquardt, settings)
     show = progress_line.line(stop.max_steps) if progress else None
     watch = {"callback": _adapt(callback), "progress": show, "on_interrupt": on_interrupt}
-    result = run(problem, rule, stop, state=resume, **watch)
-    if resume is None:
+
+    def solve():
+        result = run(problem, rule, stop, state=resume, **watch)
         for scaled, factor in SECOND_THOUGHTS:
-            if result.reason not in ("stalled", "saddle", "max steps") or "factor" in settings:
+            if resume is not None or result.reason not in LOST or "factor" in settings:
                 break
             other = run(problem, replace(rule, scaled=scaled, factor=factor), stop, **watch)
             other.choice = f"a run with another scaling of the parameters ended differently: {result.reason}"
             if other.success or other.cost < result.cost:
                 result = other
-    return result
+        return result
 
+    return implicit.through(solve, problem, implicit.gradient_of_cost, implicit.free)
+
+
+LOST = ("stalled", "saddle", "max steps")
 
 # A run that loses its way from a far start often finds it in a trust region of another shape and size.
 SECOND_THOUGHTS = ((False, 0.1), (False, 1.0), (True, 0.1))

@@ -110,7 +110,7 @@ class LevenbergMarquardt(Method):
             p, size = self._closing_step(problem, point, newton)
             if p is not None and size > 0.05 * last and not newton and problem.has_second_order(point):
                 # Large residuals or curvature: Gauss-Newton converges linearly there.
-                newton = True
+                newton, last = True, math.inf
                 p, size = self._closing_step(problem, point, newton)
             if p is None or not size < 0.5 * last:
                 break

@@ -8,6 +8,7 @@ import numpy as np
 
 import difftensor as dif
 
+from ..implicit import untracked
 from ..point import Point
 from ..problem import Problem
 from .losses import LOSSES
@@ -105,7 +106,7 @@ class SquaresProblem(Problem):
 
     def evaluate(self, point) -> None:
         self.nfev += 1
-        r = np.asarray(self.objective(point.x.copy()))
+        r = np.asarray(untracked(self.objective(point.x.copy())))
         if r.dtype.kind == "c":  # |r|^2 is the sum over both parts
             r = np.concatenate([r.real, r.imag])
         if r.dtype.kind in "biu":
@@ -122,8 +123,7 @@ class SquaresProblem(Problem):
         if self.own_jacobian is not None:
             J = np.asarray(self.own_jacobian(self.layout.unpack(x.copy()), *self.args), dtype=float)
             return J.reshape(-1, self.n)
-        J = dif.jacobian(self._real_objective)(x)
-        return J
+        return untracked(dif.jacobian(self._real_objective)(x))
 
     def _real_objective(self, x):
         r = self.objective(x)
@@ -138,7 +138,7 @@ class SquaresProblem(Problem):
     def hessian(self, x):
         """All of the Hessian of f, with the second derivatives of the residuals."""
         self.nhev += 1
-        return dif.hessian(self._cost)(x)
+        return untracked(dif.hessian(self._cost)(x))
 
     @property
     def has_hessian(self) -> bool:

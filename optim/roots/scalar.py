@@ -1,0 +1,150 @@
+"""Roots of functions of one variable, many at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import difftensor as dif
+
+from ..result import Result
+from ..stop import CODES
+
+
+def root_scalar(f, args=(), method=None, bracket=None, x0=None, *, xtol=2e-12, rtol=4e-16, maxiter=100) -> Result:
+    """Find roots of ``f``, elementwise over arrays of problems.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(x, *args)``, elementwise.
+    args : tuple
+        Arrays that broadcast with ``x``.
+    method : {"chandrupatla", "newton"}, optional
+        By default "chandrupatla" with a bracket, else "newton".
+    bracket : (a, b), optional
+        Ends, numbers or arrays, at which ``f`` has different signs.
+    x0 : array, optional
+        Starts for Newton's method.
+    xtol, rtol : float
+        Converged when the root is known to ``xtol + rtol |x|``.
+    maxiter : int
+
+    Returns
+    -------
+    Result
+        ``x`` (also ``root``), ``converged`` elementwise, ``fun``.
+
+    Notes
+    -----
+    With a bracket, Chandrupatla's method [1]_: inverse quadratic interpolation where it is safe, bisection where it
+    is not; it cannot fail on a continuous function. Newton's method takes its derivative from difftensor and
+    halves steps that do not lower ``|f|``.
+
+    References
+    ----------
+    .. [1] T. R. Chandrupatla, A new hybrid quadratic/bisection algorithm for finding the zero of a nonlinear
+       function without using derivatives, Adv. Eng. Softw. 28 (1997) 145-149.
+
+    Examples
+    --------
+    >>> import numpy as np, optim
+    >>> optim.root_scalar(lambda x, c: x**2 - c, args=(np.array([2.0, 9.0]),), bracket=(0, 10)).x.round(9).tolist()
+    [1.414213562, 3.0]
+    """
+    args = args if isinstance(args, tuple) else (args,)
+    if method is None:
+        method = "chandrupatla" if bracket is not None else "newton"
+    method = {"brentq": "chandrupatla", "bisect": "chandrupatla"}.get(method, method)
+    if method == "chandrupatla":
+        if bracket is None:
+            raise ValueError("optim: this method needs bracket=(a, b)")
+        return _chandrupatla(lambda x: f(x, *args), *bracket, xtol, rtol, maxiter)
+    if method == "newton":
+        if x0 is None:
+            raise ValueError("optim: Newton's method needs x0, or give bracket=(a, b)")
+        return _newton(lambda x: f(x, *args), x0, xtol, rtol, maxiter)
+    raise ValueError(f"optim: method must be 'chandrupatla' or 'newton', got {method!r}")
+
+
+def _chandrupatla(f, a, b, xtol, rtol, maxiter):
+    a, b = np.broadcast_arrays(np.asarray(a, dtype=float), np.asarray(b, dtype=float))
+    fa, fb = np.asarray(f(a.copy()), dtype=float), np.asarray(f(b.copy()), dtype=float)
+    shape = np.broadcast_shapes(a.shape, fa.shape)
+    x1, x2, f1, f2 = (np.broadcast_to(v, shape).copy() for v in (b, a, fb, fa))
+    wrong = np.sign(f1) * np.sign(f2) > 0
+    if wrong.any():
+        i = np.unravel_index(int(np.argmax(wrong)), shape)
+        raise ValueError(
+            f"optim: f has the same sign at both ends of the bracket: f({x2[i]}) = {f2[i]}, f({x1[i]}) = {f1[i]}"
+        )
+    if np.isnan(f1).any() or np.isnan(f2).any():
+        raise ValueError("optim: f is NaN at an end of the bracket")
+    t = np.full(shape, 0.5)
+    nfev, nit = 2, 0
+    best, fbest = np.where(np.abs(f1) < np.abs(f2), x1, x2), np.where(np.abs(f1) < np.abs(f2), f1, f2)
+    done = fbest == 0
+    while nit < maxiter and not done.all():
+        nit += 1
+        x = x1 + t * (x2 - x1)
+        fx = np.broadcast_to(np.asarray(f(x), dtype=float), shape)
+        nfev += 1
+        same = np.sign(fx) == np.sign(f1)
+        x3, f3 = np.where(same, x1, x2), np.where(same, f1, f2)
+        x2, f2 = np.where(same, x2, x1), np.where(same, f2, f1)
+        x1, f1 = x, fx
+        now = np.where(np.abs(f1) < np.abs(f2), x1, x2)
+        best, fbest = np.where(done, best, now), np.where(done, fbest, np.where(np.abs(f1) < np.abs(f2), f1, f2))
+        with np.errstate(all="ignore"):
+            tolerance = (xtol + rtol * np.abs(best)) / np.abs(x2 - x1)
+            done = done | (tolerance > 0.5) | (fbest == 0) | np.isnan(fx)
+            xi, phi = (x1 - x2) / (x3 - x2), (f1 - f2) / (f3 - f2)
+            safe = (1 - np.sqrt(1 - xi) < phi) & (phi < np.sqrt(xi))
+            t = f1 / (f1 - f2) * f3 / (f3 - f2) + (x3 - x1) / (x2 - x1) * f1 / (f3 - f1) * f2 / (f3 - f2)
+        t = np.where(safe & np.isfinite(t), t, 0.5)
+        t = np.clip(t, np.minimum(tolerance, 0.5), 1 - np.minimum(tolerance, 0.5))
+    return _answer(best, fbest, done & ~np.isnan(fbest), nit, nfev, 0, "chandrupatla")
+
+
+def _newton(f, x0, xtol, rtol, maxiter):
+    x = np.array(x0, dtype=float)
+    nfev = njev = nit = 0
+    fx, slope = None, None
+    done = np.zeros(x.shape, dtype=bool)
+    with np.errstate(all="ignore"):
+        while nit < maxiter:
+            fx, slope = dif.jvp(f, (x,), (np.ones_like(x),))
+            fx, slope = np.asarray(fx), np.asarray(slope)
+            nfev, njev = nfev + 1, njev + 1
+            step = np.where(fx == 0, 0.0, -fx / slope)
+            done = done | (fx == 0) | (np.abs(step) <= xtol + rtol * np.abs(x))
+            new = np.where(done & ~np.isfinite(step), x, x + step)
+            if done.all():
+                x = np.where(np.isfinite(new), new, x)
+                break
+            nit += 1
+            for _ in range(30):  # halve where |f| does not fall
+                fnew = np.asarray(f(new))
+                nfev += 1
+                worse = ~done & ~(np.abs(fnew) < np.abs(fx))
+                if not worse.any():
+                    break
+                step = np.where(worse, 0.5 * step, step)
+                new = np.where(worse, x + step, new)
+            stuck = ~done & ~(np.abs(fnew) < np.abs(fx))
+            x = np.where(stuck, x, new)
+            if (stuck | done).all():
+                break
+        fx = np.asarray(f(x))
+    return _answer(x, fx, done, nit, nfev, njev, "newton")
+
+
+def _answer(x, fx, converged, nit, nfev, njev, method):
+    ok = bool(np.all(converged))
+    reason = "converged" if ok else "stalled"
+    words = "every root is found" if ok else (
+        f"{int(np.sum(~converged))} of {np.size(converged)} roots are not found; see `converged`; give a bracket")  # fmt: skip
+    x = x[()]
+    return Result(
+        x=x, root=x, fun=fx[()], converged=converged[()], success=ok, status=CODES[reason], reason=reason,
+        message=words, nit=nit, nfev=nfev, njev=njev, nhev=0, method=method,
+    )  # fmt: skip
