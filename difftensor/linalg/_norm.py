@@ -164,7 +164,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any: 
 def cond(x: Any, p: Any = None) -> Any:
     """Condition number in the norm `p` (None: 2-norm), as NumPy's `cond`."""
     x = operand(x, "linalg.cond")
-    if x.size == 0:
+    if 0 in x.shape[-2:]:
         raise np.linalg.LinAlgError("cond is not defined on empty arrays")
     x = _inexact(x)
     if p is None or p in (2, -2):

@@ -7,6 +7,7 @@ much smaller than Hadamard's bound goes to LAPACK after all, which also raises f
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,25 @@ def expand(e: Any, c: Any) -> Any:
     return d
 
 
+def quiet(f: Any) -> Any:
+    """`f` without warnings: what overflows here is computed again by LAPACK."""
+
+    @wraps(f)
+    def silent(*args: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return f(*args)
+
+    return silent
+
+
+@quiet
+def determinants(e: Any) -> tuple:
+    """Cofactors, determinants, and the mask of the matrices to be left to LAPACK."""
+    c = cofactors(e)
+    d = expand(e, c)
+    return c, d, ill_conditioned(e, d)
+
+
 def ill_conditioned(e: Any, d: Any) -> Any:
     """Mask of the matrices whose determinant is far below Hadamard's bound (or not finite); None if there are none."""
     squares = (e.real**2 + e.imag**2 if e.dtype.kind == "c" else e * e).sum(axis=1)
@@ -85,8 +105,7 @@ def ill_conditioned(e: Any, d: Any) -> Any:
 
 def det(a: Any) -> Any:
     e = entries(a)
-    d = expand(e, cofactors(e))
-    bad = ill_conditioned(e, d)
+    _, d, bad = determinants(e)
     if bad is not None:
         d[bad] = np.linalg.det(a.reshape(-1, *a.shape[-2:])[bad])
     return d.reshape(a.shape[:-2])
@@ -102,9 +121,7 @@ def cofactor_along(a: Any, t: Any) -> Any:
 
 def inv(a: Any) -> Any:
     e = entries(a)
-    c = cofactors(e)
-    d = expand(e, c)
-    bad = ill_conditioned(e, d)
+    c, d, bad = determinants(e)
     if bad is not None:
         d[bad] = 1
     c /= d
@@ -118,9 +135,7 @@ def inv(a: Any) -> Any:
 def solve(a: Any, b: Any) -> Any:
     """``a @ x = b`` for stacks `a` and `b` with equal leading shapes and dtypes."""
     e, r = entries(a), entries(b)
-    c = cofactors(e)
-    d = expand(e, c)
-    bad = ill_conditioned(e, d)
+    c, d, bad = determinants(e)
     if bad is not None:
         d[bad] = 1
     c /= d

@@ -1,0 +1,354 @@
+"""Where derivatives are lost elsewhere: singular, rank-deficient and degenerate matrices, kinks, arbitrary phases."""
+
+import math
+
+import numpy as np
+import pytest
+
+import difftensor as dif
+from difftensor import linalg
+from difftensor.errors import DegenerateError, MissingDerivativeError
+from tests.linalg.differences import check, slope
+
+DTYPES = pytest.mark.parametrize("dtype", [float, complex])
+
+
+def H(x):
+    return np.conj(np.swapaxes(x, -1, -2))
+
+
+def hermitian(x):
+    return (x + H(x)) / 2
+
+
+def matrix(rng, *shape, dtype=float):
+    x = rng.standard_normal(shape)
+    return x + 1j * rng.standard_normal(shape) if dtype is complex else x
+
+
+def unitary(rng, n, dtype=float):
+    return np.linalg.qr(matrix(rng, n, n, dtype=dtype))[0]
+
+
+def of_rank(rng, n, rank, dtype=float):
+    return matrix(rng, n, rank, dtype=dtype) @ matrix(rng, rank, n, dtype=dtype)
+
+
+# Determinants ---------------------------------------------------------------------------------------------------------
+
+
+def minors(a):
+    """Matrix of cofactors by definition."""
+    n = len(a)
+    rows = np.arange(n)
+    return np.array([[(-1) ** (i + j) * np.linalg.det(a[np.ix_(rows != i, rows != j)]) for j in range(n)] for i in range(n)])
+
+
+@DTYPES
+@pytest.mark.parametrize("n", [2, 3, 4, 6])
+def test_det_of_singular(rng, n, dtype):
+    for rank in range(n):
+        a = of_rank(rng, n, rank, dtype) if rank else np.zeros((n, n), dtype)
+        gradient = dif.grad(lambda a: np.linalg.det(a).real)(a)
+        np.testing.assert_allclose(gradient, np.conj(minors(a)), atol=1e-10)
+        assert rank < n - 1 or np.abs(gradient).max() > 1e-3
+        check(rng, np.linalg.det, a, h=1e-3)
+
+
+def test_det_of_singular_in_a_stack(rng):
+    a = np.stack([matrix(rng, 4, 4), of_rank(rng, 4, 3), of_rank(rng, 4, 2), np.zeros((4, 4))])
+    check(rng, np.linalg.det, a, h=1e-2)
+    b = np.stack([matrix(rng, 3, 3) for _ in range(8)])
+    b[3, 0] = b[3, 1]
+    b[5] = 0
+    check(rng, np.linalg.det, b, h=1e-2)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_third_derivative_of_det(rng, n):
+    """det(a + t e) is a polynomial of degree n in t: its third derivative is 6 times a coefficient."""
+    a, e = matrix(rng, n, n) + 2 * np.eye(n), matrix(rng, n, n)
+    line = lambda t: np.linalg.det(a + t * e)  # noqa: E731
+    third = dif.grad(dif.grad(dif.grad(line)))(0.0)
+    points = np.arange(-2.0, 3.0)
+    coefficients = np.polynomial.polynomial.polyfit(points, [line(t) for t in points], 4)
+    np.testing.assert_allclose(third, 6 * coefficients[3], atol=1e-9)
+
+
+def test_third_derivative_of_singular_det_raises(rng):
+    a, e = of_rank(rng, 5, 4), matrix(rng, 5, 5)
+    with pytest.raises(DegenerateError, match="third derivative"):
+        dif.grad(dif.grad(dif.grad(lambda t: np.linalg.det(a + t * e))))(0.0)
+
+
+def test_slogdet_of_singular_raises(rng):
+    with pytest.raises(np.linalg.LinAlgError):
+        dif.grad(lambda a: np.linalg.slogdet(a)[1])(np.ones((2, 2)))
+
+
+# Degenerate spectra ---------------------------------------------------------------------------------------------------
+
+
+def triple(rng, dtype=float):
+    q = unitary(rng, 5, dtype)
+    return hermitian((q * [1.0, 2.0, 2.0, 2.0, 4.0]) @ H(q))
+
+
+SYMMETRIC_FUNCTIONS = [
+    (lambda a: np.sum(np.exp(np.linalg.eigvalsh(a))), lambda w: np.exp(w)),
+    (lambda a: np.sum(np.linalg.eigh(a).eigenvalues ** 3), lambda w: 3 * w**2),
+    (lambda a: np.sum(np.log(np.linalg.svdvals(a))), lambda w: 1 / w),
+    (lambda a: np.sum(np.linalg.eigvals(a).real ** 2), lambda w: 2 * w),
+]
+
+
+@DTYPES
+@pytest.mark.parametrize("number", range(4))
+def test_values_of_degenerate_spectrum(rng, number, dtype):
+    f, slope = SYMMETRIC_FUNCTIONS[number]
+    a = triple(rng, dtype)
+    w, v = np.linalg.eigh(a)
+    expected = (v * slope(w)) @ H(v)
+    np.testing.assert_allclose(dif.grad(f)(a), expected, atol=1e-11)
+    d = hermitian(matrix(rng, 5, 5, dtype=dtype))
+    np.testing.assert_allclose(dif.jvp(f, (a,), (d,))[1], np.sum(np.conj(expected) * d).real, atol=1e-11)
+
+
+@DTYPES
+def test_norms_at_the_identity(rng, dtype):
+    one = np.eye(3, dtype=dtype)
+    np.testing.assert_allclose(dif.grad(lambda a: np.linalg.norm(a, "nuc"))(one), one, atol=1e-14)
+    np.testing.assert_allclose(dif.grad(lambda a: np.linalg.norm(a, 2))(one), one / 3, atol=1e-14)  # ties share evenly
+
+
+@DTYPES
+def test_vectors_of_a_degenerate_group_raise(rng, dtype):
+    a = triple(rng, dtype)
+    through_vectors = [
+        lambda a: np.sum(np.abs(np.linalg.eigh(a)[1][0]) ** 2 * np.arange(5)),
+        lambda a: np.sum(np.abs(np.linalg.svd(a)[0][0]) ** 2 * np.arange(5)),
+        lambda a: np.sum(np.abs(np.linalg.svd(a)[2][:, 0]) ** 2 * np.arange(5)),
+        lambda a: np.sum(np.abs(np.linalg.eig(a)[1][0]) ** 2 * np.arange(5)),
+    ]
+    for f in through_vectors:
+        with pytest.raises(DegenerateError, match="spectral_projector"):
+            dif.grad(f)(a)
+        with pytest.raises(DegenerateError, match="expm"):
+            dif.jvp(f, (a,), (a,))
+
+
+@DTYPES
+def test_vectors_outside_of_the_group_are_right(rng, dtype):
+    """In reverse mode; in forward mode, where it is not known which vectors will be used, degenerate="zero" is."""
+    a = triple(rng, dtype)
+    c = rng.standard_normal((5, 2))
+
+    def f(a, degenerate="raise"):
+        return np.sum(c * np.abs(linalg.eigh(a, degenerate=degenerate)[1][..., [0, 4]]) ** 2)
+
+    d = hermitian(matrix(rng, 5, 5, dtype=dtype))
+    expected = slope(lambda t: f(a + t * d), 1e-3)
+    np.testing.assert_allclose(np.sum(np.conj(dif.grad(f)(a)) * d).real, expected, atol=1e-8)
+    np.testing.assert_allclose(dif.jvp(lambda a: f(a, "zero"), (a,), (d,))[1], expected, atol=1e-8)
+
+
+@DTYPES
+def test_degenerate_zero_is_the_projector_rule(rng, dtype):
+    a = triple(rng, dtype)
+    c = hermitian(matrix(rng, 5, 5, dtype=dtype))
+
+    def by_vectors(a):
+        v = linalg.eigh(a, degenerate="zero")[1][:, 1:4]
+        return np.sum(c * (v @ H(v))).real
+
+    def by_projector(a):
+        return np.sum(c * linalg.spectral_projector(a, subset_by_index=(1, 3))).real
+
+    np.testing.assert_allclose(dif.grad(by_vectors)(a), dif.grad(by_projector)(a), atol=1e-11)
+    check(rng, by_projector, a, along=hermitian, h=1e-3, tol=1e-6)
+    for f in (linalg.eig, linalg.svd):
+        gradient = dif.grad(lambda a, f=f: np.sum(np.abs(f(a, degenerate="zero")[0]) ** 2))(a)
+        assert np.isfinite(gradient).all()
+    with pytest.raises(ValueError, match="degenerate"):
+        linalg.eigh(a, degenerate="ignore")
+
+
+def test_projector_that_splits_a_group_raises(rng):
+    with pytest.raises(DegenerateError, match="splits"):
+        dif.grad(lambda a: linalg.spectral_projector(a, subset_by_index=(0, 1))[0, 0])(triple(rng))
+
+
+FUNCTIONS = {
+    "expm": linalg.expm,
+    "logm": linalg.logm,
+    "sqrtm": linalg.sqrtm,
+    "funm": lambda a: linalg.funm(a, lambda w: 1 / (1 + w**2)),
+    "matrix_power": lambda a: np.linalg.matrix_power(a, -3),
+    "pinv": np.linalg.pinv,
+    "polar": lambda a: linalg.polar(a)[0] + linalg.polar(a)[1],
+}
+
+
+@DTYPES
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_that_are_right_at_degenerate_spectra(rng, name, dtype):
+    for a in (triple(rng, dtype), np.eye(3, dtype=dtype) * 2):
+        check(rng, FUNCTIONS[name], a, h=3e-3, tol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["expm", "logm", "sqrtm", "matrix_power"])
+def test_functions_that_are_right_at_defective_matrices(rng, name):
+    jordan = 2 * np.eye(4) + np.diag(np.ones(3), 1)
+    check(rng, FUNCTIONS[name], jordan, h=1e-3, tol=1e-5)
+
+
+def test_derivative_of_the_exponential_at_a_multiple_of_the_identity():
+    """d tr(c expm(a)) = e^s tr(c da) at a = s 1."""
+    c = np.arange(9.0).reshape(3, 3)
+    gradient = dif.grad(lambda a: np.sum(c * linalg.expm(a)))(0.7 * np.eye(3))
+    np.testing.assert_allclose(gradient, math.exp(0.7) * c, rtol=1e-13)
+
+
+@pytest.mark.parametrize("gap", [0, 1e-14, 1e-10, 1e-7, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0])
+def test_divided_differences(gap):
+    """(e^b - e^a)/(b - a) = e^((a+b)/2) sinh(h)/h, and the second one, against 50 digits."""
+    mpmath = pytest.importorskip("mpmath")
+    from difftensor.linalg._funm import divided_difference
+
+    points = [0.3, 0.3 + gap, 0.3 + gap / 3]
+    with mpmath.workdps(60):
+        exact = [mpmath.mpf(p) for p in points]
+        first = mpmath.exp(exact[0])
+        if exact[1] != exact[0]:
+            first = (mpmath.exp(exact[1]) - mpmath.exp(exact[0])) / (exact[1] - exact[0])
+        x, y, z = exact
+        # Hermite and Genocchi: f[x, y, z] is the integral of f'' over the simplex.
+        second = mpmath.quad(lambda s: (1 - s) * mpmath.quad(lambda t: mpmath.exp(x * s + (1 - s) * (y * t + z * (1 - t))), [0, 1]), [0, 1])
+    arrays = [np.array([p]) for p in points]
+    eps = np.finfo(float).eps
+    np.testing.assert_allclose(divided_difference(np.exp, arrays[:2], eps)[0], float(first), rtol=1e-11)
+    np.testing.assert_allclose(divided_difference(np.exp, arrays, eps)[0], float(second), rtol=1e-7)
+
+
+def test_funm_of_a_tracked_parameter_raises(rng):
+    with pytest.raises(MissingDerivativeError, match="tracked"):
+        dif.grad(lambda t: linalg.funm(np.eye(2), lambda w: np.exp(t * w))[0, 0])(1.0)
+
+
+def test_funm_of_defective_raises():
+    with pytest.raises(DegenerateError, match="defective"):
+        linalg.funm(np.array([[1.0, 1.0], [0.0, 1.0]]), np.exp)
+
+
+def test_eigenvalues_of_defective_raise():
+    with pytest.raises(DegenerateError, match="defective"):
+        dif.grad(lambda a: np.linalg.eigvals(a).real[0])(np.array([[1.0, 1.0], [0.0, 1.0]]))
+
+
+# Arbitrary phases and columns -----------------------------------------------------------------------------------------
+
+
+def test_dependence_on_arbitrary_phases_raises(rng):
+    a = hermitian(matrix(rng, 4, 4, dtype=complex))
+    for f in (lambda a: np.linalg.eigh(a)[1].real.sum(), lambda a: np.linalg.eig(a)[1].imag.sum(), lambda a: np.linalg.svd(a)[0].imag.sum()):
+        with pytest.raises(DegenerateError, match="phases"):
+            dif.grad(f)(a)
+
+
+@DTYPES
+def test_dependence_on_arbitrary_columns_raises(rng, dtype):
+    a = matrix(rng, 5, 2, dtype=dtype)
+    with pytest.raises(DegenerateError, match="extra columns"):
+        dif.grad(lambda a: np.linalg.svd(a)[0][0, 3].real)(a)
+    with pytest.raises(DegenerateError, match="extra columns"):
+        dif.grad(lambda a: np.linalg.qr(a, "complete")[0][0, 3].real)(a)
+
+
+def test_one_extra_column_is_determined(rng):
+    """Up to its sign, so that its derivative exists for real matrices."""
+    a = matrix(rng, 4, 3)
+    check(rng, lambda a: np.linalg.qr(a, "complete"), a, h=3e-4, tol=1e-5)
+
+    def last(a):
+        u = np.linalg.svd(a)[0][:, 3]
+        return u * np.sign(u[0])
+
+    check(rng, last, a, h=3e-4, tol=1e-5)
+
+
+# Rank-deficient -------------------------------------------------------------------------------------------------------
+
+
+def test_qr_of_dependent_columns_raises(rng):
+    a = of_rank(rng, 4, 2)
+    with pytest.raises(DegenerateError, match="dependent"):
+        dif.grad(lambda a: np.linalg.qr(a)[1][0, 0])(a)
+
+
+def test_qr_of_wide_with_dependent_later_columns(rng):
+    a = matrix(rng, 2, 4)
+    a[:, 2] = a[:, 3] = a[:, 0]
+    check(rng, np.linalg.qr, a, h=3e-4, tol=1e-5)
+
+
+def test_vectors_of_singular_value_zero_raise(rng):
+    a = matrix(rng, 4, 2) @ matrix(rng, 2, 3)
+    with pytest.raises(DegenerateError, match="zero"):
+        dif.grad(lambda a: np.linalg.svd(a, full_matrices=False)[0][0, 2] ** 2)(a)
+    # The others are right.
+    p, q, d, c = matrix(rng, 4, 2), matrix(rng, 2, 3), matrix(rng, 4, 2), rng.standard_normal((4, 2))
+    f = lambda p: np.sum(c * np.linalg.svd(p @ q, full_matrices=False)[0][:, :2] ** 2)  # noqa: E731
+    np.testing.assert_allclose(np.sum(dif.grad(f)(p) * d), slope(lambda t: f(p + t * d), 1e-4), atol=1e-8)
+
+
+def test_nuclear_norm_of_rank_deficient(rng):
+    """The subgradient of least norm: u v^H of the non-zero part."""
+    a = of_rank(rng, 5, 2)
+    u, _, vh = np.linalg.svd(a)
+    np.testing.assert_allclose(dif.grad(lambda a: np.linalg.norm(a, "nuc"))(a), u[:, :2] @ vh[:2], atol=1e-12)
+
+
+def test_sqrtm_of_singular_raises():
+    with pytest.raises(np.linalg.LinAlgError):
+        dif.grad(lambda a: linalg.sqrtm(a)[0, 0])(np.diag([1.0, 0.0]))
+
+
+# Kinks ----------------------------------------------------------------------------------------------------------------
+
+
+@DTYPES
+@pytest.mark.parametrize("order", [None, "fro", "nuc", 1, 2, np.inf, -np.inf, -1, -2])
+def test_matrix_norms_at_zero(order, dtype):
+    zero = np.zeros((3, 3), dtype)
+    np.testing.assert_array_equal(dif.grad(lambda x: np.linalg.norm(x, order))(zero), zero)
+
+
+@DTYPES
+@pytest.mark.parametrize("order", [None, 1, 2, 3, 4, 0.5, -1, np.inf, -np.inf])
+def test_vector_norms_at_zero(order, dtype):
+    zero = np.zeros(3, dtype)
+    np.testing.assert_array_equal(dif.grad(lambda x: np.linalg.norm(x, order))(zero), zero)
+    if dtype is float:
+        np.testing.assert_array_equal(dif.hessian(lambda x: np.linalg.norm(x, order))(zero), np.zeros((3, 3)))
+
+
+def test_vector_norms_with_zero_entries(rng):
+    x = np.array([3.0, 0.0, -4.0])
+    np.testing.assert_allclose(dif.grad(np.linalg.norm)(x), x / 5)
+    np.testing.assert_allclose(dif.hessian(np.linalg.norm)(x), np.eye(3) / 5 - np.outer(x, x) / 125, atol=1e-15)
+    np.testing.assert_allclose(dif.grad(lambda x: np.linalg.norm(x, 1))(x), [1, 0, -1])
+    np.testing.assert_allclose(dif.grad(lambda x: np.linalg.norm(x, 3))(x), np.sign(x) * x**2 / np.linalg.norm(x, 3) ** 2)
+    # An even power is smooth at zero: the fourth derivative along entry 1 of |x|_4 is 4!/(4 |x|^3).
+    f = lambda t: np.linalg.norm(np.array([3.0, 0.0, -4.0]) + t * np.array([0.0, 1.0, 0.0]), 4)  # noqa: E731
+    fourth = dif.grad(dif.grad(dif.grad(dif.grad(f))))(0.0)
+    np.testing.assert_allclose(fourth, 6 / np.linalg.norm(x, 4) ** 3, rtol=1e-10)
+
+
+def test_order_zero_counts():
+    assert float(np.linalg.norm(dif.tensor(np.array([1.0, 0.0, 2.0])), 0)) == 2
+    with pytest.warns(dif.errors.LostGradientWarning):
+        np.testing.assert_array_equal(dif.grad(lambda x: np.linalg.norm(x, 0))(np.array([1.0, 0.0, 2.0])), np.zeros(3))
+
+
+def test_singular_value_zero_is_a_kink():
+    np.testing.assert_array_equal(dif.grad(lambda a: np.linalg.svdvals(a)[1])(np.diag([1.0, 0.0])), np.zeros((2, 2)))
