@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._core import general
-from difftensor.linalg._algebra import detached, each_matrix, fitted, hermitian_part, identity, is_hermitian, mH, mT
+from difftensor.linalg._algebra import detached, each_matrix, eps_of, fitted, hermitian_part, identity, is_hermitian, mH, mT
 from difftensor.linalg._sylvester import solve_sylvester
 
 
@@ -125,6 +125,8 @@ def _scipy_logm(a: Any) -> Any:
         number = re.search(r"approximate err = (\S+)", str(w.message))
         if number is None or not float(number[1]) < 5e6 * eps_of(np, a):
             warnings.warn(w.message, w.category, stacklevel=2)
+    if a.dtype in (np.float32, np.complex64):  # SciPy computes in double precision and leaves it so
+        y = y.astype(np.complex64 if y.dtype.kind == "c" else np.float32)
     return y
 
 
