@@ -279,6 +279,8 @@ VIEW.pull, VIEW.push = _pull_view, _push_view
 
 def take_over(x: Tensor, t: Tensor) -> Tensor:
     """``x op= y`` after ``t = op(x, y)``: x becomes t, in x's dtype and in everybody's eyes."""
+    if x.__class__ is not Tensor or t.__class__ is not Tensor:
+        return (t if x.__class__ is Tensor else x).__dif_in_place__(x, t)
     check_writable(x, t.node is not None)
     if t.shape != x.shape:
         raise ValueError(f"non-broadcastable output operand with shape {x.shape} doesn't match the broadcast shape {t.shape}")

@@ -17,7 +17,7 @@ def _in_place(f, ufunc):
         data = x._data
         other = y._data if y.__class__ is Tensor else y
         if (
-            x.node is None and x.alias is None and not x.saved and data.__class__ is not ufunc.__class__ and not _is_scalar(data)
+            x.__class__ is Tensor and x.node is None and x.alias is None and not x.saved and data.__class__ is not ufunc.__class__ and not _is_scalar(data)
             and (y.__class__ in (float, int) or (y.__class__ is Tensor and (y.node is None or not recording())))
         ):
             ufunc(data, other, out=data, casting="same_kind")
