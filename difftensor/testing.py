@@ -14,7 +14,15 @@ _STEPS = (1e-3, 1e-4, 1e-2, 1e-5)  # tried in this order until the differences a
 _RTOL = {np.dtype(np.float32): 2e-3, np.dtype(np.complex64): 2e-3}
 
 
-def check_grads(f: Callable, args: Any, order: int = 2, modes: Sequence[str] = ("rev", "fwd"), *, rtol: float | None = None, seed: int = 0) -> None:
+def check_grads(
+    f: Callable,
+    args: Any,
+    order: int = 2,
+    modes: Sequence[str] = ("rev", "fwd"),
+    *,
+    rtol: float | None = None,
+    seed: int = 0,
+) -> None:
     """Check the derivatives of `f` against central differences along random directions.
 
     Parameters
@@ -28,7 +36,7 @@ def check_grads(f: Callable, args: Any, order: int = 2, modes: Sequence[str] = (
     modes : sequence of {"rev", "fwd"}
         Reverse mode (`vjp`), forward mode (`jvp`).
     rtol : float, optional
-        Relative tolerance; 1e-6 for float64, 2e-3 if an argument is float32 (the differences themselves are taken in float64).
+        Relative tolerance; 1e-6 for float64, 2e-3 if an argument is float32 (the differences are taken in float64).
     seed : int
         Of the random directions.
 
@@ -41,10 +49,10 @@ def check_grads(f: Callable, args: Any, order: int = 2, modes: Sequence[str] = (
 
     Notes
     -----
-    The differences are of fourth order, with an estimate of their own error. Complex arguments are moved in complex directions, so
-    functions that are not holomorphic are checked too; the vjp is the adjoint in the real scalar product Re sum(conj(a) b).
-    At a kink there is no derivative to compare with: central differences give the mean of the slopes at its sides, which is only one
-    of the possible values, so check_grads refuses.
+    The differences are of fourth order, with an estimate of their own error. Complex arguments are moved in complex
+    directions, so functions that are not holomorphic are checked too; the vjp is the adjoint in the real scalar
+    product Re sum(conj(a) b). At a kink there is no derivative to compare with: central differences give the mean of
+    the slopes at its sides, which is only one of the possible values, so check_grads refuses.
 
     Examples
     --------
@@ -55,7 +63,9 @@ def check_grads(f: Callable, args: Any, order: int = 2, modes: Sequence[str] = (
     args = args if isinstance(args, tuple) else (args,)
     unknown = [m for m in modes if m not in ("rev", "fwd")]
     if unknown or order < 1:
-        raise ValueError(f"check_grads: modes are 'rev' and 'fwd', order is at least 1; found modes={modes!r}, order={order!r}")
+        raise ValueError(
+            f"check_grads: modes are 'rev' and 'fwd', order is at least 1; found modes={modes!r}, order={order!r}"
+        )
     leaves, structure = tree.flatten(args)
     leaves = [v if hasattr(v, "dtype") else np.asarray(v)[()] for v in leaves]
     moving = [i for i, v in enumerate(leaves) if v.dtype.kind in "fc"]
@@ -75,7 +85,9 @@ def check_grads(f: Callable, args: Any, order: int = 2, modes: Sequence[str] = (
     _check(g, xs, order, tuple(modes), tolerance, np.random.default_rng(seed), ())
 
 
-def _check(g: Callable, xs: tuple, order: int, modes: tuple, rtol: float, rng: np.random.Generator, path: tuple) -> None:
+def _check(
+    g: Callable, xs: tuple, order: int, modes: tuple, rtol: float, rng: np.random.Generator, path: tuple
+) -> None:
     vs = tuple(_direction(rng, x, len(path)) for x in xs)
     expected, errors, ys, scale = _differences(g, xs, vs, rtol, path)
     if "fwd" in modes:
@@ -134,14 +146,19 @@ def _moved(xs: tuple, vs: tuple, t: float) -> tuple:
 def _differences(g: Callable, xs: tuple, vs: tuple, rtol: float, path: tuple) -> tuple[list, list, tuple, float]:
     """Slope of each result along vs, an estimate of its error, the values, and the scale of the slopes.
 
-    The direction has the size of x, so that slopes have the size of y: one of less than a thousandth of it counts as zero.
+    The direction has the size of x, so that slopes have the size of y: one of less than a thousandth of it counts
+    as zero.
     """
     name = _name(path) or "the function"
     y0, again = _values(g, _moved(xs, vs, 0.0)), _values(g, _moved(xs, vs, 0.0))
     if any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(y0, again, strict=True)):
-        raise ValueError(f"check_grads: {name} gives different values when it is called twice: fix the random numbers in it")
+        raise ValueError(
+            f"check_grads: {name} gives different values when it is called twice: fix the random numbers in it"
+        )
     if not all(np.isfinite(y).all() for y in y0):
-        raise ValueError(f"check_grads: {name} is not finite here: {[y for y in y0 if not np.isfinite(y).all()][0]!r:.200}")
+        raise ValueError(
+            f"check_grads: {name} is not finite here: {[y for y in y0 if not np.isfinite(y).all()][0]!r:.200}"
+        )
     best: tuple | None = None
     for h in _STEPS:
         near = [_values(g, _moved(xs, vs, t)) for t in (h, -h, h / 2, -h / 2)]
@@ -164,9 +181,10 @@ def _differences(g: Callable, xs: tuple, vs: tuple, rtol: float, path: tuple) ->
         if best is not None and best[0] < 1e-3 * rtol:
             break
     if best is None or best[0] > rtol:
+        uncertainty = np.nan if best is None else best[0]
         raise ValueError(
-            f"check_grads: differences of {name} do not converge around here (relative uncertainty {np.nan if best is None else best[0]:.1e}): it is rough, "
-            "not finite nearby, or has a kink close by. Check it at another place"
+            f"check_grads: differences of {name} do not converge around here (relative uncertainty {uncertainty:.1e}): "
+            "it is rough, not finite nearby, or has a kink close by. Check it at another place"
         )
     return best[1], best[2], y0, best[3]
 
@@ -186,8 +204,8 @@ def _refuse_kink(name: str, kink: Any, y: Any, up: Any, down: Any, h: float) -> 
         i = tuple(int(k[0]) for k in np.nonzero(np.atleast_1d(kink)))
         left, right = (np.atleast_1d(d / h)[i] for d in (y - down, up - y))
         raise ValueError(
-            f"check_grads: {name} has a kink here: along the direction its slope jumps from {left:.6g} to {right:.6g}. Compare with the promised "
-            "subgradient instead, or check the function beside the kink"
+            f"check_grads: {name} has a kink here: along the direction its slope jumps from {left:.6g} to {right:.6g}. "
+            "Compare with the promised subgradient instead, or check the function beside the kink"
         )
 
 
@@ -199,7 +217,9 @@ def _name(path: tuple) -> str:
 
 def _same_kind(where: str, what: str, found: Any, like: Any) -> None:
     if found.shape != like.shape or found.dtype != like.dtype:
-        raise AssertionError(f"check_grads: {where}: {what} is {found.shape} {found.dtype}, expected {like.shape} {like.dtype}")
+        raise AssertionError(
+            f"check_grads: {where}: {what} is {found.shape} {found.dtype}, expected {like.shape} {like.dtype}"
+        )
 
 
 def _close(where: str, what: str, found: Any, expected: Any, tolerance: float) -> None:
@@ -209,8 +229,8 @@ def _close(where: str, what: str, found: Any, expected: Any, tolerance: float) -
         i = tuple(int(k[0]) for k in np.nonzero(np.atleast_1d(off)))
         place = f" at {i}" if found.ndim else ""
         raise AssertionError(
-            f"check_grads: {where} of {what}{place} is {np.atleast_1d(found)[i]!s}, differences along a random direction give "
-            f"{np.atleast_1d(expected)[i]!s} (tolerance {tolerance:.1e}; {int(off.sum())} of {off.size} elements differ)"
+            f"check_grads: {where} of {what}{place} is {np.atleast_1d(found)[i]!s}, differences along a random direction "
+            f"give {np.atleast_1d(expected)[i]!s} (tolerance {tolerance:.1e}; {int(off.sum())} of {off.size} elements differ)"
         )
 
 

@@ -4,11 +4,11 @@
 
 operands  the arrays; for a primitive of any number of operands, as many as one likes
 params    the static parameters, or a function of the operands that gives them (where they depend on shape or dtype)
-around    ``around(f, *operands)``, for primitives that read a part of their operands (a triangle) or whose results have an arbitrary
-          sign or phase: it calls f as it may be called and returns what of the results has a derivative
+around    ``around(f, *operands)``, for primitives that read a part of their operands (a triangle) or whose results
+          have an arbitrary sign or phase: it calls f as it may be called, and returns what has a derivative
 
-The name is the primitive's, or what its declaration says: ``samples="axes"``. Elementwise primitives need no row: their declaration
-may give the intervals of their operands, ``samples=[(0.2, 4.0)]``.
+The name is the primitive's, or what its declaration says: ``samples="axes"``. Elementwise primitives need no row: their
+declaration may give the intervals of their operands, ``samples=[(0.2, 4.0)]``.
 """
 
 import importlib
@@ -69,63 +69,142 @@ def _is_real(x):
     return x.dtype.kind != "c"
 
 
-_INDICES = (1, -2, slice(None, None, -2), (slice(1, 3), 2), (Ellipsis, None, slice(None, 3)), np.array([2, 0, 2]),
-            (np.array([0, 1, 0]), np.array([1, 1, 1])), (slice(None), np.array([[0, 3], [3, 3]])), np.eye(3, 4) > 0)
+_INDICES = (
+    1,
+    -2,
+    slice(None, None, -2),
+    (slice(1, 3), 2),
+    (Ellipsis, None, slice(None, 3)),
+    np.array([2, 0, 2]),
+    (np.array([0, 1, 0]), np.array([1, 1, 1])),
+    (slice(None), np.array([[0, 3], [3, 3]])),
+    np.eye(3, 4) > 0,
+)
 
 SAMPLES = {
     # shape and memory
     "getitem": lambda rng: [((_normal(rng, 3, 4),), (i,)) for i in _INDICES],
-    "reshape_to": lambda rng: [((_normal(rng, 2, 6),), ((3, -1),)), ((_normal(rng, 2, 3),), ((6,), "F")), ((_normal(rng, 1),), ((),))],
+    "reshape_to": lambda rng: [
+        ((_normal(rng, 2, 6),), ((3, -1),)),
+        ((_normal(rng, 2, 3),), ((6,), "F")),
+        ((_normal(rng, 1),), ((),)),
+    ],
     "transpose_to": lambda rng: [((_normal(rng, 2, 3, 4),), ((-2, -1, -3),))],
     "broadcast_to_shape": lambda rng: [((_normal(rng, 2, 1),), ((3, 2, 4),)), ((_normal(rng),), ((2, 3),))],
     "cast": lambda rng: [((_normal(rng, 3),), lambda x: (np.dtype(complex), x.dtype))],
     "copy_of": lambda rng: [((_normal(rng, 2, 3),), ())],
     "to_device": lambda rng: [((_normal(rng, 3),), (difftensor.tensor(0.0).device,) * 2)],
-    "sequence": lambda rng: [((_normal(rng, 2, 3), _normal(rng, 1, 3), _normal(rng, 2, 3)), (-2,)), ((_normal(rng, 2), _normal(rng, 3)), (-1,))],
+    "sequence": lambda rng: [
+        ((_normal(rng, 2, 3), _normal(rng, 1, 3), _normal(rng, 2, 3)), (-2,)),
+        ((_normal(rng, 2), _normal(rng, 3)), (-1,)),
+    ],
     "parts": lambda rng: [((_normal(rng), _normal(rng)), ((2,),)), (tuple(_normal(rng, 4, 3)), ((2, 2),))],
-    "where": lambda rng: [((_normal(rng, 3) > 0, _normal(rng, 2, 3), _normal(rng, 3)), _dtypes_of),
-                          ((np.array([[True], [False]]), _normal(rng), _normal(rng, 4)), _dtypes_of)],
+    "where": lambda rng: [
+        ((_normal(rng, 3) > 0, _normal(rng, 2, 3), _normal(rng, 3)), _dtypes_of),
+        ((np.array([[True], [False]]), _normal(rng), _normal(rng, 4)), _dtypes_of),
+    ],
     # reductions
-    "axes": lambda rng: [((_normal(rng, 2, 3, 4),), ((-1,), False)), ((_normal(rng, 2, 3, 4),), ((-3, -1), True)), ((_normal(rng, 3, 2),), ((-2, -1), False)),
-                         ((_normal(rng, 2, 3),), ((), False))],
+    "axes": lambda rng: [
+        ((_normal(rng, 2, 3, 4),), ((-1,), False)),
+        ((_normal(rng, 2, 3, 4),), ((-3, -1), True)),
+        ((_normal(rng, 3, 2),), ((-2, -1), False)),
+        ((_normal(rng, 2, 3),), ((), False)),
+    ],
     # products
-    "matmul": lambda rng: [((_normal(rng, *a), _normal(rng, *b)), ()) for a, b in
-                           [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4)),
-                            ((4, 1, 2, 3), (5, 3, 2)), ((4, 2, 3), (3,)), ((3,), (4, 3, 2)), ((1, 1), (1, 1))]],
+    "matmul": lambda rng: [
+        ((_normal(rng, *a), _normal(rng, *b)), ())
+        for a, b in [
+            ((3,), (3,)),
+            ((2, 3), (3,)),
+            ((3,), (3, 2)),
+            ((2, 3), (3, 4)),
+            ((5, 2, 3), (3, 4)),
+            ((2, 3), (5, 3, 4)),
+            ((4, 1, 2, 3), (5, 3, 2)),
+            ((4, 2, 3), (3,)),
+            ((3,), (4, 3, 2)),
+            ((1, 1), (1, 1)),
+        ]
+    ],
     # linear algebra
-    "linalg._solve": lambda rng: [((_regular(rng, *a), _normal(rng, *b)), ()) for a, b in [((4, 4), (4, 2)), ((2, 3, 3), (3, 1)), ((5, 5), (2, 5, 3))]],
-    "linalg._solve_triangular": lambda rng: [((_regular(rng, 4, 4), _normal(rng, 4, 2)), (True,)), ((_regular(rng, 2, 3, 3), _normal(rng, 3, 2)), (False,))],
+    "linalg._solve": lambda rng: [
+        ((_regular(rng, *a), _normal(rng, *b)), ())
+        for a, b in [((4, 4), (4, 2)), ((2, 3, 3), (3, 1)), ((5, 5), (2, 5, 3))]
+    ],
+    "linalg._solve_triangular": lambda rng: [
+        ((_regular(rng, 4, 4), _normal(rng, 4, 2)), (True,)),
+        ((_regular(rng, 2, 3, 3), _normal(rng, 3, 2)), (False,)),
+    ],
     "linalg.inv": lambda rng: [((_regular(rng, *shape),), ()) for shape in [(1, 1), (2, 2), (2, 3, 3), (5, 5)]],
     "linalg.det": lambda rng: [((_regular(rng, *shape),), ()) for shape in [(2, 2), (2, 3, 3), (4, 4)]],
     "linalg._cofactor": lambda rng: [((_regular(rng, *shape),), ()) for shape in [(2, 2), (3, 3), (4, 4)]],
-    "linalg._cofactor_along": lambda rng: [((_regular(rng, *shape), _normal(rng, *shape)), ()) for shape in [(2, 2), (3, 3), (4, 4)]],
+    "linalg._cofactor_along": lambda rng: [
+        ((_regular(rng, *shape), _normal(rng, *shape)), ()) for shape in [(2, 2), (3, 3), (4, 4)]
+    ],
     "linalg.slogdet": lambda rng: [((_regular(rng, *shape),), ()) for shape in [(3, 3), (2, 4, 4)]],
     "linalg._cholesky": lambda rng: [((_normal(rng, *shape),), (), _positive) for shape in [(3, 3), (2, 4, 4)]],
-    "linalg._eigh": lambda rng: [((_spread(rng, *shape),), ("L", True), lambda f, a: _vectors(f, a + _mH(a))) for shape in [(3, 3), (2, 4, 4)]],
+    "linalg._eigh": lambda rng: [
+        ((_spread(rng, *shape),), ("L", True), lambda f, a: _vectors(f, a + _mH(a))) for shape in [(3, 3), (2, 4, 4)]
+    ],
     "linalg._eig": lambda rng: [((_spread(rng, *shape),), (True,), _vectors) for shape in [(3, 3), (2, 3, 3)]],
-    "linalg._svd": lambda rng: [((_spread(rng, 4, 4)[:, :3],), (False, True), _singular), ((_spread(rng, 4, 4)[:, :2],), (True, True), _singular),
-                                ((_spread(rng, 3, 3),), (True, True), _singular)],
+    "linalg._svd": lambda rng: [
+        ((_spread(rng, 4, 4)[:, :3],), (False, True), _singular),
+        ((_spread(rng, 4, 4)[:, :2],), (True, True), _singular),
+        ((_spread(rng, 3, 3),), (True, True), _singular),
+    ],
     "linalg._qr": lambda rng: [((_regular(rng, 4, 4)[:, :3],), (False,)), ((_regular(rng, 2, 3, 3),), (False,))],
-    "linalg._pinv": lambda rng: [((_normal(rng, 4, 3),), (1e-15, False)), ((_normal(rng, 2, 3),), (1e-15, False)),
-                                 ((_regular(rng, 3, 3),), (1e-15, True), _hermitian)],
-    "linalg._lstsq": lambda rng: [((_normal(rng, 4, 3), _normal(rng, 4, 2)), (1e-14,)), ((_normal(rng, 2, 3), _normal(rng, 2, 1)), (1e-14,))],
-    "linalg._power_norm": lambda rng: [((_normal(rng, 3, 4),), (p, axes, keepdims))
-                                       for p, axes, keepdims in [(2, (-2, -1), False), (2, (-1,), True), (1, (-1,), False), (3, (-2,), False), (4.0, (-1,), True)]],
+    "linalg._pinv": lambda rng: [
+        ((_normal(rng, 4, 3),), (1e-15, False)),
+        ((_normal(rng, 2, 3),), (1e-15, False)),
+        ((_regular(rng, 3, 3),), (1e-15, True), _hermitian),
+    ],
+    "linalg._lstsq": lambda rng: [
+        ((_normal(rng, 4, 3), _normal(rng, 4, 2)), (1e-14,)),
+        ((_normal(rng, 2, 3), _normal(rng, 2, 1)), (1e-14,)),
+    ],
+    "linalg._power_norm": lambda rng: [
+        ((_normal(rng, 3, 4),), (p, axes, keepdims))
+        for p, axes, keepdims in [
+            (2, (-2, -1), False),
+            (2, (-1,), True),
+            (1, (-1,), False),
+            (3, (-2,), False),
+            (4.0, (-1,), True),
+        ]
+    ],
     "linalg._polar": lambda rng: [((_regular(rng, 4, 4)[:, :3],), ()), ((_regular(rng, 2, 3, 3),), ())],
-    "linalg._spectral_projector": lambda rng: [((_spread(rng, 4, 4), np.array([False, True, True, False])), (), _hermitian)],
+    "linalg._spectral_projector": lambda rng: [
+        ((_spread(rng, 4, 4), np.array([False, True, True, False])), (), _hermitian)
+    ],
     "linalg.solve_sylvester": lambda rng: [((_regular(rng, 3, 3), _regular(rng, 2, 2), _normal(rng, 3, 2)), ())],
     "linalg.expm": lambda rng: [((0.7 * _normal(rng, *shape),), ()) for shape in [(3, 3), (2, 2, 2)]],
     "linalg.logm": lambda rng: [((_spread(rng, 3, 3),), ())],
     "linalg.sqrtm": lambda rng: [((_spread(rng, 3, 3),), ())],
-    "linalg._funm": lambda rng: [((_spread(rng, 3, 3),), (np.sin,)), ((_spread(rng, 3, 3), _normal(rng, 3, 3)), (np.exp,))],
+    "linalg._funm": lambda rng: [
+        ((_spread(rng, 3, 3),), (np.sin,)),
+        ((_spread(rng, 3, 3), _normal(rng, 3, 3)), (np.exp,)),
+    ],
     # Fourier transforms: (s, axes, norm, the operand is real)
-    "fft._fftn": lambda rng: [((_normal(rng, *shape),), lambda x, s=s, axes=axes, norm=norm: (s, axes, norm, _is_real(x))) for shape, s, axes, norm in _TRANSFORMS],
-    "fft._rfftn": lambda rng: [((_normal(rng, *shape),), (s, axes, norm, True)) for shape, s, axes, norm in _TRANSFORMS],
-    "fft._irfftn": lambda rng: [((_normal(rng, 4),), lambda x: ((6,), (-1,), None, _is_real(x))), ((_normal(rng, 4),), lambda x: ((7,), (-1,), "ortho", _is_real(x))),
-                                ((_normal(rng, 3, 3),), lambda x: ((3, 4), (-2, -1), "forward", _is_real(x)))],
+    "fft._fftn": lambda rng: [
+        ((_normal(rng, *shape),), lambda x, s=s, axes=axes, norm=norm: (s, axes, norm, _is_real(x)))
+        for shape, s, axes, norm in _TRANSFORMS
+    ],
+    "fft._rfftn": lambda rng: [
+        ((_normal(rng, *shape),), (s, axes, norm, True)) for shape, s, axes, norm in _TRANSFORMS
+    ],
+    "fft._irfftn": lambda rng: [
+        ((_normal(rng, 4),), lambda x: ((6,), (-1,), None, _is_real(x))),
+        ((_normal(rng, 4),), lambda x: ((7,), (-1,), "ortho", _is_real(x))),
+        ((_normal(rng, 3, 3),), lambda x: ((3, 4), (-2, -1), "forward", _is_real(x))),
+    ],
 }
 SAMPLES["fft._ifftn"] = SAMPLES["fft._fftn"]
-_TRANSFORMS = [((5,), (5,), (-1,), None), ((2, 5), (4,), (-1,), "ortho"), ((5,), (8,), (-1,), "forward"), ((3, 4), (3, 6), (-2, -1), None)]
+_TRANSFORMS = [
+    ((5,), (5,), (-1,), None),
+    ((2, 5), (4,), (-1,), "ortho"),
+    ((5,), (8,), (-1,), "forward"),
+    ((3, 4), (3, 6), (-2, -1), None),
+]
 
 
 def sample_name(op):

@@ -1,10 +1,8 @@
 """One family of tests over the table of primitives: value, vjp, jvp, orders 2 and 3, shapes, dtypes, kinks.
 
-What is special about an operation stands in its declaration: `samples` (intervals of the operands, or a row of samples.py), `real`
-(real operands only), `kinks` (a sentence known to KINKS below).
+What is special about an operation stands in its declaration: `samples` (intervals of the operands, or a row of
+samples.py), `real` (real operands only), `kinks` (a sentence known to KINKS below).
 """
-
-import inspect
 
 import numpy as np
 import pytest
@@ -36,7 +34,9 @@ def draw(op, rng, *shapes, dtype=float):
     xs = []
     for i, shape in enumerate(shapes):
         u = rng.uniform(0.05, 0.95, shape)
-        if len(shapes) == 2 and intervals(op)[0] == intervals(op)[1]:  # every a in the even cells of a grid, every b in the odd ones
+        if (
+            len(shapes) == 2 and intervals(op)[0] == intervals(op)[1]
+        ):  # every a in the even cells of a grid, every b in the odd ones
             u = (2 * np.floor(u * 10) + i + 0.25 + 0.5 * u) / 21
         xs.append(np.asarray(low[i] + (high[i] - low[i]) * u).astype(dtype)[()])
     return tuple(xs)
@@ -59,10 +59,22 @@ def operands_of(op, rng, *shapes):
     return tuple(with_imaginary_part(rng, x) for x in xs) if only_complex(op) else xs
 
 
-# Elementwise --------------------------------------------------------------------------------------------------------------
+# Elementwise
+# --------------------------------------------------------------------------------------------------------------
 
 SHAPES = [(), (3,), (2, 3), (0,), (2, 0)]
-PAIRS = [((), ()), ((3,), (3,)), ((3,), ()), ((), (3,)), ((1,), (3,)), ((2, 1), (3,)), ((2, 3), (3,)), ((3,), (2, 3)), ((0,), (1,)), ((0, 1), (3,))]
+PAIRS = [
+    ((), ()),
+    ((3,), (3,)),
+    ((3,), ()),
+    ((), (3,)),
+    ((1,), (3,)),
+    ((2, 1), (3,)),
+    ((2, 3), (3,)),
+    ((3,), (2, 3)),
+    ((0,), (1,)),
+    ((0, 1), (3,)),
+]
 
 
 @ops(ELEMENTWISE)
@@ -130,7 +142,11 @@ def is_analytic(op, xs):
     return np.allclose(along(1j * h), 1j * along(h), rtol=1e-5, atol=1e-7)
 
 
-ANALYTIC = [op for op in ELEMENTWISE if takes_complex(op) and is_analytic(op, draw(op, np.random.default_rng(1), *[(5,)] * op.arity))]
+ANALYTIC = [
+    op
+    for op in ELEMENTWISE
+    if takes_complex(op) and is_analytic(op, draw(op, np.random.default_rng(1), *[(5,)] * op.arity))
+]
 
 
 @ops(ANALYTIC)
@@ -143,26 +159,44 @@ def test_complex_step_to_machine_precision(op, rng):
     _, tangent = dif.jvp(op.call, xs, vs)
     w = rng.standard_normal(50)
     cotangents = dif.vjp(op.call, *xs)[1](w)
-    scale = sum(abs(dif.jvp(op.call, xs, tuple(v if i == j else 0 * v for j, v in enumerate(vs)))[1]) for i in range(len(xs)))
+    scale = sum(
+        abs(dif.jvp(op.call, xs, tuple(v if i == j else 0 * v for j, v in enumerate(vs)))[1]) for i in range(len(xs))
+    )
     assert (abs(tangent - expected) <= 1e-13 * (scale + 1e-300)).all()
     pulled = sum(c * v for c, v in zip(cotangents, vs, strict=True))
     assert (abs(pulled - w * expected) <= 1e-13 * (abs(w) * scale + 1e-300)).all()
 
 
 def test_most_ufuncs_are_checked_by_complex_step():
-    assert {op.name for op in ANALYTIC} >= {"sin", "exp", "log", "sqrt", "power", "divide", "tanh", "arctanh", "multiply", "arccosh"}
+    assert {op.name for op in ANALYTIC} >= {
+        "sin",
+        "exp",
+        "log",
+        "sqrt",
+        "power",
+        "divide",
+        "tanh",
+        "arctanh",
+        "multiply",
+        "arccosh",
+    }
 
 
 @ops(ELEMENTWISE)
 @pytest.mark.parametrize("shape", [(), (4,)], ids=["0-d", "1-d"])
 def test_float32_is_kept(op, shape, rng):
     """In the result, in gradients and tangents, and in derivatives of them; Python scalars are weak."""
-    xs = tuple(x.astype(np.complex64 if only_complex(op) else np.float32) for x in operands_of(op, rng, *[shape] * op.arity))
+    xs = tuple(
+        x.astype(np.complex64 if only_complex(op) else np.float32) for x in operands_of(op, rng, *[shape] * op.arity)
+    )
     check_grads(op.call, xs, order=2)
     for x in xs:
         assert x.dtype.itemsize == (8 if only_complex(op) else 4)
     if op.arity == 2:
-        for f, x in ((lambda a: op.call(a, float(xs[1].ravel()[0])), xs[0]), (lambda b: op.call(float(xs[0].ravel()[0]), b), xs[1])):
+        for f, x in (
+            (lambda a: op.call(a, float(xs[1].ravel()[0])), xs[0]),
+            (lambda b: op.call(float(xs[0].ravel()[0]), b), xs[1]),
+        ):
             y, pull = dif.vjp(f, x)
             assert y.dtype == np.float32
             assert pull(y)[0].dtype == np.float32
@@ -176,35 +210,36 @@ def test_mixed_precisions_keep_their_own_gradients(op, rng):
     assert [g.dtype for g in pull(y)] == [np.float32, np.float64]
 
 
+VIEWS = [lambda x: x[::2, ::-2], lambda x: x.T, lambda x: np.broadcast_to(x[0, 0], (2, 3)), lambda x: x[1:, 2]]
+
+
 @ops(ELEMENTWISE)
 def test_non_contiguous_operands(op, rng):
+    """Plain arrays with any strides, and views of tracked Tensors."""
     big = operands_of(op, rng, *[(4, 6)] * op.arity)
-    for pick in (lambda x: x[::2, ::-2], lambda x: x.T, lambda x: np.broadcast_to(x[0, 0], (2, 3)), lambda x: np.asfortranarray(x)):
-        xs = tuple(map(pick, big))
+    for view in (*VIEWS, np.asfortranarray):
+        xs = tuple(map(view, big))
         np.testing.assert_allclose(op.call(*map(dif.tensor, xs)).numpy(), op.forward(*xs), rtol=1e-15)
         check_grads(op.call, xs, order=1)
-        leaves = [dif.tensor(x, requires_grad=True) for x in big]
-        op.call(*map(pick_tensor(pick), leaves)).sum().real.backward()
-        expected = dif.grad(lambda *ys: op.call(*map(pick_tensor(pick), ys)).sum().real, tuple(range(op.arity)))(*big)
-        for leaf, g in zip(leaves, expected, strict=True):
-            np.testing.assert_array_equal(leaf.grad.numpy(), g)
-
-
-def pick_tensor(pick):
-    return lambda t: t.copy() if "asfortran" in inspect.getsource(pick).split(",")[-1] else pick(t)
+    for view in VIEWS:
+        check_grads(lambda *ys, view=view: op.call(*map(view, ys)), big, order=1)
 
 
 @ops(TWO)
 def test_scalars_and_plain_arrays_on_either_side(op, rng):
-    """Python numbers, NumPy scalars, plain arrays and lists beside a tracked Tensor give the gradient that two Tensors give."""
+    """Python numbers, NumPy scalars, plain arrays and lists beside a tracked Tensor: the gradient of two Tensors."""
     a, b = draw(op, rng, (3,), ())
     full = dif.vjp(op.call, a, np.full(3, b))[1](np.ones(3))
     for other in (float(b), b, np.asarray(b), np.full(3, b), [float(b)] * 3):
-        np.testing.assert_allclose(dif.vjp(lambda x, other=other: op.call(x, other), a)[1](np.ones(3))[0], full[0], rtol=1e-14)
+        np.testing.assert_allclose(
+            dif.vjp(lambda x, other=other: op.call(x, other), a)[1](np.ones(3))[0], full[0], rtol=1e-14
+        )
     a, b = draw(op, rng, (), (3,))
     full = dif.vjp(op.call, np.full(3, a), b)[1](np.ones(3))
     for other in (float(a), a, np.asarray(a), np.full(3, a), [float(a)] * 3):
-        np.testing.assert_allclose(dif.vjp(lambda x, other=other: op.call(other, x), b)[1](np.ones(3))[0], full[1], rtol=1e-14)
+        np.testing.assert_allclose(
+            dif.vjp(lambda x, other=other: op.call(other, x), b)[1](np.ones(3))[0], full[1], rtol=1e-14
+        )
 
 
 @ops(TWO)
@@ -215,7 +250,8 @@ def test_the_same_operand_twice(op, rng):
     check_grads(lambda x: op.call(x, x + shift), x, order=2)
 
 
-# Kinks ----------------------------------------------------------------------------------------------------------------------
+# Kinks
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 def zero_at_zero(op):
@@ -257,7 +293,12 @@ def jumps_at_multiples(op):
     np.testing.assert_array_equal(gb, -np.round((a - op.forward(a, b)) / b))
 
 
-KINKS = {"0 at 0": zero_at_zero, "0 at the origin": zero_at_the_origin, "ties share evenly": ties_share, "multiples of b": jumps_at_multiples}
+KINKS = {
+    "0 at 0": zero_at_zero,
+    "0 at the origin": zero_at_the_origin,
+    "ties share evenly": ties_share,
+    "multiples of b": jumps_at_multiples,
+}
 
 
 @ops([op for op in PRIMITIVES.values() if "kinks" in op.facts and op.facts["kinks"] in KINKS])
@@ -270,7 +311,8 @@ def test_kinks_of_elementwise_operations_are_known(op):
     assert op.facts["kinks"] in KINKS, f"say in KINKS what {op.facts['kinks']!r} promises"
 
 
-# The other kinds ------------------------------------------------------------------------------------------------------------
+# The other kinds
+# ------------------------------------------------------------------------------------------------------------
 
 
 def rows(op, rng, call=None):
@@ -327,13 +369,21 @@ def test_complex_operands_of_the_other_kinds(op, rng):
 def test_float32_is_kept_by_the_other_kinds(op, rng):
     for f, xs in rows(op, rng):
         xs = tuple(x.astype(np.float32) if x.dtype == np.float64 else x for x in xs)
-        y, pull = dif.vjp(lambda *xs, f=f: [v for v in dif.tree.leaves(f(*xs))], *xs)
-        expected = [np.dtype(np.float32) if op.name != "cast" else np.dtype(complex)] * len(y)
-        for v, d in zip(y, expected, strict=True):
-            assert v.dtype in (d, np.result_type(np.complex64) if "fft" in op.name else d)
-        for g, x in zip(pull(y), xs, strict=True):
-            assert g.dtype == (x.dtype if x.dtype.kind in "fc" else np.float64)
-            assert g.shape == x.shape
+        moving = [i for i, x in enumerate(xs) if x.dtype.kind == "f"]
+
+        def g(*ys, f=f, xs=xs, moving=moving):
+            filled = list(xs)
+            for i, y in zip(moving, ys, strict=True):
+                filled[i] = y
+            return f(*filled)
+
+        y, pull = dif.vjp(g, *(xs[i] for i in moving))
+        for v, expected in zip(raw(y), raw(f(*xs)), strict=True):
+            assert v.dtype == expected.dtype
+            assert v.dtype in (np.float32, np.complex64) or op.name == "cast"
+        for c, i in zip(pull(y), moving, strict=True):
+            assert c.dtype == np.float32
+            assert c.shape == xs[i].shape
 
 
 @ops([op for op in OTHERS if op.kind == "linear"])
@@ -354,10 +404,21 @@ def test_counting_operations_leave_no_tape(op, rng):
     np.testing.assert_array_equal(y.numpy(), op.facts.get("plain", op.forward)(*xs))
 
 
-INTEGER = {"bitwise_and", "bitwise_or", "bitwise_xor", "invert", "left_shift", "right_shift", "bitwise_count", "gcd", "lcm"}
+INTEGER = {
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "invert",
+    "left_shift",
+    "right_shift",
+    "bitwise_count",
+    "gcd",
+    "lcm",
+}
 
 
-# Saved values ---------------------------------------------------------------------------------------------------------------
+# Saved values
+# ---------------------------------------------------------------------------------------------------------------
 
 
 class Poison:
@@ -369,8 +430,12 @@ class Poison:
     def _touched(self, *args):
         raise Poisoned
 
-    __add__ = __radd__ = __mul__ = __rmul__ = __sub__ = __rsub__ = __truediv__ = __rtruediv__ = __neg__ = __pow__ = __rpow__ = _touched
-    __eq__ = __ne__ = __lt__ = __gt__ = __le__ = __ge__ = __abs__ = __getitem__ = __iter__ = __len__ = __matmul__ = __rmatmul__ = _touched
+    __add__ = __radd__ = __mul__ = __rmul__ = __sub__ = __rsub__ = __truediv__ = __rtruediv__ = __neg__ = __pow__ = (
+        __rpow__
+    ) = _touched
+    __eq__ = __ne__ = __lt__ = __gt__ = __le__ = __ge__ = __abs__ = __getitem__ = __iter__ = __len__ = __matmul__ = (
+        __rmatmul__
+    ) = _touched
     __invert__ = __array__ = __array_ufunc__ = __array_function__ = __and__ = __or__ = __rand__ = __ror__ = _touched
     __hash__ = object.__hash__
 
@@ -381,7 +446,7 @@ class Poisoned(Exception):
 
 @ops(ELEMENTWISE)
 def test_elementwise_rules_need_all_that_is_saved(op, rng):
-    """What is not declared reaches the rule as None and fails at once; what is declared and not needed is found here."""
+    """What is not declared reaches the rule as None and fails at once; what is declared in vain is found here."""
     xs = operands_of(op, rng, *[(2,)] * op.arity)
     y = op.forward(*xs)
     g = np.ones_like(y)
@@ -397,7 +462,9 @@ def test_elementwise_rules_need_all_that_is_saved(op, rng):
                 rule(np, g, *args)
             except Poisoned:
                 continue
-            pytest.fail(f"{op.name} saves {poisoned!r}, which this rule does not read: say so in `saves` and save the memory")
+            pytest.fail(
+                f"{op.name} saves {poisoned!r}, which this rule does not read: say so in `saves` and save the memory"
+            )
 
 
 @ops([op for op in OTHERS if op.kind == "general" and op.saves])
@@ -406,7 +473,13 @@ def test_general_rules_need_all_that_is_saved(op, rng):
     for operands, params, *around in SAMPLES[sample_name(op)](rng):
         for make in (lambda x: x, lambda x: with_imaginary_part(rng, x)) if takes_complex(op) else (lambda x: x,):
             xs = [make(np.asarray(x)) for x in operands]
-            unread -= {letter for letter in unread if reads(op, letter, xs, program(op, params, *around, call=lambda *a: calls.append(op.call(*a)) or calls[-1]))}
+            unread -= {
+                letter
+                for letter in unread
+                if reads(
+                    op, letter, xs, program(op, params, *around, call=lambda *a: calls.append(op.call(*a)) or calls[-1])
+                )
+            }
     assert not unread, f"{op.name} saves {unread}, which neither its pull nor its push nor its check reads"
 
 
@@ -431,7 +504,11 @@ def reads(op, letter, xs, f):
     else:
         setattr(n, "b" if letter == "b" else "a", Poison())
     ts = tuple(np.ones_like(x) if x.dtype.kind in "fc" else None for x in xs)
-    for rule in (lambda: op.pull(np, g, n), lambda: op.push and op.push(np, ts, n), lambda: op.check and op.check(g, n)):
+    for rule in (
+        lambda: op.pull(np, g, n),
+        lambda: op.push and op.push(np, ts, n),
+        lambda: op.check and op.check(g, n),
+    ):
         try:
             rule()
         except Poisoned:

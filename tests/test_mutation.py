@@ -1,0 +1,66 @@
+"""Flip the sign of any rule of any primitive: the generic checks must notice.
+
+Every derivative rule is linear in its cotangent (tangent), so a flipped rule is the rule at -g.
+"""
+
+import numpy as np
+import pytest
+
+from difftensor.testing import check_grads
+from tests.samples import PRIMITIVES, SAMPLES, sample_name
+from tests.test_primitives import ONE, TWO, draw, only_complex, ops, program, takes_complex, with_imaginary_part
+
+RULES = [
+    pytest.param(op, rule, id=f"{op.name}-{rule}")
+    for op in PRIMITIVES.values()
+    for rule in ("rule_a", "rule_b", "pull", "push")
+    if getattr(op, rule) is not None and op.kind != "nondifferentiable"
+]
+
+
+def negative(g):
+    if g is None or isinstance(g, np.generic | np.ndarray) or hasattr(g, "node"):
+        return None if g is None else -g
+    return tuple(map(negative, g))
+
+
+def flipped(rule, seen):
+    """`rule` at -g; `seen` learns whether it ever returned anything but zeros."""
+
+    def wrong(xp, g, *rest):
+        r = rule(xp, negative(g), *rest)
+        seen.append(not isinstance(r, np.generic | np.ndarray) or bool(np.any(r)))
+        return r
+
+    return wrong
+
+
+def quick_check(op, rng):
+    """First derivatives of one sample, complex too where that matters, in both modes."""
+    if op in ONE or op in TWO:
+        xs = draw(op, rng, *[(3,)] * op.arity)
+        check_grads(op.call, tuple(with_imaginary_part(rng, x) for x in xs) if only_complex(op) else xs, order=1)
+        return
+    for operands, params, *around in SAMPLES[sample_name(op)](rng):
+        xs = tuple(map(np.asarray, operands))
+        if takes_complex(op):  # complex signs have derivatives that real ones lack
+            xs = tuple(with_imaginary_part(rng, x) for x in xs)
+        check_grads(program(op, params, *around, call=op.call), xs, order=1)
+
+
+@pytest.mark.parametrize("op, rule", RULES)
+def test_a_flipped_rule_is_noticed(op, rule, rng, monkeypatch):
+    seen = []
+    monkeypatch.setattr(op, rule, flipped(getattr(op, rule), seen))
+    try:
+        quick_check(op, rng)
+    except AssertionError as error:
+        assert "differences along a random direction give" in str(error)  # noqa: PT017 - the message is what is tested
+    else:
+        assert seen, f"the generic test never calls {rule} of {op.name}"
+        assert not any(seen), f"the generic test does not notice a wrong sign in {rule} of {op.name}"
+
+
+@ops([op for op in PRIMITIVES.values() if op.kind not in ("nondifferentiable",)])
+def test_the_check_passes_without_a_mutation(op, rng):
+    quick_check(op, rng)
