@@ -9,6 +9,7 @@ from difftensor import errors, tree
 from difftensor._core import X as _X
 from difftensor._core import Tensor, enable_grad, no_grad
 from difftensor._ops import counting, creation, elementwise, indexing, joining, methods, products, reductions, shape
+from difftensor._ops import cumulative, einsum
 from difftensor._transforms.derived import hessian, hvp, jacobian
 from difftensor._transforms.forward import jvp, linearize
 from difftensor._transforms.reverse import grad, value_and_grad, vjp

@@ -1,17 +1,25 @@
-"""Sums, products, extrema, means along axes."""
+"""Sums, products, extrema, means and truth values along axes.
+
+`sum`, `max`, `min`, `all`, `any` are NumPy's here, not Python's.
+"""
 
 from __future__ import annotations
 
+import builtins
+import warnings
+
 import numpy as np
 
-from difftensor._core import Tensor, X, composition, general, linear, nondifferentiable, write_out
+from difftensor._core import Tensor, X, composition, general, linear, nondifferentiable, unary, write_out
+
+# What reductions share ----------------------------------------------------------------------------------------------
 
 
 def axes_of(x, axis) -> tuple[int, ...]:
     """`axis` as a tuple of axes counted from the end; None: all of them."""
     n = x.ndim
     if axis is None:
-        return tuple(range(-n, 0))
+        return _ALL[n] if n < 8 else tuple(range(-n, 0))
     if axis.__class__ is not tuple:
         axis = (axis,)
     out = []
@@ -23,6 +31,14 @@ def axes_of(x, axis) -> tuple[int, ...]:
     if len(set(out)) != len(out):
         raise ValueError("duplicate value in 'axis'")
     return tuple(out)
+
+
+_ALL = tuple(tuple(range(-n, 0)) for n in range(8))
+
+
+def axis_of(x, axis) -> int:
+    """One axis, counted from the end."""
+    return axes_of(x, axis.__index__())[0]
 
 
 def spread(xp, g, shape, axes, keepdims):
@@ -45,182 +61,423 @@ def spread(xp, g, shape, axes, keepdims):
     return r
 
 
-_sum = linear("add.reduce", lambda x, axes, keepdims: np.add.reduce(x, axes, None, None, keepdims), lambda xp, g, shape, axes, keepdims: spread(xp, g, shape, axes, keepdims),
-              public=False, samples="axes")
+_SHORT = 4096  # elements from which a short last axis is worth its own loop
 
 
-def finish(y, out, keywords_name="reduction"):
-    return y if out is None else write_out(keywords_name, y, out)
+def _adding_slices(x, axes):
+    """NumPy walks a short last axis element by element: adding whole slices is three to ten times faster (measured; bit for
+    bit the same below 8, where NumPy's pairwise summation adds one by one)."""
+    return x.size > _SHORT and axes == (-1,) and 0 < x.shape[-1] < 8 and x.dtype.kind in "fc" and x.dtype.itemsize > 2
 
 
-_NONE = object()
+def _slices(ufunc, x, keepdims):
+    y = x[..., 0].copy() if x.shape[-1] == 1 else ufunc(x[..., 0], x[..., 1])
+    for i in range(2, x.shape[-1]):
+        ufunc(y, x[..., i], out=y)
+    return y[..., None] if keepdims else y
 
 
-def prepared(x, dtype, where, initial=_NONE, fill=0):
+def _add_reduce(x, axes, keepdims):
+    if x.size > _SHORT and _adding_slices(x, axes):
+        return _slices(np.add, x, keepdims)
+    return np.add.reduce(x, axes, None, None, keepdims)
+
+
+def prepared(x, dtype, where, fill=0):
     """`x` as a reduction reads it: cast, and with `fill` where it is not to be read."""
     if not isinstance(x, Tensor):
         x = X.asarray(x)
-    if dtype is not None:
+    if dtype is not None and x.dtype != dtype:
         x = X.astype(x, dtype)
     if where is not True:
         x = X.where(where, x, fill)
     return x
 
 
+def finish(y, out, name):
+    return y if out is None else write_out(name, y, out)
+
+
+def _as(dtype, value):
+    """`value`, an `initial`, as NumPy reads it: cast to the dtype of the result."""
+    return X.astype(X.asarray(value), dtype, copy=False)
+
+
+def count_of(a, axes, where=True, keepdims=False):
+    """The number of elements behind each result: an int, or an array of them with `where`."""
+    if where is True:
+        n = 1
+        for i in axes:
+            n *= a.shape[i]
+        return n
+    mask = where._data if isinstance(where, Tensor) else np.asarray(where)
+    return np.add.reduce(np.broadcast_to(mask, a.shape).astype(np.intp), axes, keepdims=bool(keepdims))
+
+
+# Sums and products --------------------------------------------------------------------------------------------------
+
+_sum = linear("add.reduce", _add_reduce, lambda xp, g, shape, axes, keepdims: spread(xp, g, shape, axes, keepdims),
+              public=False, samples="axes")
+
+
 @composition(np.sum)
 def sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=True):
-    if dtype is not None or where is not True or a.__class__ is not Tensor:
+    if a.__class__ is not Tensor or dtype is not None or where is not True:
         a = prepared(a, dtype, where)
-    n = a._data.ndim
+    n = a._data.ndim if a.__class__ is Tensor else a.ndim
     if axis is None:
         axes = _ALL[n] if n < 8 else axes_of(a, None)
     else:
         axes = axes_of(a, axis)
     y = _sum(a, axes, keepdims is True or bool(keepdims))
     if initial is not None and not (initial.__class__ is int and initial == 0):
-        y = y + initial
+        y = y + _as(y.dtype, initial)
     return y if out is None else write_out("sum", y, out)
 
 
-_ALL = tuple(tuple(range(-n, 0)) for n in range(8))
+def flat_last(x, axes):
+    """`x` with `axes` moved to the end and made one, and the function that undoes it."""
+    n = x.ndim
+    kept = tuple(i for i in range(-n, 0) if i not in axes)
+    order = (*kept, *axes)
+    turned = x.transpose(order)
+    flat = turned.reshape((*(x.shape[i] for i in kept), count_of(x, axes)))
+    back = [0] * n
+    for to, a in enumerate(order):
+        back[a + n] = to
+    return flat, lambda y: y.reshape(turned.shape).transpose(tuple(back))
 
 
-def _count(x, axes, where):
-    """How many elements each result is made of: an int, or an array of them with `where`."""
-    if where is True:
-        return int(np.prod([x.shape[i] for i in axes], dtype=np.int64))
-    mask = where._data if isinstance(where, Tensor) else where
-    return mask
+def _others(xp, x, axes):
+    """Product of all elements but each one: from the left times from the right, without a division."""
+    flat, back = flat_last(x, axes)
+    one = xp.ones((*flat.shape[:-1], 1), flat.dtype)
+    before = xp.concatenate([one, xp.cumprod(flat[..., :-1], axis=-1)], axis=-1)
+    after = xp.concatenate([xp.cumprod(flat[..., :0:-1], axis=-1)[..., ::-1], one], axis=-1)
+    return back(before * after)
 
 
-def _mean_dtype(x, dtype):
-    return np.float64 if dtype is None and x.dtype.kind in "iub" else dtype
+def _pull_prod(xp, g, y, x, axes, keepdims):
+    return spread(xp, g, x.shape, axes, keepdims) * _others(xp, x, axes) if x.size else x * 0
+
+
+def _push_prod(xp, ts, y, x, axes, keepdims):
+    return xp.sum(ts[0] * _others(xp, x, axes), axis=axes, keepdims=keepdims) if x.size else y * 0
+
+
+_prod = general("multiply.reduce", lambda x, axes, keepdims: np.multiply.reduce(x, axes, None, None, keepdims), _pull_prod,
+                _push_prod, saves="xy", public=False, samples="axes")
+
+
+@composition(np.prod)
+def prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=True):
+    a = prepared(a, dtype, where, fill=1)
+    y = _prod(a, axes_of(a, axis), bool(keepdims))
+    if initial is not None and not (initial.__class__ is int and initial == 1):
+        y = y * _as(y.dtype, initial)
+    return finish(y, out, "prod")
+
+
+# Means and spreads --------------------------------------------------------------------------------------------------
+
+
+def _mean_over(x, axes, keepdims, n):
+    if n == 0 or x.dtype.itemsize == 2:  # NumPy's warning; NumPy's wider sum of float16
+        return np.mean(x, axis=axes, keepdims=keepdims)
+    y = _add_reduce(x, axes, keepdims)
+    return (y / n).astype(y.dtype) if y.dtype.itemsize < 8 else y / n
+
+
+_mean = linear("mean_over", _mean_over, lambda xp, g, shape, axes, keepdims, n: spread(xp, g / n, shape, axes, keepdims),
+               public=False, samples="mean")
+
+
+def _inexact(a, dtype):
+    """The dtype that means of `a` have."""
+    return np.float64 if dtype is None and a.dtype.kind in "iub" else dtype
 
 
 @composition(np.mean)
 def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
-    a = prepared(a, _mean_dtype(a, dtype) if isinstance(a, Tensor) else dtype, True)
+    a = X.asarray(a)
+    a = prepared(a, _inexact(a, dtype), True)
     axes = axes_of(a, axis)
-    count = counted(a, axes, where, keepdims)
-    y = sum(a, axes, keepdims=keepdims, where=where) / count
-    if y.dtype != a.dtype:
-        y = X.astype(y, a.dtype)
+    if where is True:
+        y = _mean(a, axes, bool(keepdims), count_of(a, axes))
+    else:
+        y = _quotient(sum(a, axes, keepdims=keepdims, where=where), count_of(a, axes, where, keepdims), "Mean of empty slice")
     return finish(y, out, "mean")
 
 
-def counted(a, axes, where, keepdims):
-    """The number of elements behind each result."""
-    if where is True:
-        return _count(a, axes, True)
-    mask = where._data if isinstance(where, Tensor) else np.asarray(where)
-    return np.add.reduce(np.broadcast_to(mask, a.shape).astype(np.intp), axes, keepdims=bool(keepdims))
+def _quotient(total, count, complaint):
+    """``total / count`` in total's dtype; nan with NumPy's warning where there is nothing."""
+    if np.any(count <= 0):
+        warnings.warn(complaint, RuntimeWarning, stacklevel=3)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return total / np.asarray(count).astype(total.dtype)[()]
+
+
+def _pull_var(xp, g, y, x, axes, keepdims, ddof):
+    d = x - xp.mean(x, axis=axes, keepdims=True)
+    if d.dtype.kind == "c":
+        d = xp.conjugate(d)
+    return spread(xp, g * (2 / _freedom(x, axes, ddof)), x.shape, axes, keepdims) * d
+
+
+def _push_var(xp, ts, y, x, axes, keepdims, ddof):
+    t, d = ts[0], x - xp.mean(x, axis=axes, keepdims=True)
+    td = t * xp.conjugate(d) if d.dtype.kind == "c" else t * d
+    return (xp.sum(td, axis=axes, keepdims=keepdims) * (2 / _freedom(x, axes, ddof))).real
+
+
+def _freedom(x, axes, ddof):
+    freedom = builtins.max(count_of(x, axes) - ddof, 0)
+    return freedom if freedom else np.nan
+
+
+_var = general("var_over", lambda x, axes, keepdims, ddof: np.var(x, axis=axes, keepdims=keepdims, ddof=ddof), _pull_var, _push_var,
+               saves="xy", public=False, samples="var")
 
 
 @composition(np.var)
 def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
     if correction is not None:
+        if ddof != 0:
+            raise ValueError("ddof and correction can't be provided simultaneously.")
         ddof = correction
-    a = prepared(a, _mean_dtype(a, dtype) if isinstance(a, Tensor) else dtype, True)
+    a = X.asarray(a)
+    a = prepared(a, _inexact(a, dtype), True)
     axes = axes_of(a, axis)
-    count = counted(a, axes, where, keepdims)
-    centre = sum(a, axes, keepdims=True, where=where) / counted(a, axes, where, True) if mean is None else mean
-    d = a - centre
-    squares = X.real(d) ** 2 + X.imag(d) ** 2 if d.dtype.kind == "c" else d * d
-    freedom = count - ddof
-    freedom = max(freedom, 0) if isinstance(freedom, (int, float)) else np.maximum(freedom, 0)
-    if isinstance(freedom, (int, float)):
-        freedom = np.float64(freedom) if squares.dtype == np.float64 else squares.dtype.type(freedom)
-    return finish(sum(squares, axes, keepdims=keepdims, where=where) / freedom, out, "var")
+    if where is True and mean is None:
+        return finish(_var(a, axes, bool(keepdims), ddof), out, "var")
+    if mean is None:
+        mean = _quotient(sum(a, axes, keepdims=True, where=where), np.maximum(count_of(a, axes, where, True), 1), "")
+    y = sum(_norm2(a - mean), axes, keepdims=keepdims, where=where)
+    freedom = np.maximum(np.asarray(count_of(a, axes, where, keepdims)) - ddof, 0)
+    return finish(_quotient(y, freedom, "Degrees of freedom <= 0 for slice."), out, "var")
 
 
-def _pull_root(xp, g, y, x):
-    """d sqrt(v) = g / (2 y); 0 where y = 0, the subgradient of a standard deviation or norm there."""
-    return xp.where(y == 0, 0, 0.5 * g / xp.where(y == 0, 1, y))
+def _norm2(d):
+    """|d|^2."""
+    return X.square(X.real(d)) + X.square(X.imag(d)) if d.dtype.kind == "c" else d * d
 
 
-root = None  # declared below, with the kinds at hand
+# The subgradient of a standard deviation or norm at 0 is 0.
+root = unary("root_or_zero", np.sqrt, lambda xp, g, y, x: xp.where(y == 0, 0, 0.5 * g / xp.where(y == 0, 1, y)), saves="y",
+             numpy=None, kinks="0 at 0", samples=[(0.2, 4.0)])
 
 
 @composition(np.std)
 def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
-    v = var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
-    return finish(root(v), out, "std")
+    return finish(root(var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)), out, "std")
 
 
-def _declare_root():
-    from difftensor._core import unary
-
-    return unary("root_or_zero", np.sqrt, _pull_root, saves="y", numpy=None, kinks="0 at 0", samples=[(0.2, 4.0)])
+# Extrema ------------------------------------------------------------------------------------------------------------
 
 
-root = _declare_root()
+def _extreme(ufunc):
+    def forward(x, axes, keepdims):
+        if x.size > _SHORT and axes == (-1,) and 0 < x.shape[-1] <= 16:
+            return _slices(ufunc, x, keepdims)
+        return ufunc.reduce(x, axes, None, None, keepdims)
+
+    return forward
 
 
-# Extrema -------------------------------------------------------------------------------------------------------------
+def _hits(xp, y, x, axes, keepdims):
+    """Where the extremum lies, all ties; a NaN is the extremum of its slice."""
+    return (x == spread(xp, y, x.shape, axes, keepdims)) | (x != x)
 
 
 def _pull_extremum(xp, g, y, x, axes, keepdims):
     """The cotangent goes to the extrema, in equal shares."""
-    full = spread(xp, y, x.shape, axes, keepdims)
-    hit = (x == full) | ((x != x) & (full != full))
-    count = xp.sum(hit, axis=axes, keepdims=True)
-    g = spread(xp, g, x.shape, axes, keepdims)
-    return xp.where(hit, g / xp.astype(count, g.dtype), 0)
+    hit = _hits(xp, y, x, axes, keepdims)
+    count = xp.astype(xp.sum(hit, axis=axes, keepdims=keepdims), y.dtype)
+    return xp.where(hit, spread(xp, g / count, x.shape, axes, keepdims), 0)
 
 
 def _push_extremum(xp, ts, y, x, axes, keepdims):
-    full = spread(xp, y, x.shape, axes, keepdims)
-    hit = (x == full) | ((x != x) & (full != full))
+    hit = _hits(xp, y, x, axes, keepdims)
     count = xp.astype(xp.sum(hit, axis=axes, keepdims=keepdims), y.dtype)
     return xp.sum(xp.where(hit, ts[0], 0), axis=axes, keepdims=keepdims) / count
 
 
-_max = general("maximum.reduce", lambda x, axes, keepdims: np.maximum.reduce(x, axes, None, None, keepdims), _pull_extremum, _push_extremum, saves="xy", public=False,
-               kinks="ties share evenly", samples="axes", real=True)
-_min = general("minimum.reduce", lambda x, axes, keepdims: np.minimum.reduce(x, axes, None, None, keepdims), _pull_extremum, _push_extremum, saves="xy", public=False,
-               kinks="ties share evenly", samples="axes", real=True)
+_TIES = "ties share evenly"
+_max = general("maximum.reduce", _extreme(np.maximum), _pull_extremum, _push_extremum, saves="xy", public=False,
+               kinks=_TIES, samples="axes", real=True)
+_min = general("minimum.reduce", _extreme(np.minimum), _pull_extremum, _push_extremum, saves="xy", public=False,
+               kinks=_TIES, samples="axes", real=True)
 
 
-def _extremum(primitive, twin, pairwise, worst):
+def _extremum(primitive, name, pairwise, worst):
     def body(a, axis=None, out=None, keepdims=False, initial=None, where=True):
-        if where is not True and initial is None:
-            raise ValueError(f"reduction operation '{twin.__name__}' does not have an identity, so to use a where mask one has to specify 'initial'")
-        a = prepared(a, None, where, fill=worst(a.dtype) if where is not True else 0)
-        if a.dtype.kind == "b":
-            a = X.astype(a, bool)
-        y = primitive(a, axes_of(a, axis), bool(keepdims))
-        if initial is not None:
-            y = pairwise(y, initial)
-        return finish(y, out, twin.__name__)
+        a = X.asarray(a)
+        if where is not True:
+            if initial is None:
+                raise ValueError(f"reduction operation '{name}imum' does not have an identity, so to use a where mask one has to specify 'initial'")
+            a = prepared(a, None, where, fill=worst(a.dtype))
+        axes = axes_of(a, axis)
+        if initial is None:
+            return finish(primitive(a, axes, bool(keepdims)), out, name)
+        initial = _as(a.dtype, initial)
+        if count_of(a, axes) == 0:
+            shape = tuple(1 if i in axes else k for i, k in zip(range(-a.ndim, 0), a.shape) if keepdims or i not in axes)
+            return finish(X.broadcast_to(initial, shape), out, name)
+        return finish(pairwise(primitive(a, axes, bool(keepdims)), initial), out, name)
 
-    body.__name__ = twin.__name__
     return body
 
 
-def _lowest(dtype):
-    return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min if dtype.kind in "iu" else False
+def lowest(dtype):
+    return -np.inf if dtype.kind in "fc" else np.iinfo(dtype).min if dtype.kind in "iu" else False
 
 
-def _highest(dtype):
-    return np.inf if dtype.kind == "f" else np.iinfo(dtype).max if dtype.kind in "iu" else True
+def highest(dtype):
+    return np.inf if dtype.kind in "fc" else np.iinfo(dtype).max if dtype.kind in "iu" else True
 
 
-max = composition(np.max, name="max", also=(np.amax,))(_extremum(_max, np.max, X.maximum, _lowest))
-min = composition(np.min, name="min", also=(np.amin,))(_extremum(_min, np.min, X.minimum, _highest))
+max = composition(np.max, name="max", also=(np.amax,))(_extremum(_max, "max", X.maximum, lowest))
+min = composition(np.min, name="min", also=(np.amin,))(_extremum(_min, "min", X.minimum, highest))
 
-# Truth ------------------------------------------------------------------------------------------------------------------
+
+@composition(np.ptp)
+def ptp(a, axis=None, out=None, keepdims=False):
+    return finish(max(a, axis, keepdims=keepdims) - min(a, axis, keepdims=keepdims), out, "ptp")
+
+
+# Truth and counts ---------------------------------------------------------------------------------------------------
 
 _all = nondifferentiable("logical_and.reduce", lambda x, axes, keepdims: np.logical_and.reduce(x, axes, None, None, keepdims), public=False)
 _any = nondifferentiable("logical_or.reduce", lambda x, axes, keepdims: np.logical_or.reduce(x, axes, None, None, keepdims), public=False)
+_count = nondifferentiable("count_over", lambda x, axes, keepdims: np.count_nonzero(x, axis=axes, keepdims=keepdims), public=False)
+
+
+def constant(a):
+    """`a` as a Tensor without a tape, for functions whose result has no derivative."""
+    a = X.asarray(a)
+    return a if a.node is None else a.detach()
 
 
 @composition(np.all)
 def all(a, axis=None, out=None, keepdims=False, *, where=True):
-    a = prepared(X.astype(X.asarray(a), bool), None, where, fill=True)
+    a = prepared(X.astype(constant(a), bool, copy=False), None, where, fill=True)
     return finish(_all(a, axes_of(a, axis), bool(keepdims)), out, "all")
 
 
 @composition(np.any)
 def any(a, axis=None, out=None, keepdims=False, *, where=True):
-    a = prepared(X.astype(X.asarray(a), bool), None, where, fill=False)
+    a = prepared(X.astype(constant(a), bool, copy=False), None, where, fill=False)
     return finish(_any(a, axes_of(a, axis), bool(keepdims)), out, "any")
+
+
+@composition(np.count_nonzero)
+def count_nonzero(a, axis=None, *, keepdims=False):
+    a = constant(a)
+    return _count(a, axes_of(a, axis), bool(keepdims))
+
+
+def _arg(name, twin):
+    primitive = nondifferentiable(f"{name}_along", lambda x, axis, keepdims: twin(x, axis=axis, keepdims=keepdims), public=False)
+
+    def body(a, axis=None, out=None, *, keepdims=False):
+        a = constant(a)
+        if axis is None:
+            y = primitive(a.ravel(), -1, False)
+            y = y.reshape((1,) * a.ndim) if keepdims else y
+        else:
+            y = primitive(a, axis_of(a, axis), bool(keepdims))
+        return finish(y, out, name)
+
+    return composition(twin, name=name)(body)
+
+
+argmax, argmin = _arg("argmax", np.argmax), _arg("argmin", np.argmin)
+nanargmax, nanargmin = _arg("nanargmax", np.nanargmax), _arg("nanargmin", np.nanargmin)
+
+# Without NaNs -------------------------------------------------------------------------------------------------------
+
+
+def missing(a):
+    """Where `a` is NaN: a constant mask, or None for dtypes that have no NaN."""
+    return X.isnan(constant(a)) if a.dtype.kind in "fc" else None
+
+
+def _filled(a, fill):
+    a = X.asarray(a)
+    mask = missing(a)
+    return (a, None) if mask is None else (X.where(mask, fill, a), mask)
+
+
+@composition(np.nansum)
+def nansum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=True):
+    return sum(_filled(a, 0)[0], axis, dtype, out, keepdims, initial, where)
+
+
+@composition(np.nanprod)
+def nanprod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=True):
+    return prod(_filled(a, 1)[0], axis, dtype, out, keepdims, initial, where)
+
+
+def _present(mask, where):
+    return ~mask if where is True else ~mask & X.asarray(where)
+
+
+@composition(np.nanmean)
+def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
+    a, mask = _filled(a, 0)
+    if mask is None:
+        return mean(a, axis, dtype, out, keepdims, where=where)
+    a = prepared(a, dtype, True)
+    axes = axes_of(a, axis)
+    count = count_of(a, axes, _present(mask, where), keepdims)
+    return finish(_quotient(sum(a, axes, None, None, keepdims, where=where), count, "Mean of empty slice"), out, "nanmean")
+
+
+@composition(np.nanvar)
+def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+    if correction is not None:
+        if ddof != 0:
+            raise ValueError("ddof and correction can't be provided simultaneously.")
+        ddof = correction
+    a, mask = _filled(a, 0)
+    if mask is None:
+        return var(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean)
+    a = prepared(a, dtype, True)
+    axes = axes_of(a, axis)
+    present = _present(mask, where)
+    if mean is None:
+        mean = sum(a, axes, keepdims=True, where=where) / np.maximum(count_of(a, axes, present, True), 1).astype(a.dtype)
+    d = X.where(present, a - mean, 0)
+    freedom = count_of(a, axes, present, keepdims) - ddof
+    y = sum(_norm2(d), axes, keepdims=keepdims)
+    y = _quotient(y, np.where(freedom > 0, freedom, 1), "")
+    if np.any(freedom <= 0):
+        warnings.warn("Degrees of freedom <= 0 for slice.", RuntimeWarning, stacklevel=2)
+        y = X.where(freedom <= 0, np.nan, y)
+    return finish(y, out, "nanvar")
+
+
+@composition(np.nanstd)
+def nanstd(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+    v = nanvar(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
+    return finish(root(v), out, "nanstd")
+
+
+def _nan_extremum(name, extremum, worst):
+    def body(a, axis=None, out=None, keepdims=False, initial=None, where=True):
+        a = X.asarray(a)
+        b, mask = _filled(a, worst(a.dtype))
+        y = extremum(b, axis, None, keepdims, initial, where)
+        if mask is not None and initial is None:
+            empty = all(mask, axis, keepdims=keepdims)
+            if empty._data.any():
+                warnings.warn("All-NaN slice encountered", RuntimeWarning, stacklevel=2)
+                y = X.where(empty, np.nan, y)
+        return finish(y, out, name)
+
+    return body
+
+
+nanmax = composition(np.nanmax, name="nanmax")(_nan_extremum("nanmax", max, lowest))
+nanmin = composition(np.nanmin, name="nanmin")(_nan_extremum("nanmin", min, highest))
+
