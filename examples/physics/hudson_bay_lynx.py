@@ -33,13 +33,13 @@ PUBLISHED = np.array([0.54686, 0.027747, 0.80010, 0.024086, 34.035, 5.9359, 0.24
 
 def change(z, theta):
     """The right-hand side; hare and lynx may be numbers or arrays of many chains."""
-    hare, lynx = z
-    return dif.array([(theta[0] - theta[1] * lynx) * hare, (theta[3] * hare - theta[2]) * lynx])
+    (hare, lynx), (birth, loss, death, gain) = z, theta
+    return dif.array([(birth - loss * lynx) * hare, (gain * hare - death) * lynx])
 
 
 def populations(theta, z, years=20, steps=20, points=1):
     """Hare and lynx, `points` times a year, by the classical Runge-Kutta method with `steps` steps a year."""
-    h, kept = 1 / steps, [z]
+    h, kept, theta = 1 / steps, [z], tuple(theta)                           # unpacked once, not in every step
     for step in range(1, years * steps + 1):
         k1 = change(z, theta)
         k2 = change(z + h / 2 * k1, theta)
@@ -134,7 +134,7 @@ def picture(mode, covariance, draws, rng):
 def main(small=False):
     # From the prior means the whole record at once leads to a side mode, with one cycle too many and an energy
     # 40 above; the first cycle alone knows its period.
-    first = optim.minimize(lambda x: energy(x, years=10), np.log(PRIOR_MEAN), method="BFGS", progress=not small)
+    first = optim.minimize(lambda x: energy(x, years=10, steps=6), np.log(PRIOR_MEAN), method="BFGS", progress=not small)
     fit = optim.minimize(energy, first.x, method="BFGS", options={"gtol": 1e-7}, progress=not small)
     mode, covariance = fit.x, np.linalg.inv(dif.hessian(energy)(fit.x))
     center = np.exp(mode)
