@@ -30,7 +30,7 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: A
         return f(*inputs)
     if any(is_foreign(v) and not isinstance(v, Tensor) for v in inputs):
         return NotImplemented
-    return _method(ufunc, f, method, inputs, kwargs)
+    return X.ufunc_method(ufunc, f, method, inputs, kwargs)
 
 
 def _unknown_ufunc(ufunc: Any) -> Any:
@@ -39,19 +39,6 @@ def _unknown_ufunc(ufunc: Any) -> Any:
         f"{name} has no differentiable implementation for Tensors. On a constant use {name}(x.detach().numpy()); to differentiate it, write it with "
         "difftensor's functions or declare it with its derivative"
     )
-
-
-def _method(ufunc: Any, f: Any, method: str, inputs: tuple, kwargs: dict) -> Any:
-    """``ufunc.reduce``, ``accumulate``, ``outer``, ``at``, ``reduceat``."""
-    twin = X.ufunc_methods.get((ufunc, method)) if hasattr(X, "ufunc_methods") else None
-    if twin is not None:
-        return twin(*inputs, **kwargs)
-    if method == "outer":
-        a, b = (X.asarray(v) for v in inputs)
-        return f(a.reshape(a.shape + (1,) * b.ndim), b, **kwargs)
-    if method in ("reduce", "accumulate"):
-        return X.ufunc_loop(f, ufunc, method, *inputs, **kwargs)
-    raise NotDispatchedError(f"np.{ufunc.__name__}.{method} is not available for Tensors")
 
 
 def array_function(self: Tensor, func: Any, types: Any, args: tuple, kwargs: dict) -> Any:

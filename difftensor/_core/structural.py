@@ -30,7 +30,8 @@ def linear(
 ) -> Callable:
     """Declare ``y = forward(x, *params)``, linear in x, with ``pull(xp, g, shape, *params)``.
 
-    `views`: the result may be a view of x. `normalize(x, params)` brings params of unusual classes (not in `usual`) into
+    `views`: the result may be a view of x. `normalize(x, params)` brings params of unusual classes (not in `usual`)
+    into
     their static form.
     """
     op = Primitive(name, "linear", forward, **facts)

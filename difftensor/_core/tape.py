@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
 from itertools import count
@@ -133,6 +134,16 @@ def user_site(frame: FrameType | None) -> tuple[CodeType | None, int | None]:
     while frame is not None and library[frame.f_code.co_filename]:
         frame = frame.f_back
     return (None, None) if frame is None else (frame.f_code, frame.f_lasti)
+
+
+def warn_user(text: str, category: type[Warning]) -> None:
+    """Warn at the innermost line outside the library."""
+    frame: FrameType | None = getframe(1)
+    while frame is not None and library[frame.f_code.co_filename] and frame.f_back is not None:
+        frame = frame.f_back
+    assert frame is not None
+    registry = frame.f_globals.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(text, category, frame.f_code.co_filename, frame.f_lineno, registry=registry)
 
 
 def line_of(n: Node) -> str:

@@ -1,7 +1,9 @@
 """vmap: a Tensor subclass with a physical array and a level, handled where operations meet unusual operands.
 
-A `Batched` Tensor shows its logical shape; behind it stands a Tensor with the batch axis in front. Operations send it here
-(`__dif_dispatch__`), the highest level goes first, and the operation's batch rule calls the same operation on the physical
+A `Batched` Tensor shows its logical shape; behind it stands a Tensor with the batch axis in front. Operations send it
+here
+(`__dif_dispatch__`), the highest level goes first, and the operation's batch rule calls the same operation on the
+physical
 Tensors. The tape sees physical operations only, so derivatives need no rule of their own.
 """
 
@@ -33,8 +35,10 @@ class Physical:
 def _refuses(what: str) -> Callable:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         raise BatchedValueError(
-            f"{what} inside vmap: the Tensor of shape {self.shape} stands for {self._data.inner.shape[0]} examples at once, which "
-            "have no common value. Use dif.where instead of `if`, or dif.vmap(f, fallback='loop') to run the examples one by one"
+            f"{what} inside vmap: the Tensor of shape {self.shape} stands for {self._data.inner.shape[0]} "
+            f"examples at once, which "
+            "have no common value. Use dif.where instead of `if`, or dif.vmap(f, fallback='loop') to run the "
+            "examples one by one"
         )
 
     return method
@@ -156,7 +160,8 @@ def matched(x: Tensor, g: Any) -> Any:
     return x.detach() * 0 + g if isinstance(x, Batched) else g
 
 
-# Dispatch ----------------------------------------------------------------------------------------------------------------
+# Dispatch
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def dispatch(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dict) -> Any:
@@ -197,7 +202,9 @@ def _call(op: Primitive, lanes: list, params: tuple, keywords: dict) -> Any:
 def _loop(op: Primitive, lanes: list, flags: list, size: int, params: tuple, keywords: dict) -> Any:
     """No batch rule: one example after the other."""
     if not size:
-        raise ValueError(f"vmap over an empty batch: {op.name} runs example by example and there is none to tell its shape")
+        raise ValueError(
+            f"vmap over an empty batch: {op.name} runs example by example and there is none to tell its shape"
+        )
     rows = [_call(op, [v[i] if flag else v for v, flag in zip(lanes, flags)], params, keywords) for i in range(size)]
     if isinstance(rows[0], tuple):
         parts = [X.stack([row[k] for row in rows]) for k in range(len(rows[0]))]
@@ -211,7 +218,8 @@ def _loop(op: Primitive, lanes: list, flags: list, size: int, params: tuple, key
     return X.stack(rows)
 
 
-# Writing -----------------------------------------------------------------------------------------------------------------
+# Writing
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def write(x: Tensor, index: Any, value: Any) -> None:
@@ -298,8 +306,11 @@ def _gather(parts: tuple, size: int, level: int) -> tuple:
     """An index that differs from example to example: number the examples beside it."""
     whole = [i for i in parts if i is not Ellipsis]
     k = next((n for n, i in enumerate(whole) if i.__class__ is slice or i is None), len(whole))
-    if any(i.__class__ is not slice or i != slice(None) for i in whole[k:]) or any(i.__class__ is slice for i in whole[:k]):
-        raise BatchedValueError("inside vmap, an index that differs between examples must come first (x[i] or x[i, j]); move axes first")
+    heads, tails = whole[:k], whole[k:]
+    if any(i.__class__ is slice for i in heads) or any(i.__class__ is not slice or i != slice(None) for i in tails):
+        raise BatchedValueError(
+            "inside vmap, an index that differs between examples must come first (x[i] or x[i, j]); move axes first"
+        )
     rank = max(i.ndim if isinstance(i, Tensor) else np.ndim(i) for i in whole[:k])
     numbers = np.arange(size).reshape((size,) + (1,) * rank)
     picked: list = [numbers]
@@ -307,7 +318,9 @@ def _gather(parts: tuple, size: int, level: int) -> tuple:
         if level_of(i) == level:
             inner = innermost(i)
             if inner.dtype.kind == "b":
-                raise BatchedValueError("a boolean index that differs between examples selects different numbers of elements: use dif.where")
+                raise BatchedValueError(
+                    "a boolean index that differs between examples selects different numbers of elements: use dif.where"
+                )
             a = inner._data
             picked.append(a.reshape((size,) + (1,) * (rank - (a.ndim - 1)) + a.shape[1:]))
         else:

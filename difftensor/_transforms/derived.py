@@ -9,18 +9,10 @@ from typing import Any
 import numpy as np
 
 from difftensor import tree
-from difftensor._core import Tensor, X
+from difftensor._core import Tensor, X, wrap
 from difftensor._transforms.forward import jvp, linearize
 from difftensor._transforms.reverse import grad, vjp
-
-
-def _basis(x: Any) -> list:
-    """The unit vectors of the space of array `x`, in its shape and dtype (floats of integers)."""
-    dtype = x.dtype if x.dtype.kind in "fc" else np.dtype(float)
-    flat = np.eye(x.size, dtype=dtype).reshape(x.size, *x.shape)
-    if isinstance(x, Tensor) and x.device.kind != "cpu":
-        return [X.asarray(row).to_device(x.device) for row in flat]
-    return list(flat)
+from difftensor._transforms.vmap import vmap
 
 
 def _only(args: tuple, argnums: int, f: Callable, kwargs: dict) -> tuple[Any, Callable]:
@@ -81,10 +73,9 @@ def jacobian(
         xs, x_shape = tree.flatten(x)
         y, push = linearize(g, x)
         ys, y_shape = tree.flatten(y)
+        ys = [v if hasattr(v, "dtype") else np.asarray(v) for v in ys]
         complex_in = any(v.dtype.kind == "c" for v in xs)
-        complex_out = any(
-            np.asarray(v).dtype.kind == "c" if not isinstance(v, Tensor) else v.dtype.kind == "c" for v in ys
-        )
+        complex_out = any(v.dtype.kind == "c" for v in ys)
         if complex_in and complex_out and not holomorphic:
             raise TypeError(
                 "jacobian of a complex function of complex numbers: say holomorphic=True for dy/dz, or split real "
@@ -96,51 +87,78 @@ def jacobian(
             forward = True  # a real argument: push real tangents, the result is dy/dx
         if complex_in and not complex_out:
             forward = False  # a real function of complex numbers: its gradient
-        columns = _columns(push, xs, x_shape, ys) if forward else _rows(g, x, xs, ys, holomorphic)
+        columns = _columns(push, xs, x_shape, ys) if forward else _rows(g, x, xs, holomorphic)
         return tree.unflatten(y_shape, [tree.unflatten(x_shape, row) for row in columns])
 
     return jac
 
 
+_FEW = 8  # up to so many directions one sweep each is cheaper than one batched sweep
+_CHUNK = 256  # directions that one batched sweep carries at most: bounds its memory
+
+
+def _directions(x: Any) -> Any:
+    """The unit vectors of the space of array `x`, stacked; floats for integers."""
+    dtype = x.dtype if x.dtype.kind in "fc" else np.dtype(float)
+    eye = wrap(np.eye(x.size, dtype=dtype).reshape(x.size, *x.shape))
+    return eye.to_device(x.device) if isinstance(x, Tensor) and x.device.kind != "cpu" else eye
+
+
+def _along(f: Callable, basis: Any, tensors: bool) -> list:
+    """The leaves of f(e) for all e of `basis`, stacked in front."""
+    n = basis.shape[0]
+    if n <= _FEW:
+        rows = [tree.leaves(f(basis[i] if tensors else basis[i]._data)) for i in range(n)]
+        return [X.stack(column) for column in zip(*rows)]
+    chunks = [tree.leaves(vmap(f)(basis[i : i + _CHUNK])) for i in range(0, n, _CHUNK)]
+    parts = [c[0] if len(c) == 1 else X.concatenate(list(c)) for c in zip(*chunks)]
+    return parts if tensors else [_plain(p) for p in parts]
+
+
+def _plain(p: Any) -> Any:
+    """`p` as an ndarray, unless somebody outside is watching or batching."""
+    return p.numpy(copy=True) if p.__class__ is Tensor and p.node is None else p
+
+
+def _placed_in(structure: Any, zeros: list, j: int) -> Callable:
+    """The function that makes a tree of `zeros` with e at leaf j."""
+    return lambda e: tree.unflatten(structure, [*zeros[:j], e, *zeros[j + 1 :]])
+
+
+def _zeros(leaves: list) -> list:
+    return [v * 0 if v.dtype.kind in "fc" else v * 0.0 for v in leaves]
+
+
 def _columns(push: Callable, xs: list, x_shape: Any, ys: list) -> list[list]:
-    """blocks[i][j] = d ys[i] / d xs[j], a column at a time."""
+    """blocks[i][j] = d ys[i] / d xs[j], by pushing the unit vectors of xs[j]."""
+    tensors = any(isinstance(v, Tensor) for v in xs)
     blocks: list[list] = [[] for _ in ys]
-    zeros = [v * 0 if v.dtype.kind in "fc" else v * 0.0 for v in xs]
     for j, v in enumerate(xs):
-        columns: list[list] = [[] for _ in ys]
-        for e in _basis(v):
-            e = e if v.shape else e[()]
-            t = tree.unflatten(x_shape, [*zeros[:j], e, *zeros[j + 1 :]])
-            for i, dy in enumerate(tree.leaves(push(t))):
-                columns[i].append(dy)
-        for i, y in enumerate(ys):
-            if not columns[i]:
-                blocks[i].append(np.zeros((*np.shape(y), *v.shape)))
-                continue
-            stacked = X.stack(columns[i], axis=-1)
-            blocks[i].append(stacked.reshape(*np.shape(y), *v.shape))
+        fill = _placed_in(x_shape, _zeros(xs), j)
+        if v.size:
+            found = _along(lambda e, fill=fill: push(fill(e)), _directions(v), tensors)
+        else:
+            found = [np.zeros((0, *y.shape)) for y in ys]
+        for block, y, d in zip(blocks, ys, found):
+            block.append(X.moveaxis(d, 0, -1).reshape((*y.shape, *v.shape)))
     return blocks
 
 
-def _rows(g: Callable, x: Any, xs: list, ys: list, holomorphic: bool) -> list[list]:
-    """The same, a row at a time."""
+def _rows(g: Callable, x: Any, xs: list, holomorphic: bool) -> list[list]:
+    """The same, by pulling the unit vectors of ys[i]."""
     y, pull = vjp(g, x)
-    y_leaves, y_shape = tree.flatten(y)
-    zeros = [v * 0 for v in y_leaves]
+    ys, y_shape = tree.flatten(y)
+    ys = [v if hasattr(v, "dtype") else np.asarray(v) for v in ys]
+    tensors = any(isinstance(v, Tensor) for v in (*xs, *ys))
     blocks = []
-    for i, v in enumerate(y_leaves):
-        rows: list[list] = [[] for _ in xs]
-        for e in _basis(v if hasattr(v, "dtype") else np.asarray(v)):
-            e = e if np.shape(v) else e[()]
-            seed = tree.unflatten(y_shape, [*zeros[:i], e, *zeros[i + 1 :]])
-            for j, row in enumerate(tree.leaves(pull(seed)[0])):
-                rows[j].append(row.conj() if holomorphic else row)
-        blocks.append(
-            [
-                X.stack(r, axis=0).reshape(*np.shape(v), *w.shape) if r else np.zeros((*np.shape(v), *w.shape))
-                for r, w in zip(rows, xs, strict=True)
-            ]
-        )
+    for i, v in enumerate(ys):
+        fill = _placed_in(y_shape, _zeros(ys), i)
+        if v.size:
+            found = _along(lambda e, fill=fill: pull(fill(e))[0], _directions(v), tensors)
+        else:
+            found = [np.zeros((0, *w.shape)) for w in xs]
+        found = [d.conj() if holomorphic else d for d in found]
+        blocks.append([d.reshape((*v.shape, *w.shape)) for d, w in zip(found, xs)])
     return blocks
 
 

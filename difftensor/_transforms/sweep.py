@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from difftensor._core.engine import reverse
 from difftensor._core.fitting import fit
 from difftensor._core.pushing import forward
 from difftensor._core.sweeping import dependents, trace
-from difftensor._core.tape import Leaf, _recording, _site, getframe, tick, user_site
+from difftensor._core.tape import Leaf, _recording, _site, getframe, tick, user_site, warn_user
 from difftensor._transforms.batch import Batched, expand, innermost, levels, like, matched
 from difftensor.errors import LostGradientWarning
 
@@ -111,6 +110,13 @@ def _finite(c: Any) -> bool:
     return bool(s - s == 0)
 
 
+def _as_cotangent(g: Any, lifted: bool) -> Any:
+    """`g` as the engine takes it: a Tensor in a lifted sweep, else a raw array."""
+    if isinstance(g, Tensor):
+        return g if lifted else g._data
+    return wrap(g) if lifted else g
+
+
 def pull_back(
     seeds: dict[Node, Any], targets: list[Node], create: bool | None = None, tape: tuple | None = None
 ) -> tuple[dict, bool]:
@@ -130,12 +136,9 @@ def pull_back(
     if any(leaf not in goal for leaf in leaves):
         needed = dependents(order, goal)
         order = [n for n in order if n in needed]
-    seeds = {
-        n: (g if isinstance(g, Tensor) else wrap(g)) if create else (g._data if isinstance(g, Tensor) else g)
-        for n, g in seeds.items()
-    }
     # batched cotangents run on Tensors too, recorded or not
     lifted = create or any(isinstance(g, Batched) for g in seeds.values())
+    seeds = {n: _as_cotangent(g, lifted) for n, g in seeds.items()}
     with _Recorded(create, lifted):
         cts = reverse(order, dict(seeds), needed, lifted)
         if not all(_finite(cts.get(n)) for n in targets):
@@ -154,11 +157,8 @@ def push_forward(
             or any(n.__class__ is not Leaf for n in tangents)
             or any(isinstance(t, Tensor) and t.node is not None for t in tangents.values())
         )
-    ts = {
-        n: (t if isinstance(t, Tensor) else wrap(t)) if create else (t._data if isinstance(t, Tensor) else t)
-        for n, t in tangents.items()
-    }
-    lifted = create or any(isinstance(t, Batched) for t in ts.values())
+    lifted = create or any(isinstance(t, Batched) for t in tangents.values())
+    ts = {n: _as_cotangent(t, lifted) for n, t in tangents.items()}
     with _Recorded(create, lifted):
         found = forward(order, dict(ts), lifted)
         if not all(_finite(found.get(n)) for n in roots):
@@ -242,13 +242,14 @@ def hand_out(y: Any, tensors: bool, nodes: list[Node]) -> Any:
     return d
 
 
-def lost(name: str, f: Any, strict: bool, level: int = 3) -> None:
-    """The result does not depend on the argument: say so."""
+def lost(name: str, f: Any, strict: bool) -> None:
+    """The result does not depend on the argument: say so, at the user's line."""
     text = (
-        f"{name}: the result of {getattr(f, '__name__', f)!r} does not depend on the argument, so its derivative "
-        "is zero. If it should, look for a "
-        "conversion that drops the derivative (.item(), .detach(), no_grad) or for integer arithmetic"
+        f"{name}: the result of {getattr(f, '__name__', f)!r} does not depend on the argument, so its "
+        f"derivative is zero. "
+        "If it should, look for a conversion that drops the derivative (.item(), .detach(), no_grad) or for integer "
+        "arithmetic"
     )
     if strict:
         raise ValueError(text)
-    warnings.warn(text, LostGradientWarning, stacklevel=level + 1)
+    warn_user(text, LostGradientWarning)

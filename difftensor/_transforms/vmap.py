@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-import warnings
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from difftensor import tree
 from difftensor._core import Tensor, X, wrap
-from difftensor._core.tape import library
+from difftensor._core.tape import library, warn_user
 from difftensor._transforms.batch import Batched, batched, level_of, levels
 from difftensor._transforms.sweep import hand_out
 from difftensor.errors import BatchedValueError
@@ -37,11 +36,13 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0, fallback: str | None 
     f : callable
         Of arrays or pytrees of arrays, returning an array or a pytree of arrays.
     in_axes : int, None, or tuple of them
-        The batch axis of each argument; None: the same for all examples. For a pytree a container of axes, or one for all.
+        The batch axis of each argument; None: the same for all examples. For a pytree a container of axes, or one for
+        all.
     out_axes : int or container of ints
         Where the batch axis goes in the results.
     fallback : {None, "loop"}
-        What to do where examples take different ways (``if`` on a batched value, a result whose shape depends on values):
+        What to do where examples take different ways (``if`` on a batched value, a result whose shape depends on
+        values):
         raise, or run the examples one by one, with a warning that names the line.
 
     Returns
@@ -72,7 +73,9 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0, fallback: str | None 
     def mapped(*args: Any, **kwargs: Any) -> Any:
         spec = in_axes if isinstance(in_axes, (tuple, list)) else (in_axes,) * len(args)
         if len(spec) != len(args):
-            raise ValueError(f"vmap: in_axes has {len(spec)} entries, the function was called with {len(args)} arguments")
+            raise ValueError(
+                f"vmap: in_axes has {len(spec)} entries, the function was called with {len(args)} arguments"
+            )
         leaves, structures, axes = [], [], []
         for s, arg in zip(spec, args):
             found, shape = tree.flatten(arg)
@@ -151,7 +154,7 @@ def _one_by_one(call: Callable, fronts: list, axes: list, size: int) -> tuple[li
 def _warn(error: BatchedValueError) -> None:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not library[f.filename]]
     where = f' at "{frames[-1].filename}", line {frames[-1].lineno}' if frames else ""
-    warnings.warn(f"vmap runs the examples one by one: {str(error).split(':')[0]}{where}", UserWarning, stacklevel=4)
+    warn_user(f"vmap runs the examples one by one: {str(error).split(':')[0]}{where}", UserWarning)
 
 
 __all__ = ["Batched", "vmap"]
