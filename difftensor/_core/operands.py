@@ -116,6 +116,8 @@ def mixed(op: Primitive, args: tuple) -> Any:
     except Exception as error:
         same_device(op.name, args)
         raise explain(op.name, args, error) from error
+    if yd.__class__ is complex:  # 1j * np.float64(2): float64 is a float, so Python's complex answers
+        yd = np.complex128(yd)
     if not is_array(yd):  # a Python number or NotImplemented cannot come of arrays
         raise TypeError(f"{op.name}: no result for {', '.join(map(describe, args))}")
     same_device(op.name, args) if len(args) > 1 else None
