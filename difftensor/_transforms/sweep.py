@@ -122,11 +122,11 @@ def pull_back(
 ) -> tuple[dict, bool]:
     """Cotangents of `targets` for the cotangents `seeds`; and whether the sweep was recorded.
 
-    `create=None`: record iff somebody outside is watching. `tape`: what `trace` found before, to sweep it again.
+    `create=None`: record iff somebody outside is watching, and not under no_grad. `tape`: what `trace` found before, to sweep it again.
     """
     order, leaves = trace(seeds, targets) if tape is None else tape
     if create is None:
-        create = (
+        create = recording() and (
             any(leaf.live for leaf in leaves)
             or any(n.__class__ is not Leaf for n in targets)
             or any(isinstance(g, Tensor) and g.node is not None for g in seeds.values())
@@ -152,7 +152,7 @@ def push_forward(
     """Tangents of `roots` for the tangents of the nodes that are placed."""
     order, leaves = trace(roots, tangents) if tape is None else tape
     if create is None:
-        create = (
+        create = recording() and (
             any(leaf.live for leaf in leaves)
             or any(n.__class__ is not Leaf for n in tangents)
             or any(isinstance(t, Tensor) and t.node is not None for t in tangents.values())
