@@ -80,8 +80,8 @@ def picture(fits):
     names = [rf"$|{state}\rangle$" for state in ("00", "01", "10", "11")]
     axes.stackplot(edges, np.transpose(populations), labels=names, alpha=0.8)
     axes.set(title=r"What they do to $|10\rangle$", xlabel="time / (1/J)", ylabel="population",
-             xlim=(0, T), ylim=(0, 1))
-    axes.legend(loc="center left", ncols=2)
+             xlim=(0, T), ylim=(0, 1.25))
+    axes.legend(loc="upper center", ncols=4)
     axes = figure.add_subplot(grid[:, 1])
     fine = np.linspace(0.2, 0.4999, 200)
     axes.semilogy(fine, np.sin(np.pi / 4 - np.pi * fine / 2)**2, color=report.RED,

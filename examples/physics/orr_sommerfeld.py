@@ -113,13 +113,15 @@ def picture(speeds, im, p, resolution):
     shown = axes.contourf(np.exp(logR), alpha, rates, levels=levels, cmap="RdBu_r", extend="both")
     figure.colorbar(shown, ax=axes, label=r"growth rate $\alpha\,$Im$\,c$", ticks=[-0.01, 0, 0.01])
     for h in (0.03, -0.03):
-        curve = neutral_curve(im, p, max(resolution, 20), h)
+        curve = neutral_curve(im, p, max(3 * resolution // 2, 20), h)
         axes.plot(np.exp(curve[:, 1]), curve[:, 0], color="#222222", lw=1.5)
     axes.plot(np.exp(p[1]), p[0], "o", color="#222222")
-    axes.annotate(f"R = {np.exp(p[1]):.2f}\nalpha = {p[0]:.5f}", (np.exp(p[1]), p[0]), (-8, 14),
-                  textcoords="offset points", ha="right", fontsize=9)
+    axes.annotate(f"R = {np.exp(p[1]):.2f}\nalpha = {p[0]:.5f}", (np.exp(p[1]), p[0]), (10, -6),
+                  textcoords="offset points", fontsize=9)
     axes.set(title="Neutral curve of plane Poiseuille flow", xlabel="R", ylabel=r"$\alpha$", xscale="log",
              xlim=(3500, 5e4), ylim=(0.65, 1.15))
+    axes.set_xticks([4000, 6000, 10_000, 20_000, 40_000], ["4 000", "6 000", "10 000", "20 000", "40 000"])
+    axes.set_xticks([], minor=True)
     axes = figure.add_subplot(grid[0, 1])
     c = np.asarray(speeds(1.0, 1e4))
     axes.plot(c.real, c.imag, "o", color=report.BLUE, ms=4)
@@ -133,7 +135,7 @@ def picture(speeds, im, p, resolution):
     wave = eigenfunction(top, 40, y)
     field = (wave[:, None] * np.exp(1j * x)).real
     axes.contourf(x, y, field, levels=21, cmap="RdBu_r")
-    axes.set(title="The growing wave: cross-stream velocity", xlabel="x", ylabel="y")
+    axes.set(title="The wave that grows: v(x, y)", xlabel="x", ylabel="y")
     return report.save(figure, "orr_sommerfeld")
 
 
