@@ -80,3 +80,8 @@ def move(a: Any, device: Device) -> Any:
     cupy = _cupy()
     with cupy.cuda.Device(device.index):
         return cupy.asarray(a)
+
+
+def from_device(x: Any) -> Any:
+    """A CuPy array over the memory of `x`, an array of another library on a GPU, through DLPack."""
+    return _cupy().from_dlpack(x)

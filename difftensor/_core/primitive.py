@@ -69,8 +69,15 @@ class Primitive:
         return f"<{self.kind} primitive {self.name}>"
 
 
+# NumPy's names by object: np.abs is np.absolute. Its dictionary is read, so that nothing is imported for it.
+_NUMPY_NAMES: dict[int, list[str]] = {}
+for _name, _value in vars(np).items():
+    if callable(_value) and not _name.startswith("_"):
+        _NUMPY_NAMES.setdefault(id(_value), []).append(_name)
+
+
 def publish(name: str, f: Callable, twin: Any = None) -> None:
-    """Make `f` known: to rules as ``xp.name``, and to NumPy as the implementation of `twin`."""
+    """Make `f` known: to rules as ``xp.name`` (and by NumPy's other names of `twin`), and to NumPy as the implementation of `twin`."""
     space: Any = X
     *path, last = name.split(".")
     for part in path:
@@ -78,10 +85,11 @@ def publish(name: str, f: Callable, twin: Any = None) -> None:
             setattr(space, part, SimpleNamespace())
         space = getattr(space, part)
     setattr(space, last, f)
-    if isinstance(twin, np.ufunc):
-        UFUNCS[twin] = f
-    elif twin is not None:
-        FUNCTIONS[twin] = f
+    if twin is not None:
+        table = UFUNCS if isinstance(twin, np.ufunc) else FUNCTIONS
+        table[twin] = f
+        for other in _NUMPY_NAMES.get(id(twin), ()) if not path else ():
+            setattr(X, other, f)
 
 
 def declare(op: Primitive, f: Callable, twin: Any = None, public: bool = True) -> Callable:

@@ -83,6 +83,7 @@ invert = counting("invert", np.invert, operator.invert)
 left_shift = counting("left_shift", np.left_shift, operator.lshift)
 right_shift = counting("right_shift", np.right_shift, operator.rshift)
 bitwise_count = counting("bitwise_count", np.bitwise_count)
+ldexp_of = counting("ldexp_of", np.ldexp)
 gcd = counting("gcd", np.gcd)
 lcm = counting("lcm", np.lcm)
 

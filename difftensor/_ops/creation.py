@@ -1,4 +1,4 @@
-"""Making Tensors."""
+"""Making Tensors: of numbers, of arrays, of lists that hold Tensors; filled with a value; from files."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from difftensor._backend import as_device, is_array, move
 from difftensor._backend.arrays import is_refused
 from difftensor._core import Tensor, X, adopt_foreign, composition, general, holds_tensor, publish, wrap
 from difftensor._core.fitting import fit
+from difftensor._ops.shape import as_shape
 
-
-def _refuse(obj, name):
-    if is_refused(obj):
-        raise TypeError(f"dif.{name}: {type(obj).__name__} is not supported, its semantics differ from ndarray's; pass np.asarray(x)")
+# Of what is there -----------------------------------------------------------------------------------------------------
 
 
 def tensor(data, dtype=None, *, device=None, requires_grad=False):
@@ -46,11 +44,12 @@ def tensor(data, dtype=None, *, device=None, requires_grad=False):
         raw = data._data
     elif is_array(data):
         raw = data
-    elif holds_tensor(data):
-        raw = array(data)._data
     else:
-        raw = np.asarray(data)
-    raw = raw.astype(dtype) if dtype is not None and raw.dtype != dtype else np.array(raw) if isinstance(raw, (np.ndarray, np.generic)) else raw.copy()
+        raw = array(data)._data if holds_tensor(data) else np.asarray(data)
+    if dtype is not None and raw.dtype != dtype:
+        raw = raw.astype(dtype)
+    else:
+        raw = np.array(raw) if isinstance(raw, (np.ndarray, np.generic)) else raw.copy()
     raw = _numeric(raw, "tensor")
     if requires_grad and raw.dtype.kind in "iub" and dtype is None:
         raw = raw.astype(np.float64)
@@ -58,70 +57,135 @@ def tensor(data, dtype=None, *, device=None, requires_grad=False):
     return t.requires_grad_() if requires_grad else t
 
 
+def _refuse(obj, name):
+    if is_refused(obj):
+        raise TypeError(
+            f"dif.{name}: {type(obj).__name__} is not supported, its semantics differ from ndarray's; pass np.asarray(x)"
+        )
+
+
 def _numeric(raw, name):
+    """`raw` in the machine's byte order, if it holds numbers."""
     if raw.dtype.kind not in "biufc":
-        raise TypeError(f"dif.{name}: dtype {raw.dtype} is not supported; Tensors hold booleans, integers, floats and complex numbers")
+        raise TypeError(
+            f"dif.{name}: dtype {raw.dtype} is not supported; Tensors hold booleans, integers, floats and complex numbers"
+        )
     return raw if raw.dtype.isnative else raw.astype(raw.dtype.newbyteorder("="))
 
 
-def asarray(obj, /, *, dtype=None, device=None, copy=None):
-    """`obj` as a Tensor; an ndarray is shared, not copied.
+def asarray(a, dtype=None, order=None, *, device=None, copy=None, like=None):
+    """`a` as a Tensor; an ndarray is shared, not copied.
 
     Parameters
     ----------
-    obj : array_like
-        A Tensor is returned as it is. A Tensor over an ndarray shares its memory: writes to either are seen by both. Nested lists may hold
-        Tensors: the result is differentiable.
+    a : array_like
+        A Tensor is returned as it is. A Tensor over an ndarray shares its memory: writes to either are seen by both.
+        Nested lists may hold Tensors: the result is differentiable.
     dtype : dtype, optional
+    order : {"C", "F", "A", "K"}, optional
+        Memory layout, as of ``np.asarray``.
     device : str or Device, optional
     copy : bool, optional
         True: always copy. False: never (ValueError if one is needed). None: only if needed.
+    like : optional
+        Accepted as NumPy does; the result is a Tensor anyway.
 
     Returns
     -------
     Tensor
     """
-    _refuse(obj, "asarray")
-    if isinstance(obj, Tensor):
-        t = obj
-    elif is_array(obj):
-        t = None
-        raw = obj
-    elif holds_tensor(obj):
-        t = array(obj)
-        if copy is False:
-            raise ValueError("dif.asarray: copy=False, but a list of Tensors must be copied")
-    elif hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
-        raw, t = np.from_dlpack(obj), None
-    else:
-        raw, t = np.asarray(obj), None
-        if copy is False and not hasattr(obj, "__array__") and not isinstance(obj, (memoryview, bytearray)):
-            raise ValueError("dif.asarray: copy=False, but this object must be copied")
-        if not hasattr(obj, "__array__"):
-            copy = copy or False
-            return _placed(wrap(_numeric(raw if dtype is None else raw.astype(dtype), "asarray")), device)
-    if t is None:
-        raw = np.asarray(raw) if isinstance(raw, np.ndarray) else raw
-        if raw.dtype.kind in "biufc" and not raw.dtype.isnative and copy is False:
-            raise ValueError("dif.asarray: copy=False, but a byte-swapped array must be copied")
-        native = _numeric(raw, "asarray")
-        t = wrap(native)
-        if native is raw and isinstance(raw, np.ndarray):
-            adopt_foreign(t)
+    _refuse(a, "asarray")
+    t = a if isinstance(a, Tensor) else _shared(a, dtype, copy)
     if dtype is not None and t.dtype != np.dtype(dtype):
         if copy is False:
             raise ValueError(f"dif.asarray: copy=False, but {t.dtype} must be copied to become {np.dtype(dtype)}")
         t = X.astype(t, dtype)
-    elif copy:
-        t = t.copy()
+    elif copy and (t is a or t.alias is not None):
+        t = X.copy(t)
+    if order in ("C", "F"):
+        t = _laid_out(t, order)
     return _placed(t, device)
+
+
+def _shared(a, dtype, copy):
+    """`a`, no Tensor, as one; without a copy if it is an array."""
+    if holds_tensor(a):
+        if copy is False:
+            raise ValueError("dif.asarray: copy=False, but a list of Tensors must be copied")
+        return array(a)
+    if hasattr(a, "__dlpack__") and not hasattr(a, "__array__") and not is_array(a):
+        a = np.from_dlpack(a)
+    raw = a if is_array(a) and not isinstance(a, np.generic) else np.asarray(a)
+    buffer = isinstance(a, (memoryview, bytearray)) or hasattr(a, "__array__") and not isinstance(a, np.generic)
+    if dtype is not None and raw.dtype.kind not in "biufc":
+        raw = raw.astype(dtype)
+        buffer = False
+    native = _numeric(raw, "asarray")
+    if copy is False and (native is not raw or not (buffer or is_array(a) and not isinstance(a, np.generic))):
+        raise ValueError("dif.asarray: copy=False, but this object must be copied")
+    t = wrap(native)
+    if buffer and native is raw:
+        adopt_foreign(t)
+    return t
+
+
+def _laid_out(t, order):
+    """`t` in C or Fortran order. The layout has no derivative, so only a copy is recorded."""
+    flags = t._data.flags
+    if order == "F" and not flags.f_contiguous:
+        return X.copy(t.T).T
+    return X.copy(t) if order == "C" and not flags.c_contiguous else t
 
 
 def _placed(t, device):
     return t if device is None else X.to_device(t, device)
 
 
-# Arrays out of Tensors ------------------------------------------------------------------------------------------------------
+def asanyarray(a, dtype=None, order=None, *, device=None, copy=None, like=None):
+    """As ``dif.asarray``."""
+    return asarray(a, dtype, order, device=device, copy=copy)
+
+
+def ascontiguousarray(a, dtype=None, *, like=None):
+    """`a` as a Tensor in C order with at least one axis."""
+    return X.atleast_1d(asarray(a, dtype, "C"))
+
+
+def asfortranarray(a, dtype=None, *, like=None):
+    """`a` as a Tensor in Fortran order with at least one axis."""
+    return X.atleast_1d(asarray(a, dtype, "F"))
+
+
+def asarray_chkfinite(a, dtype=None, order=None):
+    """As ``dif.asarray``; ValueError if there is a NaN or an infinity."""
+    t = asarray(a, dtype, order)
+    if t.dtype.kind in "fc" and not bool(X.isfinite(t).all()):
+        raise ValueError("array must not contain infs or NaNs")
+    return t
+
+
+def require(a, dtype=None, requirements=None, *, like=None):
+    """`a` as a Tensor that meets `requirements`, as of ``np.require``."""
+    wanted = {str(r).upper() for r in ([requirements] if isinstance(requirements, str) else requirements or ())}
+    t = asarray(a, dtype, "F" if wanted & {"F", "FORTRAN", "F_CONTIGUOUS"} else "C" if wanted & {"C", "CONTIGUOUS"} else None)
+    return X.copy(t) if wanted & {"O", "OWNDATA"} and t.alias is not None else t
+
+
+def from_dlpack(x, /, *, device=None, copy=None):
+    """A Tensor over the memory of another library's array, through DLPack."""
+    if isinstance(x, Tensor):
+        return asarray(x, device=device, copy=copy)
+    kind = x.__dlpack_device__()[0]
+    if int(kind) in (1, 3, 13) and "cupy" not in type(x).__module__:  # CPU and host memory of a GPU
+        raw = np.from_dlpack(x)
+    else:
+        from difftensor._backend import from_device
+
+        raw = from_device(x)
+    return _placed(X.copy(wrap(raw)) if copy else adopt_foreign(wrap(_numeric(raw, "from_dlpack"))), device)
+
+
+# Arrays out of Tensors ------------------------------------------------------------------------------------------------
 
 
 def _pull_fill(xp, g, y, xs, shape):
@@ -155,7 +219,7 @@ def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, lik
     ----------
     object : array_like
     dtype : dtype, optional
-    copy, order, subok, ndmin
+    copy, order, subok, ndmin, like
         As of ``np.array``.
     device : str or Device, optional
 
@@ -181,13 +245,17 @@ def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, lik
     elif isinstance(object, Tensor):
         t = object if dtype is None else X.astype(object, dtype, copy=False)
         if copy and t is object:
-            t = t.copy()
+            t = X.copy(t)
     elif is_array(object) and not isinstance(object, (np.ndarray, np.generic)):
         t = wrap(object.astype(dtype) if dtype is not None else object.copy())
-    else:
+    elif copy:
         t = wrap(_numeric(np.array(object, dtype=dtype, order=order), "array"))
+    else:
+        t = asarray(object, dtype, copy=copy)
     if t.ndim < ndmin:
         t = t.reshape((1,) * (ndmin - t.ndim) + t.shape)
+    if order in ("C", "F"):
+        t = _laid_out(t, order)
     return _placed(t, device)
 
 
@@ -202,35 +270,91 @@ def _from_nested(obj):
         shape.append(lengths.pop())
         flat = [w for v in flat for w in v]
     if any(v.__class__ in (list, tuple) for v in flat):
-        flat = [_from_nested(v) if holds_tensor(v) else np.asarray(v) if v.__class__ in (list, tuple) else v for v in flat]
+        flat = [
+            _from_nested(v) if holds_tensor(v) else np.asarray(v) if v.__class__ in (list, tuple) else v for v in flat
+        ]
     shapes = {np.shape(v) if not isinstance(v, Tensor) else v.shape for v in flat}
     if len(shapes) > 1:
-        raise ValueError(f"dif.array: the parts have different shapes {sorted(shapes)}; use dif.concatenate, or reshape them")
+        raise ValueError(
+            f"dif.array: the parts have different shapes {sorted(shapes)}; use dif.concatenate, or reshape them"
+        )
     return _from_parts(flat, tuple(shape))
 
 
-def _maker(name, make):
-    """A creation function: its result is a Tensor on `device`."""
+# Filled with a value --------------------------------------------------------------------------------------------------
+
+
+def maker(name):
+    """A creation function of NumPy's without array arguments: its result is a Tensor on `device`."""
     twin = getattr(np, name)
 
-    def f(*args, device=None, **kwargs):
-        kwargs.pop("like", None)
-        return _placed(wrap(make(*args, **kwargs)), device)
+    def f(*args, device=None, like=None, **kwargs):
+        return _placed(wrap(_numeric(np.asarray(twin(*args, **kwargs)), name)), device)
 
     f.__name__ = f.__qualname__ = name
     f.__doc__ = twin.__doc__
+    f.__wrapped_numpy__ = twin
     publish(name, f)
     return f
 
 
-zeros = _maker("zeros", np.zeros)
-ones = _maker("ones", np.ones)
-empty = _maker("empty", np.empty)
+zeros, ones, empty = maker("zeros"), maker("ones"), maker("empty")
+eye, identity, tri = maker("eye"), maker("identity"), maker("tri")
+bartlett, blackman, hamming, hanning = maker("bartlett"), maker("blackman"), maker("hamming"), maker("hanning")
+frombuffer, fromfile, fromiter, fromstring = maker("frombuffer"), maker("fromfile"), maker("fromiter"), maker("fromstring")
+loadtxt, genfromtxt = maker("loadtxt"), maker("genfromtxt")
 
-for _name in ("tensor", "asarray", "array"):
+
+def full(shape, fill_value, dtype=None, order="C", *, device=None, like=None):
+    """A new Tensor of `shape`, filled with `fill_value`; differentiable in it."""
+    if not holds_tensor(fill_value):
+        return _placed(wrap(_numeric(np.full(shape, fill_value, dtype, order), "full")), device)
+    value = X.asarray(fill_value)
+    value = value if dtype is None else X.astype(value, dtype, copy=False)
+    return _placed(X.copy(X.broadcast_to(value, as_shape(shape))), device)
+
+
+def kaiser(M, beta):
+    """The Kaiser window; differentiable in the shape parameter `beta`."""
+    if not holds_tensor(beta):
+        return wrap(np.kaiser(M, beta))
+    if M < 2:
+        return ones(M)
+    middle = (M - 1) / 2.0
+    r = (np.arange(M) - middle) / middle
+    # i0 of beta sqrt(1 - r^2) has a kink only in the formula: at the two ends the root is constant.
+    return X.i0(beta * np.sqrt(1 - r * r)) / X.i0(beta)
+
+
+def _like(name):
+    twin = getattr(np, name)
+
+    def body(prototype, dtype=None, order="K", subok=True, shape=None, *, device=None):
+        return _placed(wrap(twin(prototype._data, dtype=dtype, order=order, shape=shape)), device)
+
+    return composition(twin, name=name)(body)
+
+
+empty_like, ones_like, zeros_like = _like("empty_like"), _like("ones_like"), _like("zeros_like")
+
+
+@composition(np.full_like)
+def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, device=None):
+    a = X.asarray(a)
+    y = full(a.shape if shape is None else shape, fill_value, dtype or a.dtype)
+    return _placed(y, a.device if device is None else device)
+
+
+# From memory and from files -------------------------------------------------------------------------------------------
+
+
+def load(file, *args, **kwargs):
+    """As ``np.load``; an array comes as a Tensor, an archive (.npz) as NumPy's."""
+    found = np.load(file, *args, **kwargs)
+    return wrap(_numeric(found, "load")) if isinstance(found, np.ndarray) else found
+
+
+for _name in (
+    "array asanyarray asarray asarray_chkfinite ascontiguousarray asfortranarray from_dlpack full kaiser load require tensor"
+).split():
     publish(_name, globals()[_name])
-
-
-@composition(np.zeros_like)
-def zeros_like(a, dtype=None, order="K", subok=True, shape=None, *, device=None):
-    return _placed(wrap(np.zeros_like(a._data, dtype=dtype, order=order, shape=shape)), device)

@@ -6,11 +6,12 @@ Rules are linear in g. Kinks take the subgradient 0 (abs, hypot, copysign at 0),
 from __future__ import annotations
 
 import operator
+from math import factorial
 
 import numpy as np
 
-from difftensor._core import binary, composition, unary
-from difftensor._core.tensor import Tensor
+from difftensor._core import X, binary, composition, unary, wrap, write_out
+from difftensor._ops.counting import counting
 
 # Arithmetic -----------------------------------------------------------------------------------------------------------
 
@@ -87,7 +88,7 @@ arctanh = unary("arctanh", np.arctanh, lambda xp, g, y, x: g / ((1 - x) * (1 + x
 
 
 def _nonzero(xp, r2):
-    """r2 with zeros replaced by ones: what it divides is zero there, so the quotient is the subgradient 0."""
+    """`r2` with zeros replaced by ones: what it divides is zero there, so the quotient is the subgradient 0."""
     return xp.where(r2 == 0, 1, r2)
 
 
@@ -102,7 +103,7 @@ degrees = unary("degrees", np.degrees, lambda xp, g, y, x: g / _DEGREE, real=Tru
 
 _DEGREE = float(np.pi / 180)
 
-# Absolute value, extrema, signs -----------------------------------------------------------------------------------------
+# Absolute value, signs, extrema ---------------------------------------------------------------------------------------
 
 
 def _unit(xp, x):
@@ -120,24 +121,80 @@ absolute = unary("absolute", abs, lambda xp, g, y, x: g * _unit(xp, x), saves="x
 fabs = unary("fabs", np.fabs, lambda xp, g, y, x: g * xp.sign(x), saves="x", kinks="0 at 0", real=True)
 
 
+def _pull_sign(xp, g, y, x):
+    """y = z/|z| turns only: dy = (dz - y Re(conj(y) dz)) / |z|, transposed."""
+    return (g - (g * y).real * xp.conj(y)) / _nonzero(xp, xp.absolute(x))
+
+
+def _push_sign(xp, t, y, x):
+    return (t - (t * xp.conj(y)).real * y) / _nonzero(xp, xp.absolute(x))
+
+
+_sign = counting("sign", np.sign)
+_direction = unary("direction", np.sign, _pull_sign, saves="xy", push=_push_sign, numpy=None, samples="complex")
+
+
+@composition(np.sign)
+def sign(x, /, out=None, **keywords):
+    """The sign of real numbers (no derivative); z/|z| of complex ones."""
+    return (_direction if getattr(x, "dtype", None) is not None and x.dtype.kind == "c" else _sign)(x, out, **keywords)
+
+
 def _chosen(xp, g, better, equal):
     """g where this operand was chosen, half of it at a tie."""
     return xp.where(better, g, xp.where(equal, 0.5 * g, 0))
 
 
 _TIES = "ties share evenly"
-maximum = binary("maximum", np.maximum, lambda xp, g, y, a, b: _chosen(xp, g, a > b, a == b), lambda xp, g, y, a, b: _chosen(xp, g, b > a, a == b), saves="ab",
-                 kinks=_TIES, real=True)
-minimum = binary("minimum", np.minimum, lambda xp, g, y, a, b: _chosen(xp, g, a < b, a == b), lambda xp, g, y, a, b: _chosen(xp, g, b < a, a == b), saves="ab",
-                 kinks=_TIES, real=True)
-fmax = binary("fmax", np.fmax, lambda xp, g, y, a, b: _chosen(xp, g, (a > b) | (b != b), a == b), lambda xp, g, y, a, b: _chosen(xp, g, (b > a) | (a != a), a == b),
-              saves="ab", kinks=_TIES, real=True)
-fmin = binary("fmin", np.fmin, lambda xp, g, y, a, b: _chosen(xp, g, (a < b) | (b != b), a == b), lambda xp, g, y, a, b: _chosen(xp, g, (b < a) | (a != a), a == b),
-              saves="ab", kinks=_TIES, real=True)
-copysign = binary("copysign", np.copysign, lambda xp, g, y, a, b: g * (xp.sign(a) * xp.copysign(1, b)), lambda xp, g, y, a, b: g * 0, saves="ab|", kinks="0 at 0",
-                  real=True)
+maximum = binary("maximum", np.maximum, lambda xp, g, y, a, b: _chosen(xp, g, a > b, a == b),
+                 lambda xp, g, y, a, b: _chosen(xp, g, b > a, a == b), saves="ab", kinks=_TIES, real=True)
+minimum = binary("minimum", np.minimum, lambda xp, g, y, a, b: _chosen(xp, g, a < b, a == b),
+                 lambda xp, g, y, a, b: _chosen(xp, g, b < a, a == b), saves="ab", kinks=_TIES, real=True)
+fmax = binary("fmax", np.fmax, lambda xp, g, y, a, b: _chosen(xp, g, (a > b) | (b != b), a == b),
+              lambda xp, g, y, a, b: _chosen(xp, g, (b > a) | (a != a), a == b), saves="ab", kinks=_TIES, real=True)
+fmin = binary("fmin", np.fmin, lambda xp, g, y, a, b: _chosen(xp, g, (a < b) | (b != b), a == b),
+              lambda xp, g, y, a, b: _chosen(xp, g, (b < a) | (a != a), a == b), saves="ab", kinks=_TIES, real=True)
+copysign = binary("copysign", np.copysign, lambda xp, g, y, a, b: g * (xp.sign(a) * xp.copysign(1, b)),
+                  lambda xp, g, y, a, b: g * 0, saves="ab|", kinks="0 at 0", real=True)
 
-# Complex numbers ---------------------------------------------------------------------------------------------------------
+
+@composition(np.clip)
+def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None, **keywords):
+    """`a` between two bounds; differentiable in the bounds too. Where `a` meets a bound the two share evenly."""
+    low, high = a_min if min is None else min, a_max if max is None else max
+    y = X.asarray(a)
+    if low is not None:
+        y = maximum(y, low)
+    if high is not None:
+        y = minimum(y, high)
+    if y is a:
+        y = X.copy(y)
+    if keywords.get("dtype") is not None:
+        y = X.astype(y, keywords["dtype"], copy=False)
+    return y if out is None else write_out("clip", y, out)
+
+
+@composition(np.nan_to_num)
+def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
+    """NaN and infinities replaced by numbers, whose derivative is 0 there."""
+    x = X.asarray(x)
+    if x.dtype.kind == "c":
+        parts = [nan_to_num(p, True, nan, posinf, neginf) for p in (real(x), imag(x))]
+        y = parts[0] + 1j * parts[1]
+    elif x.dtype.kind != "f":
+        y = X.copy(x)
+    else:
+        limits = np.finfo(x.dtype)
+        y = X.where(X.isnan(x), x.dtype.type(nan), x)
+        y = X.where(X.isposinf(x), x.dtype.type(limits.max if posinf is None else posinf), y)
+        y = X.where(X.isneginf(x), x.dtype.type(limits.min if neginf is None else neginf), y)
+    if not copy:
+        X.copyto(x, y)
+        return x
+    return y
+
+
+# Complex numbers ------------------------------------------------------------------------------------------------------
 
 conjugate = unary("conjugate", np.conjugate, lambda xp, g, y, x: xp.conjugate(g), push=lambda xp, t, y, x: xp.conjugate(t), views=True)
 
@@ -149,19 +206,15 @@ _imag = unary("imag", np.imag, lambda xp, g, y, x: g * -1j, push=lambda xp, t, y
 @composition(np.real)
 def real(val):
     """The real part: a view of a complex array, the array itself if it is real."""
+    val = X.asarray(val)
     return _real(val) if val.dtype.kind == "c" else val
 
 
 @composition(np.imag)
 def imag(val):
     """The imaginary part: a view of a complex array, zeros of a real one."""
-    return _imag(val) if val.dtype.kind == "c" else zeros_like_constant(val)
-
-
-def zeros_like_constant(x):
-    from difftensor._core import wrap
-
-    return wrap(x._data * 0)
+    val = X.asarray(val)
+    return _imag(val) if val.dtype.kind == "c" else wrap(np.zeros_like(val._data)[()])
 
 
 @composition(np.angle)
@@ -171,8 +224,111 @@ def angle(z, deg=False):
     return rad2deg(phi) if deg else phi
 
 
-for _name, _f in {"abs": absolute, "pow": power, "acos": arccos, "acosh": arccosh, "asin": arcsin, "asinh": arcsinh, "atan": arctan, "atan2": arctan2,
-                  "atanh": arctanh, "conj": conjugate, "mod": remainder, "true_divide": divide}.items():
-    globals()[_name] = _f
+@composition(np.real_if_close)
+def real_if_close(a, tol=100):
+    """`a`, or its real part if the imaginary parts are all within `tol` (in machine epsilons, if > 1) of 0."""
+    a = X.asarray(a)
+    if a.dtype.kind != "c":
+        return a
+    limit = tol * np.finfo(a.dtype).eps if tol > 1 else tol
+    return real(a) if bool((absolute(imag(a)) < limit).all()) else a
 
-__all__ = ["Tensor"]
+
+# Parts of numbers -----------------------------------------------------------------------------------------------------
+
+
+@composition(np.modf)
+def modf(x, /, out=None, **keywords):
+    """Fractional and integral parts; the derivative of the first is 1."""
+    whole = X.trunc(X.asarray(x) * 1.0 if getattr(x, "dtype", np.dtype(float)).kind in "iub" else x)
+    # inf - inf: the fraction of an infinity is a zero of its sign.
+    fraction = X.where(X.isinf(whole), copysign(0.0, x), copysign(subtract(x, whole), x))
+    return _several("modf", (fraction, whole), out, keywords)
+
+
+@composition(np.frexp)
+def frexp(x, /, out=None, **keywords):
+    """Mantissa and exponent of two; the derivative of the mantissa is 2^-exponent."""
+    x = X.asarray(x)
+    mantissa, exponent = np.frexp(x._data)
+    return _several("frexp", (ldexp(x, -exponent) if x.node is not None else wrap(mantissa), wrap(exponent)), out, keywords)
+
+
+@composition(np.ldexp)
+def ldexp(x1, x2, /, out=None, **keywords):
+    """x1 * 2^x2 for integers x2; differentiable in x1."""
+    x1 = X.asarray(x1)
+    x2 = X.asarray(x2)
+    if x2.dtype.kind not in "iub":
+        raise TypeError(f"ldexp: the exponent must be an integer, found dtype {x2.dtype}; use x1 * dif.exp2(x2)")
+    if x1.dtype.kind in "iub":
+        x1 = X.astype(x1, np.ldexp(x1._data.reshape(-1)[:0], 1).dtype)
+    half = x2 // 2  # in two steps, so that 2^x2 itself may lie beyond the range
+    powers = [X.ldexp_of(x1.dtype.type(1), k) for k in (half, x2 - half)]
+    return multiply(multiply(x1, powers[0]), powers[1], out, **keywords)
+
+
+@composition(np.divmod)
+def divmod(x1, x2, /, out=None, **keywords):
+    """Floor quotient and remainder."""
+    return _several("divmod", (X.floor_divide(x1, x2), remainder(x1, x2)), out, keywords)
+
+
+def _several(name, ys, out, keywords):
+    """The results of a ufunc with two of them."""
+    if keywords:
+        raise TypeError(f"{name}() of a Tensor got an unexpected keyword argument {next(iter(keywords))!r}")
+    if out is None:
+        return ys
+    return tuple(y if o is None else write_out(name, X.asarray(y), o) for y, o in zip(ys, out))
+
+
+@composition(np.float_power)
+def float_power(x1, x2, /, out=None, **keywords):
+    """The power in at least float64."""
+    dtype = np.float_power(*(np.empty(0, getattr(v, "dtype", np.asarray(v).dtype)) for v in map(X.asarray, (x1, x2)))).dtype
+    return power(*(X.astype(X.asarray(v), dtype, copy=False) for v in (x1, x2)), out, **keywords)
+
+
+# sinc and the Bessel functions: quotients that are 0/0 at 0 -----------------------------------------------------------
+
+# sin(u)/u = sum (-1)^k t^k / (2k+1)! with t = u^2; twelve terms reach double precision for t < 1, in all derivatives.
+_SINC = [(-1) ** k / factorial(2 * k + 1) for k in range(12)]
+# I1(x)/x = 1/2 sum (x/2)^(2k) / (k! (k+1)!), likewise with t = x^2.
+_BESSEL = [0.5 * 0.25**k / (factorial(k) * factorial(k + 1)) for k in range(12)]
+
+
+def _polynomial(t, coefficients):
+    y = coefficients[-1]
+    for c in coefficients[-2::-1]:
+        y = y * t + c
+    return y
+
+
+def _rule_sinc(xp, g, y, x):
+    """(cos(pi x) - sinc(x)) / x; near 0 the derivative of the series."""
+    t = (np.pi * x) ** 2
+    small = xp.absolute(t) < 1
+    series = 2 * np.pi**2 * x * _polynomial(t, [k * c for k, c in enumerate(_SINC)][1:])
+    safe = xp.where(small, 1, x)
+    return g * xp.where(small, series, (xp.cos(np.pi * safe) - y) / safe)
+
+
+sinc = unary("sinc", np.sinc, _rule_sinc, saves="xy")
+
+
+def _i1(x):
+    from scipy.special import i1  # imported when it is needed: SciPy is large
+
+    return i1(x)
+
+
+def _rule_i1(xp, g, y, x):
+    """I1' = I0 - I1/x."""
+    t = x * x
+    small = t < 1
+    return g * (i0(x) - xp.where(small, _polynomial(t, _BESSEL), y / xp.where(small, 1, x)))
+
+
+i0 = unary("i0", np.i0, lambda xp, g, y, x: g * i1(x), saves="x", real=True)
+i1 = unary("bessel_i1", _i1, _rule_i1, saves="xy", numpy=None, real=True)

@@ -6,7 +6,7 @@ import operator
 
 import numpy as np
 
-from difftensor._core import Scatter, Tensor, X, aligned, composition, general, holds_tensor, linear, operand, wrap, write
+from difftensor._core import X, Scatter, Tensor, aligned, composition, general, holds_tensor, linear, operand, wrap, write, write_out
 from difftensor._core.fitting import COPY_LIMIT, fit
 from difftensor._core.operands import subclass_of
 from difftensor._ops.reductions import axes_of
@@ -145,7 +145,7 @@ def choose(a, choices, out=None, mode="raise"):
     shape = np.broadcast_shapes(index.shape, rows.shape[1:])
     rows = X.broadcast_to(rows, (len(choices), *shape))
     y = rows[(np.broadcast_to(index, shape), *np.indices(shape, sparse=True))]
-    return y if out is None else X.write_out("choose", y, out)
+    return y if out is None else write_out("choose", y, out)
 
 
 @composition(np.select)
@@ -225,7 +225,7 @@ def take(a, indices, axis=None, out=None, mode="raise"):
     axis = axes_of(a, axis)[0]
     index = _in_range(_integers(indices), a.shape[axis], mode, "take")
     y = a[(..., index, *(slice(None),) * (-axis - 1))]
-    return y if out is None else X.write_out("take", y, out)
+    return y if out is None else write_out("take", y, out)
 
 
 def _along(shape, indices, axis, name):

@@ -1,12 +1,14 @@
-"""Joining and splitting arrays."""
+"""Joining, repeating, inserting and deleting."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from difftensor._core import Tensor, X, composition, general, operand
+from difftensor._core import X, Tensor, composition, general, operand, write_out
 from difftensor._core.fitting import fit
 from difftensor._ops.reductions import axes_of
+
+# Joining --------------------------------------------------------------------------------------------------------------
 
 
 def _pull_concatenate(xp, g, y, xs, axis):
@@ -22,30 +24,39 @@ def _pull_concatenate(xp, g, y, xs, axis):
 
 def _filled(xp, ts, xs):
     like = next(t for t in ts if t is not None)
-    return [xp.zeros(x.shape, like.dtype) if t is None else t for t, x in zip(ts, xs, strict=True)]
+    return [xp.zeros(x.shape, like.dtype) if t is None else t for t, x in zip(ts, xs)]
 
 
-_concatenate = general("concatenate_along", lambda xs, axis: np.concatenate(xs, axis=axis), _pull_concatenate,
-                       lambda xp, ts, y, xs, axis: xp.concatenate(_filled(xp, ts, xs), axis=axis), operands=None, public=False, samples="sequence")
+_concatenate = general(
+    "concatenate_along",
+    lambda xs, axis: np.concatenate(xs, axis=axis),
+    _pull_concatenate,
+    lambda xp, ts, y, xs, axis: xp.concatenate(_filled(xp, ts, xs), axis=axis),
+    operands=None,
+    public=False,
+    samples="sequence",
+)
 
 
 def _parts(arrays, name):
-    """The operands of a joining function: rows of a Tensor, or the members of a sequence."""
+    """The operands of a joining function: the rows of a Tensor, or the members of a sequence."""
     if isinstance(arrays, Tensor):
-        return [arrays[i] for i in range(arrays.shape[0])]
-    return [v if isinstance(v, Tensor) or hasattr(v, "ndim") else X.asarray(operand(v, name)) for v in arrays]
+        return list(arrays)
+    return [v if isinstance(v, Tensor) else X.asarray(operand(v, name)) for v in arrays]
 
 
-@composition(np.concatenate, also=(getattr(np, "concat", np.concatenate),))
+@composition(np.concatenate)
 def concatenate(arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind"):
     xs = _parts(arrays, "concatenate")
+    if not xs:
+        raise ValueError("need at least one array to concatenate")
     if axis is None:
-        xs = [X.ravel(X.asarray(v)) for v in xs]
+        xs = [X.ravel(v) for v in xs]
         axis = 0
     y = _concatenate(xs, axes_of(xs[0], axis)[0])
     if dtype is not None:
-        y = X.astype(y, dtype, casting=casting)
-    return y if out is None else X.write_out("concatenate", y, out)
+        y = X.astype(y, dtype, copy=False, casting=casting)
+    return y if out is None else write_out("concatenate", y, out, casting)
 
 
 @composition(np.stack)
@@ -59,4 +70,159 @@ def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind"):
     n = xs[0].ndim + 1
     if not -n <= axis < n:
         raise np.exceptions.AxisError(axis, n)
-    return concatenate([X.expand_dims(X.asarray(v), axis) for v in xs], axis=axis, out=out, dtype=dtype, casting=casting)
+    return concatenate([X.expand_dims(v, axis) for v in xs], axis=axis, out=out, dtype=dtype, casting=casting)
+
+
+def _stacked(name, at_least, axis):
+    """``vstack``, ``hstack``, ``dstack``: concatenation of parts that have at least so many axes."""
+
+    def body(tup, *, dtype=None, casting="same_kind"):
+        parts = [at_least(v) for v in _parts(tup, name)]
+        along = 0 if name == "hstack" and parts and parts[0].ndim == 1 else axis
+        return concatenate(parts, along, dtype=dtype, casting=casting)
+
+    return body
+
+
+vstack = composition(np.vstack, name="vstack")(_stacked("vstack", X.atleast_2d, 0))
+hstack = composition(np.hstack, name="hstack")(_stacked("hstack", X.atleast_1d, 1))
+
+
+@composition(np.dstack)
+def dstack(tup):
+    return concatenate([X.atleast_3d(v) for v in _parts(tup, "dstack")], 2)
+
+
+if hasattr(np, "row_stack"):  # deprecated by NumPy, gone one day
+
+    @composition(np.row_stack)
+    def row_stack(tup, *, dtype=None, casting="same_kind"):
+        return vstack(tup, dtype=dtype, casting=casting)
+
+
+@composition(np.column_stack)
+def column_stack(tup):
+    return concatenate([v if v.ndim >= 2 else X.atleast_2d(v).T for v in _parts(tup, "column_stack")], 1)
+
+
+@composition(np.block)
+def block(arrays):
+    depth = _depth(arrays)
+    leaves = []
+
+    def collect(v):
+        if isinstance(v, list):
+            for w in v:
+                collect(w)
+        else:
+            leaves.append(X.asarray(operand(v, "block")))
+
+    collect(arrays)
+    n = max([depth, *(v.ndim for v in leaves)])
+    rest = iter(leaves)
+
+    def join(v, level):
+        if isinstance(v, list):
+            return concatenate([join(w, level + 1) for w in v], axis=level - depth)
+        x = next(rest)
+        return x.reshape((1,) * (n - x.ndim) + x.shape)
+
+    return join(arrays, 0) if depth else X.copy(join(arrays, 0))
+
+
+def _depth(arrays):
+    """How deep the lists of ``block`` are nested, everywhere the same."""
+    if isinstance(arrays, tuple):
+        raise TypeError("arrays is a tuple. Only lists can be used to arrange blocks, and np.block does not allow implicit "
+                        "conversion from tuple to ndarray.")
+    if not isinstance(arrays, list):
+        return 0
+    if not arrays:
+        raise ValueError("List at arrays cannot be empty")
+    depths = {_depth(v) for v in arrays}
+    if len(depths) > 1:
+        raise ValueError(f"List depths are mismatched. Found depths {sorted(depths)} side by side.")
+    return depths.pop() + 1
+
+
+# Repeating ------------------------------------------------------------------------------------------------------------
+
+
+@composition(np.tile)
+def tile(A, reps):
+    A = X.asarray(A)
+    reps = tuple(int(r) for r in reps) if np.iterable(reps) else (int(reps),)
+    n = max(A.ndim, len(reps))
+    reps = (1,) * (n - len(reps)) + reps
+    shape = (1,) * (n - A.ndim) + A.shape
+    if all(r == 1 for r in reps):
+        return X.copy(A).reshape(shape)
+    # Broadcasting over new axes: the gradient is a plain sum.
+    pairs = tuple(k for s in shape for k in (1, s))
+    wide = tuple(k for r, s in zip(reps, shape) for k in (r, s))
+    return X.broadcast_to(A.reshape(pairs), wide).reshape(tuple(r * s for r, s in zip(reps, shape)))
+
+
+@composition(np.repeat)
+def repeat(a, repeats, axis=None):
+    a = X.asarray(a)
+    if axis is None:
+        a, axis = X.ravel(a), -1
+    axis = axes_of(a, axis)[0]
+    n = a.shape[axis]
+    counts = np.asarray(repeats)
+    if counts.size == 1:
+        k = int(counts.reshape(()))
+        if k < 0:
+            raise ValueError("repeats may not contain negative values.")
+        i = axis + a.ndim
+        wide = X.broadcast_to(X.expand_dims(a, i + 1), (*a.shape[: i + 1], k, *a.shape[i + 1 :]))
+        return wide.reshape((*a.shape[:i], n * k, *a.shape[i + 1 :]))
+    return X.take(a, np.repeat(np.arange(n), counts), axis)
+
+
+# Inserting and deleting: NumPy works out which elements go where, on an array of their numbers ------------------------
+
+
+@composition(np.append)
+def append(arr, values, axis=None):
+    if axis is None:
+        arr, values, axis = X.ravel(arr), X.ravel(values), 0
+    return concatenate((arr, values), axis=axis)
+
+
+@composition(np.delete)
+def delete(arr, obj, axis=None):
+    arr = X.asarray(arr)
+    if axis is None:
+        arr, axis = X.ravel(arr), -1
+    axis = axes_of(arr, axis)[0]
+    return X.take(arr, np.delete(np.arange(arr.shape[axis]), _indices(obj)), axis)
+
+
+@composition(np.insert)
+def insert(arr, obj, values, axis=None):
+    arr = X.asarray(arr)
+    if axis is None:
+        arr, axis = X.ravel(arr), -1
+    axis = axes_of(arr, axis)[0]
+    n = arr.shape[axis]
+    obj = _indices(obj)
+    where = np.arange(n)[obj] if isinstance(obj, slice) else np.asarray(obj)
+    if where.dtype == bool:
+        where = np.flatnonzero(where)
+    values = X.array(values, copy=False, ndmin=arr.ndim)
+    if where.ndim == 0:  # a[i] inserts: the values' first axis runs along `axis`
+        values = X.moveaxis(values, 0, axis)
+    count = values.shape[axis] if where.size == 1 else where.size
+    shape = list(arr.shape)
+    shape[axis] = count
+    values = X.astype(X.broadcast_to(values, shape), arr.dtype, copy=False)
+    places = where if where.size == count else np.repeat(where.reshape(-1), count)
+    order = np.insert(np.arange(n), places, np.arange(n, n + count))
+    return X.take(concatenate((arr, values), axis), order, axis)
+
+
+def _indices(obj):
+    """`obj` of ``insert`` and ``delete`` without Tensors."""
+    return obj.detach().numpy() if isinstance(obj, Tensor) else obj

@@ -1,0 +1,134 @@
+"""``ufunc.reduce``, ``accumulate``, ``outer``, ``at``, ``reduceat`` on Tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from difftensor._core import X, Tensor, general, publish, write_out
+from difftensor._core.fitting import fit
+from difftensor._ops.indexing import setitem, static
+from difftensor._ops.reductions import axes_of
+from difftensor.errors import NotDispatchedError
+
+# Ufuncs whose reduction or accumulation is an operation of its own.
+_REDUCE = {np.add: "sum", np.multiply: "prod", np.maximum: "max", np.minimum: "min", np.logical_and: "all", np.logical_or: "any"}
+_ACCUMULATE = {np.add: "cumsum", np.multiply: "cumprod"}
+
+
+def ufunc_method(ufunc: Any, f: Any, method: str, inputs: tuple, keywords: dict) -> Any:
+    """``ufunc.method(*inputs, **keywords)``, `f` being our twin of the ufunc."""
+    if method in _METHODS:
+        return _METHODS[method](ufunc, f, *inputs, **keywords)
+    raise NotDispatchedError(f"np.{ufunc.__name__}.{method} is not available for Tensors")
+
+
+def _outer(ufunc, f, a, b, **keywords):
+    a, b = X.asarray(a), X.asarray(b)
+    return f(a.reshape(a.shape + (1,) * b.ndim), b, **keywords)
+
+
+def _reduce(ufunc, f, array, axis=0, dtype=None, out=None, keepdims=False, initial=None, where=True):
+    if isinstance(out, tuple):
+        (out,) = out
+    x = X.asarray(array)
+    extra = {} if initial is None else {"initial": initial}
+    if ufunc in _REDUCE:
+        extra |= {} if dtype is None or ufunc not in (np.add, np.multiply) else {"dtype": dtype}
+        extra |= {} if where is True else {"where": where}
+        return getattr(X, _REDUCE[ufunc])(x, axis=axis, out=out, keepdims=keepdims, **extra)
+    if where is not True:
+        raise NotDispatchedError(f"np.{ufunc.__name__}.reduce of a Tensor has no where=; use dif.where on the operand")
+    x = x if dtype is None else X.astype(x, dtype, copy=False)
+    axes = axes_of(x, axis)
+    if len(axes) > 1 and ufunc in (np.subtract, np.divide, np.power, np.remainder, np.floor_divide):
+        raise ValueError(f"reduction operation '{ufunc.__name__}' is not reorderable, so at most one axis may be specified")
+    for k in axes:
+        rows = list(X.moveaxis(x, k, 0))
+        if initial is not None and k == axes[0]:
+            rows.insert(0, X.broadcast_to(X.asarray(initial), rows[0].shape if rows else ()))
+        if not rows:
+            if ufunc.identity is None:
+                raise ValueError(f"zero-size array to reduction operation {ufunc.__name__} which has no identity")
+            rows = [X.full(x.shape[:k] + x.shape[k + x.ndim + 1 :], ufunc.identity)]
+        y = rows[0]
+        for row in rows[1:]:
+            y = f(y, row)
+        x = X.expand_dims(y, k + x.ndim)
+    if not keepdims:
+        x = X.squeeze(x, axes)
+    return x if out is None else write_out(ufunc.__name__, x, out)
+
+
+def _accumulate(ufunc, f, array, axis=0, dtype=None, out=None):
+    if isinstance(out, tuple):
+        (out,) = out
+    x = X.asarray(array)
+    if ufunc in _ACCUMULATE:
+        return getattr(X, _ACCUMULATE[ufunc])(x, axis=axis, dtype=dtype, out=out)
+    x = x if dtype is None else X.astype(x, dtype, copy=False)
+    rows = list(X.moveaxis(x, axis, 0))
+    for i in range(1, len(rows)):
+        rows[i] = f(rows[i - 1], rows[i])
+    y = X.moveaxis(X.stack(rows), 0, axis) if rows else X.copy(x)
+    return y if out is None else write_out(ufunc.__name__, y, out)
+
+
+def _reduceat(ufunc, f, array, indices, axis=0, dtype=None, out=None):
+    rows = X.moveaxis(X.asarray(array), axis, 0)
+    starts = np.asarray(X.asarray(indices).detach()).tolist()
+    stops = [*starts[1:], rows.shape[0]]
+    parts = [_reduce(ufunc, f, rows[i:j] if i < j else rows[i : i + 1], dtype=dtype) for i, j in zip(starts, stops)]
+    y = X.moveaxis(X.stack(parts), 0, axis)
+    return y if out is None else write_out(ufunc.__name__, y, out[0] if isinstance(out, tuple) else out)
+
+
+def _forward_add_at(x, v, index):
+    y = x.copy()
+    np.add.at(y, index, v)
+    return y
+
+
+def _pull_add_at(xp, g, y, x, v, index, like):
+    (shape, dtype), (vshape, vdtype) = like
+    return fit(g, shape, dtype), fit(g[index], vshape, vdtype)
+
+
+def _push_add_at(xp, ts, y, x, v, index, like):
+    tx, tv = (xp.zeros(*k) if t is None else t for t, k in zip(ts, like))
+    return _add_at(tx, tv, index, like)
+
+
+_add_at = general(
+    "add.at",
+    lambda x, v, index, like: _forward_add_at(x, v, index),
+    _pull_add_at,
+    _push_add_at,
+    operands=2,
+    public=False,
+    samples="add_at",
+)
+
+
+def _at(ufunc, f, a, indices, b=None):
+    """In place; an element that is named twice is met twice."""
+    if not isinstance(a, Tensor):
+        raise NotDispatchedError(f"np.{ufunc.__name__}.at cannot write a Tensor into an ndarray; make the target dif.asarray(a)")
+    index = static(indices)
+    if ufunc in (np.add, np.subtract):
+        b = X.asarray(b)
+        like = ((a.shape, a.dtype), (b.shape, b.dtype))
+        setitem(a, Ellipsis, _add_at(a, -b if ufunc is np.subtract else b, index, like))
+        return
+    order = np.arange(a.size).reshape(a.shape)[index]
+    if np.unique(order).size != order.size:
+        raise NotDispatchedError(
+            f"np.{ufunc.__name__}.at of a Tensor with repeated indices is not available; write a loop, or use np.add.at"
+        )
+    setitem(a, index, f(a[index]) if b is None else f(a[index], b))
+
+
+_METHODS = {"outer": _outer, "reduce": _reduce, "accumulate": _accumulate, "reduceat": _reduceat, "at": _at}
+
+publish("ufunc_method", ufunc_method)
