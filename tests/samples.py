@@ -110,7 +110,42 @@ SAMPLES = {
         ((_normal(rng, 3, 2),), ((-2, -1), False)),
         ((_normal(rng, 2, 3),), ((), False)),
     ],
+    "mean": lambda rng: [
+        ((_normal(rng, 2, 3, 4),), ((-3, -1), True, 8)),
+        ((_normal(rng, 3, 2),), ((-1,), False, 2)),
+    ],
+    "var": lambda rng: [
+        ((_normal(rng, 2, 3, 4),), ((-3, -1), True, 0)),
+        ((_normal(rng, 3, 2),), ((-2,), False, 1)),
+    ],
+    # running
+    "axis": lambda rng: [
+        ((_normal(rng, 6),), (-1,)),
+        ((_normal(rng, 2, 5, 3),), (-2,)),
+        ((_normal(rng, 1, 2),), (-2,)),
+    ],
+    "recurrence": lambda rng: [
+        ((_normal(rng, 6), _normal(rng, 6)), ()),
+        ((_normal(rng, 3, 4), _normal(rng, 3, 4)), ()),
+        ((_normal(rng, 20, 3), _normal(rng, 20, 3)), ()),
+    ],
     # products
+    "contract": lambda rng: [
+        ((_normal(rng, *a), _normal(rng, *b)), labels)
+        for a, b, labels in [
+            ((2, 3), (3, 4), ("ij", "jk", "ki")),
+            ((2, 3), (2,), ("ij", "k", "kij")),
+            ((2, 3, 4), (3, 2, 5), ("bij", "ibk", "kbj")),
+            ((2, 3, 4), (4, 2, 3), ("bij", "jbi", "b")),
+            ((5, 2, 3), (3,), ("k", "k", "")),
+            ((5, 2, 3), (3, 4), ("ik", "kj", "ij")),
+            ((2, 3), (5, 1, 3, 4), ("ik", "kj", "ij")),
+        ]
+    ],
+    "labels": lambda rng: [((_normal(rng, 3, 2, 3),), ("iji", "ij")), ((_normal(rng, 2, 3, 3),), ("ii", "i"))],
+    "embed": lambda rng: [((_normal(rng, 3, 2),), ("iji", "ij", (3, 2, 3))), ((_normal(rng, 2, 3),), ("ii", "i", (3, 3)))],
+    "cross": lambda rng: [((_normal(rng, 3), _normal(rng, 3)), ()), ((_normal(rng, 2, 3), _normal(rng, 4, 1, 3)), ())],
+    "trace": lambda rng: [((_normal(rng, 3, 4),), (0, -2, -1)), ((_normal(rng, 3, 2, 4),), (1, -1, -3))],
     "matmul": lambda rng: [
         ((_normal(rng, *a), _normal(rng, *b)), ())
         for a, b in [

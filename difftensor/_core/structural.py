@@ -89,13 +89,15 @@ def bilinear(
     """Declare ``y = forward(a, b, *params)``, linear in each operand, with ``pull_a(xp, g, a, b, *params)`` and
     ``pull_b``.
 
-    `pull_a` needs only b, `pull_b` only a: the tape saves what the tracked operands ask for.
+    `pull_a` needs only b, `pull_b` only a: the tape saves what the tracked operands ask for. An operand that was not saved
+    reaches the rules as its shape.
     """
     op = Primitive(name, "bilinear", forward, operands=2, saves="b|a", **facts)
 
     def pull(xp: Any, g: Any, n: Any) -> tuple:
         fa, fb, params = n.params
-        a, b = n.a, n.b
+        a = fa[0] if n.a is None else n.a
+        b = fb[0] if n.b is None else n.b
         ga = None if n.p is None else fit(pull_a(xp, g, a, b, *params), *fa)
         gb = None if n.q is None else fit(pull_b(xp, g, a, b, *params), *fb)
         return ga, gb

@@ -52,7 +52,7 @@ def _push_recurrence(xp, ts, y, a, b):
 
 
 recurrence = general("linear_recurrence", _recur, _pull_recurrence, _push_recurrence, saves="aby", operands=2, public=False,
-                     samples="recurrence")
+                     samples="recurrence", batch="trailing")
 
 # Running sums and products ------------------------------------------------------------------------------------------
 
@@ -62,7 +62,7 @@ def _reverse(g, axis):
 
 
 _cumsum = linear("add.accumulate", lambda x, axis: np.add.accumulate(x, axis),
-                 lambda xp, g, shape, axis: _reverse(xp.cumsum(_reverse(g, axis), axis=axis), axis), public=False, samples="axis")
+                 lambda xp, g, shape, axis: _reverse(xp.cumsum(_reverse(g, axis), axis=axis), axis), public=False, samples="axis", batch="trailing")
 
 
 def _last(x, axis):
@@ -86,7 +86,7 @@ def _before(xp, y):
 
 
 _cumprod = general("multiply.accumulate", lambda x, axis: np.multiply.accumulate(x, axis), _pull_cumprod, _push_cumprod,
-                   saves="xy", public=False, samples="axis")
+                   saves="xy", public=False, samples="axis", batch="trailing")
 
 
 def _along(a, axis):
@@ -177,7 +177,7 @@ def _push_running(xp, ts, y, x, axis):
 
 def _running(ufunc):
     return general(f"{ufunc.__name__}.accumulate", lambda x, axis: ufunc.accumulate(x, axis), _pull_running, _push_running,
-                   saves="xy", public=False, samples="axis", kinks="ties share evenly", real=True)
+                   saves="xy", public=False, samples="axis", batch="trailing", kinks="ties share evenly", real=True)
 
 
 running_max, running_min = _running(np.maximum), _running(np.minimum)
@@ -190,7 +190,7 @@ def _pull_diff(xp, g, shape, axis):
     return -xp.diff(xp.concatenate([edge, g, edge], axis=axis), axis=axis)
 
 
-_diff = linear("diff_once", lambda x, axis: np.diff(x, axis=axis), _pull_diff, public=False, samples="axis")
+_diff = linear("diff_once", lambda x, axis: np.diff(x, axis=axis), _pull_diff, public=False, samples="axis", batch="trailing")
 _NONE = np._NoValue
 
 

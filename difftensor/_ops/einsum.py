@@ -38,8 +38,14 @@ def _plan(la, lb, lo):
         # the plain product: axes of a (b) in the order of lo, and where lo has an axis that a (b) lacks
         "a_in_out": (places(la, [k for k in lo if k in la]), tuple(k in la for k in lo)),
         "b_in_out": (places(lb, [k for k in lo if k in lb]), tuple(k in lb for k in lo)),
-        "dots": "..." + "".join(la) + ",..." + "".join(lb) + "->..." + "".join(lo),
+        "dots": f"...{_ascii(la, la + lb)},...{_ascii(lb, la + lb)}->...{_ascii(lo, la + lb)}",
     }
+
+
+def _ascii(labels, among):
+    """`labels` in the letters that NumPy knows."""
+    names = dict(zip(dict.fromkeys(among), ascii_letters))
+    return "".join(names[k] for k in labels)
 
 
 def _turned(x, places):
@@ -78,20 +84,55 @@ def _contract(a, b, la, lb, lo):
     lead_a, lead_b = a.shape[: a.ndim - nb - fa - ns], b.shape[: b.ndim - nb - fb - ns]
     rows, columns = a.shape[a.ndim - fa - ns : a.ndim - ns], b.shape[b.ndim - fb :]
     inner = _size(a.shape[a.ndim - ns :])
-    if nb or lead_a or lead_b:
+    if nb or lead_b:
         stack = a.shape[len(lead_a) : len(lead_a) + nb]
         y = np.matmul(
             a.reshape((*lead_a, *stack, _size(rows), inner)), b.reshape((*lead_b, *stack, inner, _size(columns)))
         )
         y = y.reshape((*y.shape[:-2], *rows, *columns))
     else:
+        rows = (*lead_a, *rows)
         y = a.reshape((_size(rows), inner)).dot(b.reshape((inner, _size(columns)))).reshape((*rows, *columns))
     return _turned(y, p["out"])
 
 
+def _towards(g, other, lo, l_other, labels, like):
+    """The cotangent of the operand with `labels`: a contraction of g with the other one.
+
+    If the operand has no axes in front, but g and the other one have the same, these are named too, and summed inside the product.
+    """
+    lead = g.ndim - len(lo)
+    if lead and _rank(like) == len(labels) and other.shape[: other.ndim - len(l_other)] == g.shape[:lead]:
+        names = "".join(map(chr, range(0x100, 0x100 + lead)))
+        return contract(g, other, names + lo, names + l_other, labels)
+    return contract(g, other, lo, l_other, labels)
+
+
+def _rank(a):
+    return len(a) if a.__class__ is tuple else a.ndim
+
+
+def batch_contract(call, lanes, flags, size, la, lb, lo):
+    """The batch axis is one more axis in front, once these are of one rank."""
+    lead = [v.ndim - flag - len(labels) for v, flag, labels in zip(lanes, flags, (la, lb))]
+    top = max(lead)
+    lanes = [
+        v.reshape((v.shape[0],) + (1,) * (top - k) + v.shape[1:]) if flag and k < top else v
+        for v, flag, k in zip(lanes, flags, lead)
+    ]
+    return call(*lanes, la, lb, lo)
+
+
 # Axes in front of the labelled ones are broadcast; the bilinear kind sums them again for an operand that lacks them.
-contract = bilinear("contract", _contract, lambda xp, g, a, b, la, lb, lo: contract(g, b, lo, lb, la),
-                    lambda xp, g, a, b, la, lb, lo: contract(a, g, la, lo, lb), public=False, samples="contract")
+contract = bilinear(
+    "contract",
+    _contract,
+    lambda xp, g, a, b, la, lb, lo: _towards(g, b, lo, lb, la, a),
+    lambda xp, g, a, b, la, lb, lo: _towards(g, a, lo, la, lb, b),
+    public=False,
+    samples="contract",
+    batch=batch_contract,
+)
 
 # Repeated indices ---------------------------------------------------------------------------------------------------
 
@@ -105,9 +146,9 @@ def _embed(x, labels, kept, sizes):
 
 _diagonal = linear("diagonal_of_labels", lambda x, labels, kept: np.einsum(f"...{labels}->...{kept}", x),
                    lambda xp, g, shape, labels, kept: _embedded(g, labels, kept, shape[len(shape) - len(labels) :]), views=True, public=False,
-                   samples="labels")
+                   samples="labels", batch="trailing")
 _embedded = linear("embed_diagonal", _embed, lambda xp, g, shape, labels, kept, sizes: _diagonal(g, labels, kept), public=False,
-                   samples="embed")
+                   samples="embed", batch="trailing")
 
 # einsum -------------------------------------------------------------------------------------------------------------
 

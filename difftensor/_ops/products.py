@@ -7,7 +7,8 @@ import warnings
 import numpy as np
 
 from difftensor._core import Tensor, X, bilinear, composition, holds_tensor, linear, publish
-from difftensor._ops.einsum import contract
+from difftensor._core.lanes import aligned
+from difftensor._ops.einsum import batch_contract, contract
 from difftensor._ops.reductions import axes_of, axis_of, finish
 
 # matmul -------------------------------------------------------------------------------------------------------------
@@ -32,6 +33,11 @@ def _t(a):
 
 
 # a is a vector iff g has fewer axes than b (b a matrix), or, b being a vector, iff g is a scalar.
+# The operand whose cotangent is wanted may be there as its shape only.
+
+
+def _rank(a):
+    return len(a) if a.__class__ is tuple else a.ndim
 
 
 def _pull_a(xp, g, a, b):
@@ -39,6 +45,8 @@ def _pull_a(xp, g, a, b):
         return g * b if g.ndim == 0 else _outer(g, b)
     if g.ndim < b.ndim:  # a is a vector
         return (b @ g[..., :, None])[..., 0]
+    if g.ndim == 3 and b.ndim == 3 and _rank(a) == 2 and g.shape[0] == b.shape[0]:
+        return contract(g, b, "kip", "kjp", "ij")  # one matrix times a stack: one long product instead of a sum of many
     return xp.matmul(g, _t(b))
 
 
@@ -46,11 +54,24 @@ def _pull_b(xp, g, a, b):
     if a.ndim == 1:
         return g * a if g.ndim == 0 else _outer(a, g)
     if g.ndim < a.ndim:  # b is a vector
-        return (_t(a) @ g[..., :, None])[..., 0]
-    return _t(a) @ g
+        if g.ndim > 1:
+            a, g = a.reshape((-1, a.shape[-1])), g.reshape((-1,))
+        return (_t(a) @ g[:, None])[:, 0]
+    if a.ndim > 2 and _rank(b) == 2:
+        a, g = a.reshape((-1, a.shape[-1])), g.reshape((-1, g.shape[-1]))
+    return xp.matmul(_t(a), g)
 
 
-matmul = bilinear("matmul", _matmul, _pull_a, _pull_b, samples="matmul")
+def _batch_matmul(call, lanes, flags, size):
+    """A vector's axis is no axis of a stack: name the axes. Matrices broadcast once their stacks have one rank."""
+    ranks = [v.ndim - flag for v, flag in zip(lanes, flags)]
+    if min(ranks) > 1:
+        return call(*aligned(lanes, flags))
+    la, lb = "k" if ranks[0] == 1 else "ik", "k" if ranks[1] == 1 else "kj"
+    return batch_contract(contract, lanes, flags, size, la, lb, (la + lb).replace("k", ""))
+
+
+matmul = bilinear("matmul", _matmul, _pull_a, _pull_b, samples="matmul", batch=_batch_matmul)
 
 
 def with_core_axes(ufunc, core, ranks):
@@ -195,7 +216,7 @@ def _cross_product(a, b):
 
 # g . (da x b) = da . (b x g),  g . (a x db) = db . (g x a)
 _cross = bilinear("cross_last", _cross_product, lambda xp, g, a, b: _cross(b, g), lambda xp, g, a, b: _cross(g, a), public=False,
-                  samples="cross")
+                  samples="cross", batch=lambda call, lanes, flags, size: call(*aligned(lanes, flags)))
 
 
 @composition(np.cross)
@@ -229,7 +250,7 @@ def _eye_on(xp, g, shape, offset, axis1, axis2):
     return (g[..., None, None] * xp.asarray(eye)).transpose(tuple(order))
 
 
-_trace = linear("trace_of", lambda x, offset, axis1, axis2: np.trace(x, offset, axis1, axis2), _eye_on, public=False, samples="trace")
+_trace = linear("trace_of", lambda x, offset, axis1, axis2: np.trace(x, offset, axis1, axis2), _eye_on, public=False, samples="trace", batch="trailing")
 
 
 @composition(np.trace)

@@ -117,7 +117,7 @@ def count_of(a, axes, where=True, keepdims=False):
 # Sums and products --------------------------------------------------------------------------------------------------
 
 _sum = linear("add.reduce", _add_reduce, lambda xp, g, shape, axes, keepdims: spread(xp, g, shape, axes, keepdims),
-              public=False, samples="axes")
+              public=False, samples="axes", batch="trailing")
 
 
 @composition(np.sum)
@@ -166,7 +166,7 @@ def _push_prod(xp, ts, y, x, axes, keepdims):
 
 
 _prod = general("multiply.reduce", lambda x, axes, keepdims: np.multiply.reduce(x, axes, None, None, keepdims), _pull_prod,
-                _push_prod, saves="xy", public=False, samples="axes")
+                _push_prod, saves="xy", public=False, samples="axes", batch="trailing")
 
 
 @composition(np.prod)
@@ -189,7 +189,7 @@ def _mean_over(x, axes, keepdims, n):
 
 
 _mean = linear("mean_over", _mean_over, lambda xp, g, shape, axes, keepdims, n: spread(xp, g / n, shape, axes, keepdims),
-               public=False, samples="mean")
+               public=False, samples="mean", batch="trailing")
 
 
 def _inexact(a, dtype):
@@ -236,7 +236,7 @@ def _freedom(x, axes, ddof):
 
 
 _var = general("var_over", lambda x, axes, keepdims, ddof: np.var(x, axis=axes, keepdims=keepdims, ddof=ddof), _pull_var, _push_var,
-               saves="xy", public=False, samples="var")
+               saves="xy", public=False, samples="var", batch="trailing")
 
 
 @composition(np.var)
@@ -304,9 +304,9 @@ def _push_extremum(xp, ts, y, x, axes, keepdims):
 
 _TIES = "ties share evenly"
 _max = general("maximum.reduce", _extreme(np.maximum), _pull_extremum, _push_extremum, saves="xy", public=False,
-               kinks=_TIES, samples="axes", real=True)
+               kinks=_TIES, samples="axes", real=True, batch="trailing")
 _min = general("minimum.reduce", _extreme(np.minimum), _pull_extremum, _push_extremum, saves="xy", public=False,
-               kinks=_TIES, samples="axes", real=True)
+               kinks=_TIES, samples="axes", real=True, batch="trailing")
 
 
 def _extremum(primitive, name, pairwise, worst):
@@ -347,9 +347,9 @@ def ptp(a, axis=None, out=None, keepdims=False):
 
 # Truth and counts ---------------------------------------------------------------------------------------------------
 
-_all = nondifferentiable("logical_and.reduce", lambda x, axes, keepdims: np.logical_and.reduce(x, axes, None, None, keepdims), public=False)
-_any = nondifferentiable("logical_or.reduce", lambda x, axes, keepdims: np.logical_or.reduce(x, axes, None, None, keepdims), public=False)
-_count = nondifferentiable("count_over", lambda x, axes, keepdims: np.count_nonzero(x, axis=axes, keepdims=keepdims), public=False)
+_all = nondifferentiable("logical_and.reduce", lambda x, axes, keepdims: np.logical_and.reduce(x, axes, None, None, keepdims), public=False, batch="trailing")
+_any = nondifferentiable("logical_or.reduce", lambda x, axes, keepdims: np.logical_or.reduce(x, axes, None, None, keepdims), public=False, batch="trailing")
+_count = nondifferentiable("count_over", lambda x, axes, keepdims: np.count_nonzero(x, axis=axes, keepdims=keepdims), public=False, batch="trailing")
 
 
 def constant(a):
@@ -377,7 +377,7 @@ def count_nonzero(a, axis=None, *, keepdims=False):
 
 
 def _arg(name, twin):
-    primitive = nondifferentiable(f"{name}_along", lambda x, axis, keepdims: twin(x, axis=axis, keepdims=keepdims), public=False)
+    primitive = nondifferentiable(f"{name}_along", lambda x, axis, keepdims: twin(x, axis=axis, keepdims=keepdims), public=False, batch="trailing")
 
     def body(a, axis=None, out=None, *, keepdims=False):
         a = constant(a)
