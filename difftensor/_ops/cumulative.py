@@ -51,7 +51,7 @@ def _push_recurrence(xp, ts, y, a, b):
     return recurrence(a, t if ta is None else t + ta * shifted(xp, y))
 
 
-recurrence = general("linear_recurrence", _recur, _pull_recurrence, _push_recurrence, saves="aby", operands=2, public=False,
+recurrence = general("linear_recurrence", _recur, _pull_recurrence, _push_recurrence, saves="ay", operands=2, public=False,
                      samples="recurrence", batch="trailing")
 
 # Running sums and products ------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def _push_running(xp, ts, y, x, axis):
 
 def _running(ufunc):
     return general(f"{ufunc.__name__}.accumulate", lambda x, axis: ufunc.accumulate(x, axis), _pull_running, _push_running,
-                   saves="xy", public=False, samples="axis", batch="trailing", kinks="ties share evenly", real=True)
+                   saves="xy", public=False, samples="axis", batch="trailing", kinks="ties met so far share evenly", real=True)
 
 
 running_max, running_min = _running(np.maximum), _running(np.minimum)

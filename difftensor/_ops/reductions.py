@@ -154,19 +154,19 @@ def _others(xp, x, axes):
     one = xp.ones((*flat.shape[:-1], 1), flat.dtype)
     before = xp.concatenate([one, xp.cumprod(flat[..., :-1], axis=-1)], axis=-1)
     after = xp.concatenate([xp.cumprod(flat[..., :0:-1], axis=-1)[..., ::-1], one], axis=-1)
-    return back(before * after)
+    return back((before * after)[..., : flat.shape[-1]])
 
 
 def _pull_prod(xp, g, y, x, axes, keepdims):
-    return spread(xp, g, x.shape, axes, keepdims) * _others(xp, x, axes) if x.size else x * 0
+    return spread(xp, g, x.shape, axes, keepdims) * _others(xp, x, axes)
 
 
 def _push_prod(xp, ts, y, x, axes, keepdims):
-    return xp.sum(ts[0] * _others(xp, x, axes), axis=axes, keepdims=keepdims) if x.size else y * 0
+    return xp.sum(ts[0] * _others(xp, x, axes), axis=axes, keepdims=keepdims)
 
 
 _prod = general("multiply.reduce", lambda x, axes, keepdims: np.multiply.reduce(x, axes, None, None, keepdims), _pull_prod,
-                _push_prod, saves="xy", public=False, samples="axes", batch="trailing")
+                _push_prod, saves="x", public=False, samples="axes", batch="trailing")
 
 
 @composition(np.prod)
@@ -236,7 +236,7 @@ def _freedom(x, axes, ddof):
 
 
 _var = general("var_over", lambda x, axes, keepdims, ddof: np.var(x, axis=axes, keepdims=keepdims, ddof=ddof), _pull_var, _push_var,
-               saves="xy", public=False, samples="var", batch="trailing")
+               saves="x", public=False, samples="var", batch="trailing")
 
 
 @composition(np.var)
