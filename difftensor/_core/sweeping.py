@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
 
+from difftensor._core.fitting import Guard
 from difftensor._core.primitive import Primitive
 from difftensor._core.recording import Like, pick
 from difftensor._core.tape import Leaf, Node, line_of
@@ -85,6 +86,8 @@ class Lifted:
 
 
 def lift_saved(a: Any, node: Node | None) -> Any:
+    if a.__class__ is Guard:
+        a = a.check()
     return a if a is None or node is None or a.__class__ is Like else lift(a, node)
 
 

@@ -122,7 +122,8 @@ def pull_back(
 ) -> tuple[dict, bool]:
     """Cotangents of `targets` for the cotangents `seeds`; and whether the sweep was recorded.
 
-    `create=None`: record iff somebody outside is watching, and not under no_grad. `tape`: what `trace` found before, to sweep it again.
+    `create=None`: record iff somebody outside is watching, and not under no_grad. `tape`: what `trace` found before,
+    to sweep it again.
     """
     order, leaves = trace(seeds, targets) if tape is None else tape
     if create is None:

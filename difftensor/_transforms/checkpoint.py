@@ -1,0 +1,150 @@
+"""checkpoint: forget what a function computed, and compute it again when its derivative is asked for."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from difftensor import tree
+from difftensor._core import Leaf, Node, Tensor, enable_grad, recording
+from difftensor._core.tape import tick
+from difftensor._transforms.opaque import Rules, in_lanes, record
+from difftensor._transforms.sweep import place, pull_back
+from difftensor.errors import MutatedConstantError
+
+
+def checkpoint(f: Callable) -> Callable:
+    """`f`, whose intermediate values are not kept for the backward pass but computed again.
+
+    Parameters
+    ----------
+    f : callable
+        Of arrays or pytrees (and other values, numpy.random.Generators among them, which are rewound). It may use
+        tracked Tensors of its
+        surroundings.
+
+    Returns
+    -------
+    callable
+        With the same values and derivatives of every order; memory of its arguments and results only, time of one more
+        forward pass for each derivative. Nests.
+
+    Raises
+    ------
+    MutatedConstantError
+        In the backward pass, if `f` does not give the same result again: something that it reads was changed, or it
+        draws
+        random numbers from a generator that is not among its arguments.
+
+    Examples
+    --------
+    >>> import numpy as np, difftensor as dif
+    >>> step = dif.checkpoint(lambda x: np.sin(x) * x)
+    >>> float(dif.grad(lambda x: step(step(x)))(1.0)) == float(dif.grad(lambda x: np.sin(np.sin(x) * x) * (np.sin(x) * x))(1.0))
+    True
+    """
+
+    @wraps(f)
+    def forgetful(*args: Any, **kwargs: Any) -> Any:
+        if not recording():
+            return f(*args, **kwargs)
+        leaves, shape = tree.flatten((args, kwargs))
+        lanes_shape: list = [None]
+
+        def one(parts: list) -> list:
+            found, lanes_shape[0] = tree.flatten(_once(f, parts, shape))
+            return found
+
+        lanes = in_lanes(one, leaves)
+        return tree.unflatten(lanes_shape[0], lanes) if lanes is not None else _once(f, leaves, shape)
+
+    return forgetful
+
+
+def _once(f: Callable, leaves: list, shape: Any) -> Any:
+    """Run f, put one node for it on the tape, forget the inside."""
+    inexact = [i for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.node is not None]
+    generators = [
+        (i, copy.deepcopy(x.bit_generator.state)) for i, x in enumerate(leaves) if isinstance(x, np.random.Generator)
+    ]
+    kept = [x.detach() if isinstance(x, Tensor) else x.copy() if isinstance(x, np.ndarray) else x for x in leaves]
+    start = tick()
+
+    def run(parts: list) -> tuple[list, Any, list[Tensor]]:
+        """The result of f on the kept arguments with `parts` in the place of the tracked ones, recorded."""
+        placed = [place(x, "checkpoint") for x in parts]
+        every = list(kept)
+        for i, t in zip(inexact, placed):
+            every[i] = t
+        positional, named = tree.unflatten(shape, every)
+        with enable_grad():
+            found, y_shape = tree.flatten(f(*positional, **named))
+        for t in placed:
+            if t.node.__class__ is Leaf:
+                t.node.live = False
+        return found, y_shape, placed
+
+    found, y_shape, placed = run([kept[i] for i in inexact])
+    roots = [v.node for v in found if isinstance(v, Tensor) and v.node is not None]
+    if not roots:
+        return tree.unflatten(y_shape, found)
+    outside = _boundary(roots, placed, start)
+    tensors = [i for i, v in enumerate(found) if isinstance(v, Tensor) and v.node is not None]
+    raws = [found[i]._data for i in tensors]
+    prints = [_sample(y) for y in raws]
+
+    def pull(create: bool, gs: tuple, xs: tuple) -> list:
+        now = [(kept[i], copy.deepcopy(kept[i].bit_generator.state)) for i, _ in generators]
+        for i, state in generators:
+            kept[i].bit_generator.state = state
+        try:
+            again, _, at = run(list(xs[: len(inexact)]) if create else [kept[i] for i in inexact])
+        finally:
+            for rng, state in now:
+                rng.bit_generator.state = state
+        results = [again[i] for i in tensors]
+        if not all(_same(p, _sample(y._data)) for p, y in zip(prints, results)):
+            raise MutatedConstantError(
+                "a checkpointed function gave another result when it was run again for its derivative: "
+                "something it reads was "
+                "changed since, or it draws random numbers from a generator that is not among its arguments "
+                "(pass rng as one)"
+            )
+        seeds: dict = {}
+        for y, g in zip(results, gs):
+            if g is not None:
+                seeds[y.node] = g if y.node not in seeds else seeds[y.node] + g
+        targets = [t.node for t in at] + outside
+        cts, _ = pull_back(seeds, targets, create)
+        return [cts.get(n) for n in targets]
+
+    ys = record("checkpoint", [leaves[i] for i in inexact], raws, Rules(pull), tuple(outside))
+    for y, t in zip(ys, tensors):
+        found[t] = y
+    return tree.unflatten(y_shape, found)
+
+
+def _boundary(roots: list[Node], placed: list[Tensor], start: int) -> list[Node]:
+    """The nodes from before `start` that what was recorded since depends on, other than the placed arguments."""
+    seen = {None, *(t.node for t in placed), *roots}
+    old = [n for n in roots if n.seq < start]
+    new = [n for n in roots if n.seq >= start]
+    for n in new:  # the list grows while it is read
+        for p in n.q if n.q.__class__ is tuple else (n.p, n.q):
+            if p not in seen:
+                seen.add(p)
+                (old if p.seq < start else new).append(p)
+    return sorted(old, key=lambda n: n.seq)
+
+
+def _sample(y: Any) -> Any:
+    flat = y.ravel()
+    return flat[:: max(1, flat.size // 64)].copy()
+
+
+def _same(a: Any, b: Any) -> bool:
+    return a.shape == b.shape and bool(((a == b) | (a != a)).all())

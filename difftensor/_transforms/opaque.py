@@ -1,0 +1,95 @@
+"""Functions that stand on the tape as one node: the ground of custom rules, checkpoints, black boxes and implicit derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from difftensor._core import Node, Primitive, Tensor, X, lift, mark_saved, recording
+from difftensor._core.recording import pick
+from difftensor._core.tape import getframe, tick, user_site
+from difftensor._transforms.batch import Batched, batched, level_of
+
+_primitives: dict[tuple, Primitive] = {}
+
+
+class Rules:
+    """How one opaque node differentiates: kept in its `params`.
+
+    pull  ``pull(create, gs, xs)`` -> one cotangent (or None) per operand, in its shape and dtype; internal convention
+    (no conj)
+    push  ``push(create, ts, xs)`` -> one tangent (or None) per result; None: transpose the pull
+    xs    the operands: raw arrays, or Tensors at their places when derivatives are recorded (`create`)
+    """
+
+    __slots__ = ("pull", "push")
+
+    def __init__(self, pull: Callable | None, push: Callable | None = None):
+        self.pull, self.push = pull, push
+
+
+def _primitive(name: str, outputs: int, pushes: bool) -> Primitive:
+    key = name, outputs, pushes
+    op = _primitives.get(key)
+    if op is None:
+        op = _primitives[key] = Primitive(name, "general", lambda *_: None, operands=None)
+        op.outputs = outputs
+        op.pull = _pull
+        op.push = _push if pushes else None
+    return op
+
+
+def _tuple(v: Any) -> tuple:
+    return v if v.__class__ is tuple else (v,)
+
+
+def _pull(xp: Any, g: Any, n: Any) -> tuple:
+    gs = n.params.pull(xp is X, _tuple(g), n.a)
+    return tuple(gs)
+
+
+def _push(xp: Any, ts: tuple, n: Any) -> Any:
+    out = n.params.push(xp is X, ts, n.a)
+    return out[0] if len(out) == 1 else tuple(out)
+
+
+def record(name: str, operands: list[Tensor], outputs: list[Any], rules: Rules, outside: tuple = ()) -> list[Tensor]:
+    """Tensors over the raw arrays `outputs`, the results of one opaque node with `operands`.
+
+    outside : nodes of the surroundings that the results depend on too; they come behind the operands in what `pull`
+        returns, and stand as None in xs.
+    """
+    n = Node()
+    n.op = _primitive(name, len(outputs), rules.push is not None)
+    n.p, n.q = None, (*(x.node for x in operands), *outside)
+    n.a = (*(x._data for x in operands), *(None for _ in outside))
+    for x in operands:
+        mark_saved(x)
+    n.b = None
+    n.y = tuple(outputs) if len(outputs) > 1 else outputs[0]
+    n.params = rules
+    n.seq = tick()
+    n.code, n.at = user_site(getframe(1))
+    if len(outputs) == 1:
+        return [lift(outputs[0], n)]
+    return [lift(y, pick(n, i) if y.dtype.kind in "fc" else None) for i, y in enumerate(outputs)]
+
+
+def tracked(leaves: list) -> list[int]:
+    """The positions of the leaves that derivatives flow through."""
+    if not recording():
+        return []
+    return [i for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.node is not None]
+
+
+def in_lanes(f: Callable, leaves: list) -> list | None:
+    """Inside vmap, the results of f(leaves) for one example after the other; None if nothing is batched."""
+    level = max(map(level_of, leaves), default=-1)
+    if level < 0:
+        return None
+    size = next(x for x in leaves if level_of(x) == level)._data.inner.shape[0]
+    rows = [f([x._data.inner[i] if level_of(x) == level else x for x in leaves]) for i in range(size)]
+    return [batched(X.stack([X.asarray(v) for v in column]), level) for column in zip(*rows)]
+
+
+__all__ = ["Batched", "Rules", "in_lanes", "record", "tracked"]
