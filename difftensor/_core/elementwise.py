@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from numpy import ndarray
+
 from difftensor._core import operands
-from difftensor._core.fitting import Fits
+from difftensor._core.fitting import COPY_LIMIT, Fits
 from difftensor._core.primitive import Primitive, declare
 from difftensor._core.tape import Node, getframe, library, recording, tick, user_site
 from difftensor._core.tensor import Tensor
@@ -38,9 +40,12 @@ def unary(
     op = Primitive(name, "elementwise", forward, arity=1, saves=saves, **facts)
     op.rule_a, op.push, op.views = rule, push, views
     keeps_x, keeps_y = "x" in saves, "y" in saves
+    plain = facts.get("plain", forward)
 
     def f(x: Any, out: Any = None, **keywords: Any) -> Any:
         if x.__class__ is not Tensor or out is not None or keywords:
+            if x.__class__ is ndarray and out is None and not keywords:
+                return plain(x)
             return operands.unusual(op, f, (x,), out, keywords)
         xd = x._data
         try:
@@ -125,28 +130,41 @@ def _wants(op: Primitive) -> tuple[bool, ...]:
 
 def _binary_function(op: Primitive, unusual: Callable) -> Callable:
     forward, name = op.forward, op.name
+    plain = op.facts.get("plain", forward)
     a_for_a, b_for_a, y_for_a, a_for_b, b_for_b, y_for_b = _wants(op)
 
     def f(a: Any, b: Any, out: Any = None, **keywords: Any) -> Any:
-        if a.__class__ is Tensor:
+        kind, other = a.__class__, b.__class__
+        if kind is Tensor:
             ad = a._data
             p = a.node
-            if b.__class__ is Tensor:
+            if other is Tensor:
                 bd = b._data
                 q = b.node
                 both = True
-            elif b.__class__ in _SCALARS:
+            elif other in _SCALARS:
                 bd = b
                 q = None
                 both = False
+            elif other is ndarray:
+                bd = b
+                q = None
+                both = True
             else:
                 return unusual(op, f, (a, b), out, keywords)
-        elif b.__class__ is Tensor and a.__class__ in _SCALARS:
+        elif other is Tensor:
+            if kind is ndarray:
+                both = True
+            elif kind in _SCALARS:
+                both = False
+            else:
+                return unusual(op, f, (a, b), out, keywords)
             ad = a
             bd = b._data
             p = None
             q = b.node
-            both = False
+        elif kind is ndarray and out is None and not keywords and (other is ndarray or other in _SCALARS):
+            return plain(a, b)
         else:
             return unusual(op, f, (a, b), out, keywords)
         if out is not None or keywords:
@@ -154,6 +172,7 @@ def _binary_function(op: Primitive, unusual: Callable) -> Callable:
         try:
             yd = forward(ad, bd)
         except Exception as error:
+            operands.same_device(name, (a, b))
             raise explain(name, (a, b), error) from error
         y = Tensor()
         y._data = yd
@@ -174,6 +193,8 @@ def _binary_function(op: Primitive, unusual: Callable) -> Callable:
                     a.saved = True
                 else:
                     ad = keep(a, n)
+            elif kind is ndarray:
+                ad = a.copy() if a.nbytes <= COPY_LIMIT else keep_any(a, a, n)
             n.a = ad
         else:
             n.a = None
@@ -183,6 +204,8 @@ def _binary_function(op: Primitive, unusual: Callable) -> Callable:
                     b.saved = True
                 else:
                     bd = keep(b, n)
+            elif other is ndarray:
+                bd = b.copy() if b.nbytes <= COPY_LIMIT else keep_any(b, b, n)
             n.b = bd
         else:
             n.b = None
