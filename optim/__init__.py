@@ -1,7 +1,9 @@
 """Optimization for functions that difftensor differentiates: minimize, fit, find roots."""
 
 from .bounds import Box
-from .methods import BFGS, LBFGS
+from .methods import (
+    BFGS, LBFGS, Dogleg, NelderMead, NewtonCG, NonlinearCG, TrustExact, TrustKrylov, TrustNCG,
+)
 from .minimize import minimize
 from .problem import Problem
 from .result import Result

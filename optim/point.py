@@ -20,12 +20,12 @@ class Point:
         The Hessian.
     """
 
-    __slots__ = ("_H", "_f", "_g", "_pull", "problem", "x")
+    __slots__ = ("_H", "_f", "_g", "_pull", "_push", "problem", "x")
 
     def __init__(self, problem, x):
         self.problem = problem
         self.x = x
-        self._f = self._g = self._H = self._pull = None
+        self._f = self._g = self._H = self._pull = self._push = None
 
     @property
     def f(self) -> float:
@@ -46,8 +46,10 @@ class Point:
         return self._H
 
     def hvp(self, v):
-        """The Hessian times ``v``."""
-        return self.problem.hvp(self.x, v)
+        """The Hessian times ``v``; the tape of the gradient is kept for further products."""
+        if self._push is None:
+            self._push = self.problem.hessian_products(self.x)
+        return self._push(v)
 
     def __getstate__(self):
         # The tape and the problem stay behind: a saved state holds numbers only.
@@ -55,7 +57,7 @@ class Point:
 
     def __setstate__(self, state):
         self.x, self._f, self._g = state
-        self.problem = self._H = self._pull = None
+        self.problem = self._H = self._pull = self._push = None
 
     def __repr__(self):
         return f"Point(x={self.x!r}, f={self._f!r})"

@@ -125,6 +125,18 @@ class Problem:
         self._needs_own_gradient("Hessian-vector products")
         return untracked(dif.hvp(self.objective)(x, v))
 
+    def hessian_products(self, x):
+        """A function ``v -> H v`` at ``x`` that shares what the products have in common."""
+        if self._jac is not None or self._hess is not None or self._hessp is not None:
+            return lambda v: self.hvp(x, v)
+        _, push = dif.linearize(dif.grad(self.objective), x)
+
+        def product(v):
+            self.nhev += 1
+            return untracked(push(v))
+
+        return product
+
     def hessian(self, x):
         self.nhev += 1
         if self._hess is not None:

@@ -2,5 +2,12 @@
 
 from .bfgs import BFGS
 from .lbfgs import LBFGS
+from .nelder_mead import NelderMead
+from .newton_cg import NewtonCG
+from .nonlinear_cg import NonlinearCG
+from .trust_region import Dogleg, TrustExact, TrustKrylov, TrustNCG
 
-TABLE = {method.name: method for method in (BFGS, LBFGS)}
+TABLE = {
+    method.name: method
+    for method in (BFGS, LBFGS, NonlinearCG, NewtonCG, TrustExact, TrustNCG, TrustKrylov, Dogleg, NelderMead)
+}

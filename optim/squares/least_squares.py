@@ -27,7 +27,7 @@ def least_squares(
     method="trf",
     ftol=0.0,
     xtol=0.0,
-    gtol=1e-10,
+    gtol=1e-8,
     loss="linear",
     f_scale=1.0,
     max_nfev=None,

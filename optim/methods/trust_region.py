@@ -1,0 +1,142 @@
+"""Newton's method in a trust region."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..loop import Method, State
+from ..stop import Reason, stuck
+from ..trust import Quadratic, dogleg, exact, lanczos, steihaug
+
+
+@dataclass(slots=True)
+class TrustState(State):
+    radius: float = math.nan
+
+
+@dataclass(frozen=True)
+class TrustRegion(Method):
+    """One loop for every trust-region method; the subclasses choose the subproblem's solver.
+
+    Parameters
+    ----------
+    initial_radius : float, optional
+        By default the length of x0, or 1 for a start at the origin.
+    eta : float
+        Steps are accepted when they bring this share of the promised decrease.
+
+    Notes
+    -----
+    Algorithm 4.1 of [1]_. Where the promised decrease drowns in the rounding of f, a step is judged by the
+    gradient. With bounds the model runs over the free variables and steps are projected onto the box; if that
+    spoils the decrease, the projected steepest descent takes over.
+
+    References
+    ----------
+    .. [1] J. Nocedal, S. J. Wright, Numerical Optimization, 2nd ed., Springer 2006, chapter 4.
+    """
+
+    initial_radius: float | None = None
+    eta: float = 1e-4
+
+    bounds = True
+    order = 2
+    dense = False
+    solve = None
+
+    def start(self, problem, x) -> TrustState:
+        point = problem.at(x)
+        radius = self.initial_radius
+        if radius is None:
+            radius = math.sqrt(float(x.dot(x))) or 1.0
+        return TrustState(point, problem.optimality(point), radius, radius=radius)
+
+    def step(self, problem, state) -> TrustState:
+        point, radius = state.point, state.radius
+        model = Quadratic(problem, point)
+        noise = problem.noise(point)
+        while True:
+            try:
+                p, boundary = type(self).solve(model, radius)
+            except FloatingPointError as error:
+                return replace(state, stuck=Reason("not finite", False, f"{error}; look for a kink or an overflow"))
+            predicted = None
+            if problem.box is not None:
+                p, boundary = _inside(problem, model, p, radius, boundary, self.dense)
+            predicted = model.decrease(p, self.dense)
+            size = math.sqrt(float(p.dot(p)))
+            new = problem.at(point.x + p)
+            decrease = point.f - new.f
+            if not math.isfinite(new.f) or not predicted > 0:
+                ratio = -math.inf
+            elif predicted <= noise and abs(decrease) <= noise:
+                # f cannot tell; the gradient can
+                ratio = 1.0 if problem.optimality(new) < state.optimality else -math.inf
+            else:
+                ratio = decrease / predicted
+            if ratio < 0.25:
+                radius = 0.25 * min(size, radius)
+            elif ratio > 0.75 and boundary:
+                radius = 2.0 * max(radius, size) if state.k else 4.0 * size
+            if ratio > self.eta:
+                return type(state)(new, problem.optimality(new), size, radius=radius)
+            if not radius > problem.eps * (1e-3 + math.sqrt(float(point.x.dot(point.x)))):
+                return replace(state, stuck=stuck(problem, point, max(predicted, 0.0), "no step lowers f"))
+
+
+def _inside(problem, model, p, radius, boundary, dense):
+    """A step that stays in the box and keeps a decrease."""
+    x, project = model.point.x, problem.box.project
+    bent = project(x + p) - x
+    if (bent == p).all():
+        return p, boundary
+    promised = model.decrease(bent, dense)
+    d = -model.g
+    d = d * (radius / math.sqrt(float(d.dot(d))))
+    best, best_decrease = bent, promised
+    for _ in range(30):  # the projected Cauchy arc; the bent step must do at least as well
+        cauchy = project(x + d) - x
+        decrease = model.decrease(cauchy, dense)
+        if decrease > best_decrease:
+            best, best_decrease = cauchy, decrease
+        if decrease > 0 and -float(model.g.dot(cauchy)) * 0.1 <= decrease:
+            break
+        d = 0.25 * d
+    return best, False
+
+
+@dataclass(frozen=True)
+class TrustExact(TrustRegion):
+    """The subproblem solved exactly from the eigenvalues of the Hessian; escapes saddles. See `TrustRegion`."""
+
+    name = "trust-exact"
+    dense = True
+    solve = staticmethod(exact)
+
+
+@dataclass(frozen=True)
+class Dogleg(TrustRegion):
+    """The dogleg path between the Cauchy and the Newton point. See `TrustRegion`."""
+
+    name = "dogleg"
+    dense = True
+    solve = staticmethod(dogleg)
+
+
+@dataclass(frozen=True)
+class TrustNCG(TrustRegion):
+    """Truncated conjugate gradients (Steihaug), from Hessian-vector products only. See `TrustRegion`."""
+
+    name = "trust-ncg"
+    solve = staticmethod(steihaug)
+
+
+@dataclass(frozen=True)
+class TrustKrylov(TrustRegion):
+    """The subproblem solved in the Lanczos basis, from Hessian-vector products only. See `TrustRegion`."""
+
+    name = "trust-krylov"
+    solve = staticmethod(lanczos)
