@@ -45,7 +45,10 @@ def _refuses(what: str) -> Callable:
 
 
 class Batched(Tensor):
-    """A Tensor inside ``vmap``: shows one example, holds them all. No slots of its own: a Tensor can become one in place."""
+    """A Tensor inside ``vmap``: shows one example, holds them all.
+
+    No slots of its own: a Tensor can become one in place.
+    """
 
     __slots__ = ()
 

@@ -1,4 +1,7 @@
-"""Functions that stand on the tape as one node: the ground of custom rules, checkpoints, black boxes and implicit derivatives."""
+"""Functions that stand on the tape as one node.
+
+The ground of custom rules, checkpoints, black boxes and implicit derivatives.
+"""
 
 from __future__ import annotations
 
