@@ -1,19 +1,156 @@
 """difftensor: scientific computing in Python where every array can be differentiated.
 
+This file is the table of contents: everything public, chapter by chapter, under NumPy's names where NumPy has them. The
+packages named in `_CHAPTERS` are imported when they are first used. NumPy's names that are left out on purpose are
+listed, with what to use instead, in `_ops/left_out.py`.
+
 >>> import difftensor as dif
 >>> float(dif.grad(dif.sin)(0.0))
 1.0
 """
 
+# ruff: noqa: I001, F401, A004
+# fmt: off
+
+import numpy as _numpy
+
+from difftensor._ops.left_out import reason as _reason
+
+# What is not about arrays is NumPy's own ------------------------------------------------------------------------------
+
+from numpy import (
+    False_, ScalarType, True_, base_repr, binary_repr, bool, bool_, broadcast_shapes, byte, cdouble, character,
+    clongdouble, complex128, complex64, complexfloating, csingle, double, dtype, dtypes, e, errstate, euler_gamma,
+    exceptions, flexible, float16, float32, float64, floating, format_float_positional, format_float_scientific,
+    generic, get_include, get_printoptions, getbufsize, geterr, geterrcall, half, index_exp, inexact, inf, info,
+    int16, int32, int64, int8, int_, intc, integer, intp, isdtype, issubdtype, iterable, little_endian, long,
+    longdouble, longlong, mintypecode, nan, ndindex, newaxis, number, pi, printoptions, promote_types, s_, sctypeDict,
+    set_printoptions, setbufsize, seterr, seterrcall, short, show_config, show_runtime, signedinteger, single,
+    typecodes, typename, ubyte, ufunc, uint, uint16, uint32, uint64, uint8, uintc, uintp, ulong, ulonglong,
+    unsignedinteger, ushort,
+)
+
+# Tensors, and differentiating -----------------------------------------------------------------------------------------
+
 from difftensor import errors, tree
-from difftensor._core import X as _X
+from difftensor._backend import Device
 from difftensor._core import Tensor, enable_grad, no_grad
-from difftensor._ops import counting, creation, elementwise, indexing, joining, methods, products, reductions, shape
-from difftensor._ops import cumulative, einsum
 from difftensor._transforms.derived import hessian, hvp, jacobian
 from difftensor._transforms.forward import jvp, linearize
 from difftensor._transforms.reverse import grad, value_and_grad, vjp
-from difftensor._transforms import reverse as _reverse
+from difftensor._transforms.vmap import vmap
 
-Tensor.backward, Tensor.register_hook = _reverse.backward, _reverse.register_hook
-globals().update({k: v for k, v in vars(_X).items()})
+# NumPy's functions, by the chapters of its reference ------------------------------------------------------------------
+
+from difftensor._ops.elementwise import (
+    absolute as abs, absolute, arccos as acos, arccosh as acosh, add, angle, arccos, arccosh, arcsin, arcsinh,
+    arctan, arctan2, arctanh, round as around, arcsin as asin, arcsinh as asinh, arctan as atan, arctan2 as atan2,
+    arctanh as atanh, cbrt, clip, conjugate as conj, conjugate, copysign, cos, cosh, deg2rad, degrees, divide,
+    divmod, exp, exp2, expm1, fabs, fix, float_power, fmax, fmin, fmod, frexp, hypot, i0, imag, ldexp, log, log10,
+    log1p, log2, logaddexp, logaddexp2, maximum, minimum, remainder as mod, modf, multiply, nan_to_num, negative,
+    positive, power as pow, power, rad2deg, radians, real, real_if_close, reciprocal, remainder, round, sign, sin,
+    sinc, sinh, sqrt, square, subtract, tan, tanh, divide as true_divide,
+)
+from difftensor._ops.counting import (
+    bitwise_and, bitwise_count, invert as bitwise_invert, left_shift as bitwise_left_shift, invert as bitwise_not,
+    bitwise_or, right_shift as bitwise_right_shift, bitwise_xor, ceil, equal, floor, floor_divide, gcd, greater,
+    greater_equal, heaviside, invert, isfinite, isinf, isnan, lcm, left_shift, less, less_equal, logical_and,
+    logical_not, logical_or, logical_xor, nextafter, not_equal, right_shift, rint, signbit, spacing, trunc,
+)
+from difftensor._ops.reductions import (
+    all, max as amax, min as amin, any, argmax, argmin, count_nonzero, max, mean, min, nanargmax, nanargmin, nanmax,
+    nanmean, nanmin, nanprod, nanstd, nansum, nanvar, prod, ptp, std, sum, var,
+)
+from difftensor._ops.cumulative import (
+    cumprod, cumsum, cumulative_prod, cumulative_sum, diff, ediff1d, nancumprod, nancumsum,
+)
+from difftensor._ops.products import (
+    cross, dot, inner, kron, matmul_with_keywords as matmul, matvec, outer, tensordot, trace, vdot, vecdot, vecmat,
+)
+from difftensor._ops.einsum import (
+    einsum, einsum_path,
+)
+from difftensor._ops.shape import (
+    astype, atleast_1d, atleast_2d, atleast_3d, broadcast_arrays, broadcast_to, copy, expand_dims, flip, fliplr,
+    flipud, matrix_transpose, moveaxis, permute_dims, ravel, reshape, resize, roll, rollaxis, rot90, squeeze,
+    swapaxes, transpose, trim_zeros,
+)
+from difftensor._ops.joining import (
+    append, block, column_stack, concatenate as concat, concatenate, delete, dstack, hstack, insert, repeat,
+    row_stack, stack, tile, vstack,
+)
+from difftensor._ops.splitting import (
+    array_split, dsplit, hsplit, split, unstack, vsplit,
+)
+from difftensor._ops.padding import (
+    pad,
+)
+from difftensor._ops.indexing import (
+    choose, compress, copyto, extract, fill_diagonal, piecewise, place, put, put_along_axis, putmask, select, take,
+    take_along_axis, where,
+)
+from difftensor._ops.diagonals import (
+    diag, diagflat, diagonal, tril, triu, vander,
+)
+from difftensor._ops.creation import (
+    array, asanyarray, asarray, asarray_chkfinite, ascontiguousarray, asfortranarray, bartlett, blackman, empty,
+    empty_like, eye, from_dlpack, frombuffer, fromfile, fromiter, fromstring, full, full_like, genfromtxt, hamming,
+    hanning, identity, kaiser, loadtxt, ones, ones_like, require, tensor, tri, zeros, zeros_like,
+)
+from difftensor._ops.grids import (
+    arange, fromfunction, geomspace, indices, ix_, linspace, logspace, meshgrid,
+)
+from difftensor._ops.plain import (
+    allclose, argwhere, array2string, array_equal, array_equiv, array_repr, array_str, can_cast, common_type,
+    diag_indices, diag_indices_from, flatnonzero, isclose, iscomplex, iscomplexobj, isfortran, isin, isneginf,
+    isposinf, isreal, isrealobj, isscalar, mask_indices, may_share_memory, min_scalar_type, ndenumerate, ndim,
+    nonzero, packbits, ravel_multi_index, result_type, shape, shares_memory, size, tril_indices, tril_indices_from,
+    triu_indices, triu_indices_from, unpackbits, unravel_index,
+)
+from difftensor._ops.dtypes import (
+    finfo, iinfo,
+)
+from difftensor._ops.files import (
+    load, save, savetxt, savez, savez_compressed,
+)
+from difftensor._ops.vectorizing import (
+    vectorize,
+)
+from difftensor._ops.grids import c_, mgrid, ogrid, r_
+from difftensor._ops.vectorizing import emath
+from difftensor._ops.diagonals import lib
+from difftensor._ops.dtypes import Info as __array_namespace_info__
+
+ndarray = Tensor  # so that isinstance(x, np.ndarray) goes on working under `import difftensor as np`
+__version__ = "0.1.0"
+__array_api_version__ = "2025.12"
+
+# Imported when first used ---------------------------------------------------------------------------------------------
+
+_CHAPTERS = (
+    "linalg", "fft", "special", "random", "stats", "integrate", "interpolate", "signal", "sparse", "implicit",
+    "testing", "debug", "viz", "io", "distributed", "nn",
+)
+
+__all__ = [
+    *(_name for _name in dir() if not _name.startswith("_") or _name in ("__array_api_version__", "__array_namespace_info__")),
+    "fft", "linalg",
+]
+
+
+def __getattr__(name):
+    if name in _CHAPTERS:
+        from importlib import import_module
+
+        try:
+            return import_module(f"{__name__}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{name}":
+                raise
+    if name in ("complex256", "float128", "typing"):  # not on every platform; large
+        return getattr(_numpy, name)
+    raise AttributeError(_reason(name) or f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*__all__, *_CHAPTERS})

@@ -1,12 +1,13 @@
 """The only place that tells NumPy from CuPy: devices, array namespaces, buffers."""
 
 from difftensor._backend.arrays import is_array, is_view, namespace, several_devices, unwrap_scalar
-from difftensor._backend.device import Device, as_device, device_of, from_device, move
+from difftensor._backend.device import Device, as_device, device_of, devices, from_device, move
 
 __all__ = [
     "Device",
     "as_device",
     "device_of",
+    "devices",
     "from_device",
     "is_array",
     "is_view",

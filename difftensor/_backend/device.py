@@ -85,3 +85,12 @@ def move(a: Any, device: Device) -> Any:
 def from_device(x: Any) -> Any:
     """A CuPy array over the memory of `x`, an array of another library on a GPU, through DLPack."""
     return _cupy().from_dlpack(x)
+
+
+def devices() -> list[Device]:
+    """The CPU, and every GPU that CuPy sees."""
+    try:
+        count = _cupy().cuda.runtime.getDeviceCount()
+    except Exception:  # no CuPy, or a driver that fails in its own way: no GPU either way
+        count = 0
+    return [CPU, *(Device(f"cuda:{i}") for i in range(count))]

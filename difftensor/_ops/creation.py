@@ -345,16 +345,7 @@ def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, d
     return _placed(y, a.device if device is None else device)
 
 
-# From memory and from files -------------------------------------------------------------------------------------------
-
-
-def load(file, *args, **kwargs):
-    """As ``np.load``; an array comes as a Tensor, an archive (.npz) as NumPy's."""
-    found = np.load(file, *args, **kwargs)
-    return wrap(_numeric(found, "load")) if isinstance(found, np.ndarray) else found
-
-
 for _name in (
-    "array asanyarray asarray asarray_chkfinite ascontiguousarray asfortranarray from_dlpack full kaiser load require tensor"
+    "array asanyarray asarray asarray_chkfinite ascontiguousarray asfortranarray from_dlpack full kaiser require tensor"
 ).split():
     publish(_name, globals()[_name])

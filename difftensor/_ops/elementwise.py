@@ -10,7 +10,7 @@ from math import factorial
 
 import numpy as np
 
-from difftensor._core import X, binary, composition, unary, wrap, write_out
+from difftensor._core import X, binary, composition, nondifferentiable, unary, wrap, write_out
 from difftensor._ops.counting import counting
 
 # Arithmetic -----------------------------------------------------------------------------------------------------------
@@ -192,6 +192,22 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
         X.copyto(x, y)
         return x
     return y
+
+
+# Rounding: steps, whose derivative is zero -----------------------------------------------------------------------------
+
+_round = nondifferentiable("round_to", lambda x, decimals: np.round(x, decimals), public=False, batch="trailing")
+
+
+@composition(np.round, also=(np.around,))
+def round(a, decimals=0, out=None):
+    y = _round(X.asarray(a), int(decimals))
+    return y if out is None else write_out("round", y, out)
+
+
+@composition(np.fix)
+def fix(x, out=None):
+    return X.trunc(x, out)
 
 
 # Complex numbers ------------------------------------------------------------------------------------------------------

@@ -93,11 +93,9 @@ def dstack(tup):
     return concatenate([X.atleast_3d(v) for v in _parts(tup, "dstack")], 2)
 
 
-if hasattr(np, "row_stack"):  # deprecated by NumPy, gone one day
-
-    @composition(np.row_stack)
-    def row_stack(tup, *, dtype=None, casting="same_kind"):
-        return vstack(tup, dtype=dtype, casting=casting)
+@composition(getattr(np, "row_stack", None))  # deprecated by NumPy, gone one day
+def row_stack(tup, *, dtype=None, casting="same_kind"):
+    return vstack(tup, dtype=dtype, casting=casting)
 
 
 @composition(np.column_stack)

@@ -71,7 +71,9 @@ packbits, unpackbits = plain("packbits"), plain("unpackbits")
 # What arrays are ------------------------------------------------------------------------------------------------------
 
 iscomplexobj, isrealobj, shape, ndim, size = (plain(n, arrays=False) for n in ("iscomplexobj", "isrealobj", "shape", "ndim", "size"))
-may_share_memory, shares_memory = plain("may_share_memory", arrays=False), plain("shares_memory", arrays=False)
+may_share_memory, shares_memory, isfortran = (
+    plain(n, arrays=False) for n in ("may_share_memory", "shares_memory", "isfortran")
+)
 common_type, min_scalar_type, can_cast, result_type = (
     plain(n, arrays=False) for n in ("common_type", "min_scalar_type", "can_cast", "result_type")
 )

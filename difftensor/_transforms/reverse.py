@@ -336,4 +336,6 @@ def register_hook(t: Tensor, hook: Callable) -> Any:
     return attach(t, hook)
 
 
+Tensor.backward, Tensor.register_hook = backward, register_hook  # type: ignore[attr-defined]
+
 __all__ = ["backward", "grad", "register_hook", "value_and_grad", "vjp"]

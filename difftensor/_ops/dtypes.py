@@ -1,0 +1,55 @@
+"""What dtypes are: NumPy's functions, which take Tensors where they take arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from difftensor._core import Tensor, publish
+
+
+def _dtype_of(v: Any) -> Any:
+    return v.dtype if isinstance(v, Tensor) or isinstance(v, np.ndarray) else v
+
+
+def finfo(dtype: Any) -> np.finfo:
+    """Machine limits of a floating dtype, or of an array's."""
+    return np.finfo(_dtype_of(dtype))
+
+
+def iinfo(type: Any) -> np.iinfo:  # noqa: A002 - NumPy's name
+    """Machine limits of an integer dtype, or of an array's."""
+    return np.iinfo(_dtype_of(type))
+
+
+class Info:
+    """What the array API standard asks a library about itself: ``dif.__array_namespace_info__()``."""
+
+    def capabilities(self) -> dict:
+        """Boolean indexing and data-dependent shapes work; at most 64 axes."""
+        return np.__array_namespace_info__().capabilities()
+
+    def default_device(self) -> Any:
+        """Where creation functions put what they make."""
+        from difftensor._backend import as_device
+
+        return as_device(None)
+
+    def devices(self) -> list:
+        """The CPU, and every GPU that CuPy sees."""
+        from difftensor._backend import devices
+
+        return devices()
+
+    def default_dtypes(self, *, device: Any = None) -> dict:
+        """float64, complex128 and the integers of indices, on every device."""
+        return np.__array_namespace_info__().default_dtypes()
+
+    def dtypes(self, *, device: Any = None, kind: Any = None) -> dict:
+        """The dtypes of the standard by name, all of them on every device."""
+        return np.__array_namespace_info__().dtypes(kind=kind)
+
+
+publish("finfo", finfo)
+publish("iinfo", iinfo)
