@@ -52,7 +52,12 @@ def is_view(y: object, x: object) -> bool:
     if y is x:
         return isinstance(y, ndarray) or not isinstance(y, _scalar)
     base = getattr(y, "base", None)
-    return base is not None and (base is x or base is getattr(x, "base", None))
+    if base is None:
+        return False
+    if base is x or base is getattr(x, "base", None):
+        return True
+    # stride tricks put an object of their own in between
+    return not isinstance(base, ndarray) and isinstance(y, ndarray) and np.may_share_memory(y, x)
 
 
 def unwrap_scalar(a: object) -> object:

@@ -4,7 +4,8 @@ tape         nodes, leaves, recording, the user's line
 tensor       Tensor: a raw array and its place on the tape
 fitting      undoing broadcasting and promotion; guarding plain constants
 primitive    what a declaration says; the tables of all declarations
-writes       in-place writes and views: copy-on-write, re-derivation
+views        who shares memory with whom: storages, copy-on-write, re-derivation of live views
+writes       in-place writes on the tape
 operands     the slow path: plain arrays, NumPy keywords, devices
 elementwise  the kinds unary, binary
 lanes        for batch rules: operands brought into step
@@ -27,8 +28,9 @@ from difftensor._core.primitive import FUNCTIONS, PRIMITIVES, UFUNCS, Primitive,
 from difftensor._core.protocols import array_function, array_ufunc
 from difftensor._core.structural import bilinear, general, linear, nondifferentiable
 from difftensor._core.tape import Leaf, Node, enable_grad, no_grad, recording
-from difftensor._core.tensor import Tensor, lift, mark_saved, wrap
-from difftensor._core.writes import adopt_foreign, share_if_view, take_over, write
+from difftensor._core.tensor import Tensor, lift, snapshot, wrap
+from difftensor._core.views import adopt_foreign, share_if_view, shares
+from difftensor._core.writes import take_over, write
 
 __all__ = [
     "COMPOSITIONS",
@@ -55,13 +57,14 @@ __all__ = [
     "holds_tensor",
     "lift",
     "linear",
-    "mark_saved",
     "no_grad",
     "nondifferentiable",
     "operand",
     "publish",
     "recording",
     "share_if_view",
+    "shares",
+    "snapshot",
     "take_over",
     "unary",
     "unbroadcast",

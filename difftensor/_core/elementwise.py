@@ -17,7 +17,7 @@ from difftensor._core.fitting import COPY_LIMIT, Fits
 from difftensor._core.primitive import Primitive, declare
 from difftensor._core.tape import Node, getframe, library, recording, tick, user_site
 from difftensor._core.tensor import Tensor
-from difftensor._core.writes import keep, keep_any, share_if_view
+from difftensor._core.views import keep, keep_any, share_if_view
 from difftensor.errors import explain
 
 
@@ -72,7 +72,7 @@ def unary(
                 x.saved = True
                 n.a = xd
             else:
-                n.a = keep(x, n)
+                n.a = keep(x, n, "a")
         else:
             n.a = None
         if keeps_y:
@@ -192,9 +192,9 @@ def _binary_function(op: Primitive, unusual: Callable) -> Callable:
                 if a.alias is None:
                     a.saved = True
                 else:
-                    ad = keep(a, n)
+                    ad = keep(a, n, "a")
             elif kind is ndarray:
-                ad = a.copy() if a.nbytes <= COPY_LIMIT else keep_any(a, a, n)
+                ad = a.copy() if a.nbytes <= COPY_LIMIT else keep_any(a, a, n, "a")
             n.a = ad
         else:
             n.a = None
@@ -203,9 +203,9 @@ def _binary_function(op: Primitive, unusual: Callable) -> Callable:
                 if b.alias is None:
                     b.saved = True
                 else:
-                    bd = keep(b, n)
+                    bd = keep(b, n, "b")
             elif other is ndarray:
-                bd = b.copy() if b.nbytes <= COPY_LIMIT else keep_any(b, b, n)
+                bd = b.copy() if b.nbytes <= COPY_LIMIT else keep_any(b, b, n, "b")
             n.b = bd
         else:
             n.b = None
@@ -256,7 +256,7 @@ def _reflected(op: Primitive) -> Callable:
                 b.saved = True
                 n.b = bd
             else:
-                n.b = keep(b, n)
+                n.b = keep(b, n, "b")
         else:
             n.b = None
         if keeps_y:
@@ -291,7 +291,10 @@ def record_elementwise(op: Primitive, args: tuple, data: tuple, y: Tensor) -> No
         ]
     else:
         wants = ["x" in op.saves, False, "y" in op.saves]
-    kept = [keep_any(a, d, n) if want else None for a, d, want in zip(args, data, wants, strict=False)]
+    kept = [
+        keep_any(a, d, n, slot) if want else None
+        for a, d, want, slot in zip(args, data, wants, "ab", strict=False)
+    ]
     n.a = kept[0]
     n.b = kept[1] if op.arity == 2 else None
     n.y = y._data if wants[2] else None

@@ -44,10 +44,10 @@ def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: boo
             _site.set((n.code, n.at))
         try:
             if arity:
-                y, a, f = n.y, n.a, n.params
-                p = n.p
+                p, f = n.p, n.params
                 if f is not None:
-                    f.check()
+                    f.check(n)
+                y, a = n.y, n.a
                 if create:
                     y, a = lift_saved(y, n), lift_saved(a, p)
                 if arity == 1:
@@ -131,7 +131,10 @@ class Scatter:
     def __init__(self, g: Any, index: Any, shape: tuple, add: bool):
         self.g, self.index, self.like, self.add = g, index, (shape, g.dtype), add
 
-    def into(self, buffer: Any) -> Any:
+    def blank(self, xp: Any) -> Any:
+        return xp.zeros(*self.like)
+
+    def into(self, xp: Any, buffer: Any) -> Any:
         if self.add:
             np.add.at(buffer, self.index, self.g)
         else:
@@ -148,9 +151,9 @@ def _add_lazily(xp: Any, cts: dict, owned: set, p: Node, r: Any, create: bool) -
         parts = cts[p] = [None] * p.op.outputs if old is None else old
         parts[r.i] = r.g if parts[r.i] is None else parts[r.i] + r.g
     elif old is None:
-        cts[p] = r.into(xp.zeros(*r.like))
+        cts[p] = r.into(xp, r.blank(xp))
         owned.add(p)
     else:
         # A recorded buffer may be owned too: Tensors are copy-on-write.
-        cts[p] = r.into(old if p in owned else old.copy())
+        cts[p] = r.into(xp, old if p in owned else old.copy())
         owned.add(p)

@@ -41,7 +41,7 @@ class Fits:
 
     a, b    (shape, dtype) of the operand where it differs from the result's, else None
     shape, dtype  of the result
-    guards  plain arrays that were saved without a copy
+    guards  (slot, guard) of plain arrays that the node saved without a copy
     """
 
     __slots__ = ("a", "b", "dtype", "guards", "shape")
@@ -57,9 +57,10 @@ class Fits:
             return None
         return shape, x.dtype
 
-    def check(self) -> None:
-        for guard in self.guards:
-            guard.check()
+    def check(self, n: Any) -> None:
+        """Check what node `n` saved without a copy."""
+        for slot, guard in self.guards:
+            setattr(n, slot, guard.check())
 
     def extend(self, t: Any, xp: Any) -> Any:
         """Tangent `t` in the shape and dtype of the result."""
@@ -74,7 +75,7 @@ class Guard:
     A sample is no proof; ``dif.debug(constants=True)`` compares every element.
     """
 
-    __slots__ = ("array", "print")
+    __slots__ = ("__weakref__", "array", "print")
     full = False
 
     def __init__(self, array: Any):
@@ -90,18 +91,29 @@ class Guard:
             tuple(slice(None, None, max(1, n // step)) if i < 2 else slice(0, 2) for i, n in enumerate(a.shape))
         ].copy()
 
+    def _unchanged(self) -> bool:
+        then = self.print
+        if then is None:
+            return True
+        now = self.array if then.shape == self.array.shape else self._sample()
+        if now.shape != then.shape:
+            return False
+        return bool(((now == then) | ((now != now) & (then != then))).all())
+
     def check(self) -> Any:
         """The array, unless it was changed."""
-        now = self._sample()
-        if now.shape != self.print.shape or not bool(((now == self.print) | (now != now)).all()):
+        if not self._unchanged():
             raise MutatedConstantError(
-                f"a plain {type(self.array).__name__}{self.array.shape} {self.array.dtype} that this operation "
-                "used was changed in place before the "
-                "backward pass, which needs its old values. Pass a copy (a.copy()) to the operation, or make it a "
-                "Tensor "
-                "with dif.tensor(a), whose in-place writes are tracked."
+                f"a plain {type(self.array).__name__}{self.array.shape} {self.array.dtype} that this operation used "
+                "was changed in place before the backward pass, which needs its old values. Pass a copy (a.copy()) to "
+                "the operation, or make it a Tensor with dif.tensor(a), whose in-place writes are tracked."
             )
         return self.array
+
+    def secure(self) -> None:
+        """The array is about to be written by a Tensor over it: keep the values in a copy from now on."""
+        if self._unchanged():
+            self.array, self.print = self.array.copy(), None
 
 
 def constant(a: Any) -> tuple[Any, Guard | None]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._backend import namespace, several_devices
+from difftensor._backend import is_view, namespace, several_devices
 from difftensor._core.engine import reverse
 from difftensor._core.primitive import Primitive, X
 from difftensor._core.sweeping import Lifted, at_line, dependents, repaired, trace
@@ -19,6 +19,8 @@ def forward(order: list[Node], ts: dict, create: bool, repair: bool = False) -> 
     """Push the tangents `ts` (node -> tangent) through `order`, oldest first; returns all of them."""
     xp: Any = X if create else np
     lookup = several_devices() and not create
+    owned: set[Node] = set()  # nodes whose tangent buffer a write made, and nobody else looks into
+    last: dict[Node, Node] = {}  # the last node that reads from a node; found when the first write is met
     for n in order:
         p, q = n.p, n.q
         tp = ts.get(p)
@@ -34,21 +36,47 @@ def forward(order: list[Node], ts: dict, create: bool, repair: bool = False) -> 
         if create:
             _site.set((n.code, n.at))
         try:
+            f = n.params if op.arity else None
+            if f is not None:
+                f.check(n)
             m = Lifted(n) if create else n
             if op.arity and op.push is None:
-                f = n.params
-                if f is not None:
-                    f.check()
                 ts[n] = _push_elementwise(xp, op, m, tp, tq, f, repair)
             elif op.arity:
                 ts[n] = op.push(xp, tp, m.y, m.a)
+            elif op.write and not create:
+                last = last or _last_readers(order)
+                ts[n] = op.push(xp, tangents, m, p in owned and last[p] is n)
+                owned.add(n)
+                continue
             else:
                 if op.check is not None and op.push is not None:
                     op.check(None, n)
                 ts[n] = _push(op, xp, tangents, n, m, create)
+            if owned and not owned.isdisjoint(q if many else (p, q)):
+                _part(ts, n, owned, q if many else (p, q))
         except Exception as error:
             raise at_line(error, n, "forward-mode") from None if isinstance(error, DifftensorError) else error
     return ts
+
+
+def _last_readers(order: list[Node]) -> dict[Node, Node]:
+    last: dict[Node, Node] = {}
+    for n in order:
+        for p in n.q if n.q.__class__ is tuple else (n.p, n.q):
+            last[p] = n
+    return last
+
+
+def _part(ts: dict, n: Node, owned: set, parents: tuple) -> None:
+    """The tangent of `n` gets memory of its own, so that the next write may go into the tangents of `parents`."""
+    t = ts[n]
+    for p in parents:
+        if p in owned:
+            if t.__class__ is tuple:
+                owned.discard(p)
+            elif is_view(t, ts[p]):
+                t = ts[n] = t.copy()
 
 
 def _push_elementwise(xp: Any, op: Primitive, m: Any, tp: Any, tq: Any, f: Any, repair: bool) -> Any:

@@ -10,7 +10,7 @@ from difftensor._core.operands import holds_tensor, operand, same_device, subcla
 from difftensor._core.primitive import Primitive
 from difftensor._core.tape import Node, getframe, recording, tick, user_site
 from difftensor._core.tensor import Tensor, wrap
-from difftensor._core.writes import keep_raw, share_if_view
+from difftensor._core.views import keep_raw, share_if_view
 from difftensor.errors import explain
 
 

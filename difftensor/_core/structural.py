@@ -12,7 +12,7 @@ from difftensor._core.primitive import Primitive, declare
 from difftensor._core.recording import kept, run, unusual
 from difftensor._core.tape import Node, getframe, library, recording, tick, user_site
 from difftensor._core.tensor import Tensor
-from difftensor._core.writes import share_if_view
+from difftensor._core.views import share_if_view
 from difftensor.errors import explain
 
 

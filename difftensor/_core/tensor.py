@@ -108,12 +108,15 @@ class Tensor:
                     "its base"
                 )
             self.node = Leaf(user=True)
-            if self.alias is not None:
-                self._data = self._data.copy()
-                self.alias = None
+            if self.alias is not None:  # views taken before stay constants
+                self.alias.node = self.node
         elif not value and self.node is not None:
             if self.node.__class__ is not Leaf:
                 raise ValueError("only leaf Tensors can stop requiring gradients; use x.detach() for a constant")
+            if self.alias is not None:
+                if any(m.node is not None for m in self.alias.live() if m is not self):
+                    raise ValueError("views of this leaf are tracked: delete them first, or use x.detach() for a constant")
+                self.alias.node = None
             self.node = None
         return self
 
@@ -144,10 +147,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same values as a constant. Later writes to either do not reach the other."""
-        y = wrap(self._data)
-        y.saved = True
-        mark_saved(self)
-        return y
+        return lift(snapshot(self), None)
 
     # leaving difftensor -------------------------------------------------------------------------------------------
 
@@ -283,11 +283,17 @@ def lift(data: Any, node: Node | None) -> Tensor:
     return t
 
 
-def mark_saved(x: Tensor) -> None:
-    """Somebody relies on the buffer of `x`: the next write copies it first."""
+def snapshot(x: Tensor) -> Any:
+    """The array of `x` for somebody who relies on its values: the next write to `x` copies first.
+
+    A foreign buffer is written by others too: it is copied now.
+    """
     x.saved = True
     if x.alias is not None:
+        if x.alias.foreign:
+            return x._data.copy()
         x.alias.saved = True
+    return x._data
 
 
 def export(x: Tensor, copy: bool) -> np.ndarray:
@@ -295,10 +301,9 @@ def export(x: Tensor, copy: bool) -> np.ndarray:
     as_device_cpu(x)
     if copy:
         return np.array(x._data)
-    a = np.asarray(x._data)
+    a = np.asarray(snapshot(x))
     if a is x._data:
         a = a.view()
-    mark_saved(x)
     a.flags.writeable = False
     return a
 
@@ -317,4 +322,4 @@ def _rebuild(data: Any, requires_grad: bool) -> Tensor:
     return t.requires_grad_() if requires_grad else t
 
 
-__all__ = ["Tensor", "TrackedValueError", "export", "lift", "mark_saved", "wrap"]
+__all__ = ["Tensor", "TrackedValueError", "export", "lift", "snapshot", "wrap"]

@@ -1,187 +1,122 @@
-"""In-place writes and views: copy-on-write, and re-derivation of the live views.
+"""In-place writes on the tape.
 
-A Tensor and its views share a Storage; each view knows the path (operations) that leads from the root to it. Saving an operand
-marks its buffer; the next write to a marked buffer copies it first, so a saved value never changes, and live views derive
-themselves anew from the new buffer. A tracked write records one WRITE node (old contents, value); views then read from it.
+A tracked write records one WRITE node (old contents of the root, value); the root stands at that node from now on, and
+its live views read from it through VIEW nodes. The pull of a WRITE hands the cotangent of the written region to the value
+and zero to the old contents; in a buffer that the engine owns it costs O(region), not O(array).
 """
 
 from __future__ import annotations
 
 from typing import Any
-from weakref import ref
 
 import numpy as np
 
-from difftensor._backend import is_view
-from difftensor._core.fitting import Fits, constant, fit
-from difftensor._core.primitive import Primitive, X
+from difftensor._core.fitting import fit
+from difftensor._core.primitive import Primitive
 from difftensor._core.tape import Leaf, Node, getframe, recording, tick, user_site
-from difftensor._core.tensor import Tensor, wrap
+from difftensor._core.tensor import Tensor
+from difftensor._core.views import shares, unshare, walk
 from difftensor.errors import InPlaceError, describe
-
-
-class Storage:
-    """What a Tensor and its views share.
-
-    data, node  buffer and tape position of the root
-    members     weak references to the root and the views
-    saved       the tape relies on the buffer
-    written     it was written while views were about: what is saved from now on is copied
-    foreign     the buffer belongs to somebody else (``dif.asarray(ndarray)``): writes go into it, saved values are copied or guarded
-    """
-
-    __slots__ = ("data", "foreign", "limit", "members", "node", "saved", "written")
-
-    def __init__(self, x: Tensor, foreign: bool = False):
-        self.data, self.node, self.saved = x._data, x.node, x.saved
-        self.written = False
-        self.foreign = foreign
-        self.members = [ref(x)]
-        self.limit = 8
-        x.alias = self
-        x.path = ()
-
-    def live(self) -> list[Tensor]:
-        """The members that still exist."""
-        return [m for m in (r() for r in self.members) if m is not None and m.alias is self]
-
-    def add(self, y: Tensor) -> None:
-        self.members.append(ref(y))
-        if len(self.members) > self.limit:
-            self.members = [r for r in self.members if r() is not None]
-            self.limit = 2 * len(self.members) + 8
-
-
-def share_if_view(x: Tensor, y: Tensor, op: Primitive, params: tuple) -> None:
-    """Let `y`, just made from `x` by `op`, share its storage if it is a view."""
-    if not is_view(y._data, x._data):
-        return
-    storage = x.alias
-    if storage is None:
-        storage = Storage(x)
-    y.alias = storage
-    y.path = (*x.path, (op, params))
-    storage.add(y)
-
-
-def adopt_foreign(x: Tensor) -> Tensor:
-    """`x` over a buffer that belongs to somebody else."""
-    Storage(x, foreign=True)
-    return x
-
-
-# Saving --------------------------------------------------------------------------------------------------------------
-
-
-def keep_raw(x: Tensor) -> tuple[Any, Any]:
-    """The array of `x` as the tape saves it, and a guard or None."""
-    s = x.alias
-    if s is None:
-        x.saved = True
-        return x._data, None
-    if s.foreign:
-        return constant(x._data)
-    if s.written:
-        return x._data.copy(), None
-    s.saved = True
-    return x._data, None
-
-
-def keep(x: Tensor, n: Node) -> Any:
-    """Save a Tensor that shares its storage, for elementwise node `n`."""
-    data, guard = keep_raw(x)
-    if guard is not None:
-        _guard(n, data, guard)
-    return data
-
-
-def keep_any(x: Any, data: Any, n: Node) -> Any:
-    """Save an operand of elementwise node `n`: a Tensor, a plain array or a number."""
-    kept, guard = keep_raw(x) if isinstance(x, Tensor) else constant(data)
-    if guard is not None:
-        _guard(n, kept, guard)
-    return kept
-
-
-def _guard(n: Node, data: Any, guard: Any) -> None:
-    if n.params is None:
-        n.params = Fits(data, data, data)
-    n.params.guards = (*n.params.guards, guard)
-
-
-# Writing -------------------------------------------------------------------------------------------------------------
-
-
-def walk(path: tuple, a: Any) -> Any:
-    """The view of `a` (a raw array or a Tensor) that `path` leads to."""
-    if a.__class__ is Tensor:
-        for op, params in path:
-            a = op.call(a, *params)
-    else:
-        for op, params in path:
-            a = op.forward(a, *params)
-    return a
-
-
-def _sign(path: tuple) -> int:
-    """-1 if the path goes through ``.imag``: d Re(c dz) / d Im z = -Im c."""
-    return -1 if any(op.name == "imag" for op, _ in path) else 1
-
-
-def check_writable(x: Tensor, tracked: bool) -> None:
-    """Raise if a write to `x` would make a derivative wrong."""
-    n = x.node if x.alias is None else x.alias.node
-    if n is None:
-        return
-    if n.__class__ is Leaf and n.user:
-        if recording():
-            raise InPlaceError(
-                f"in-place write to {describe(x)}, which requires a gradient itself (or is a view of such a leaf): the gradient would "
-                "belong to values that are gone. Update it under `with dif.no_grad():`, or write to a copy (x.copy())."
-            )
-    elif not recording():
-        raise InPlaceError(
-            f"in-place write to the tracked {describe(x)} under no_grad: later operations would differentiate values that were "
-            "not computed. Write outside no_grad, or to x.detach()."
-        )
 
 
 def write(x: Tensor, index: Any, value: Any) -> None:
     """``x[index] = value``; `index` holds raw arrays only, `value` is a Tensor, a raw array or a number."""
     v = value if isinstance(value, Tensor) else None
-    vd = v._data if v is not None else value
-    vnode = v.node if v is not None and recording() else None
-    check_writable(x, vnode is not None)
-    if not isinstance(x._data, np.generic) and getattr(getattr(x._data, "flags", None), "writeable", True) is False:
-        raise ValueError(f"assignment destination is read-only: {describe(x)}")
-    if isinstance(x._data, np.generic):
-        raise TypeError(f"{describe(x)} is a scalar, as NumPy's result of this operation: it has no items to assign; use x = ...")
+    vd = value if v is None else v._data
+    q = None if v is None or not recording() else v.node
     storage = x.alias
-    old = x.node if storage is None else storage.node
-    tape = recording() and (old is not None or vnode is not None)
-    if vnode is not None and x._data.dtype.kind not in "fc":
-        raise InPlaceError(
-            f"writing the tracked {describe(v)} into {describe(x)} would lose its derivative: make the target floating (dtype=float)"
-        )
-    if storage is None:
-        if x.saved:
-            x._data = x._data.copy()
-            x.saved = False
-        x._data[index] = vd
-        if tape:
-            x.node = _write_node(x.node, vnode, (), x._data, x._data, index, vd)
+    _check(x, v, q)
+    if storage is not None and v is not None and v.alias is storage and _writes_itself(x, index, v):
         return
-    if storage.saved and not storage.foreign:
-        storage.data = storage.data.copy()
-        storage.saved = False
-        for m in storage.live():
-            m._data = walk(m.path, storage.data)
-    storage.written = True
+    if isinstance(x._data, np.generic):
+        raise TypeError(
+            f"{describe(x)} is a scalar, as is NumPy's result here: it has no items to assign; write `x = ...` instead"
+        )
+    unshare(x)
     x._data[index] = vd
-    if tape:
-        storage.node = root = _write_node(storage.node, vnode, x.path, storage.data, x._data, index, vd)
+    if storage is None:
+        if q is not None or (x.node is not None and recording()):
+            x.node = _write_node(x.node, q, (), x._data, x._data, index, vd)
+        return
+    storage.written = True
+    old = storage.node
+    if q is not None or (old is not None and recording()):
+        storage.node = root = _write_node(old, q, x.path, storage.data, x._data, index, vd)
         for m in storage.live():
-            m.node = _view_node(root, m.path, storage.data) if m.path else root
+            if not m.path:
+                m.node = root
+            elif m.node is not None or old is None:
+                m.node = _view_node(root, m)
+            # else: a view made under no_grad shows values, and stays a constant
+
+
+def _check(x: Tensor, v: Tensor | None, q: Node | None) -> None:
+    """Raise if a write to `x` would make a derivative wrong."""
+    n = x.node if x.alias is None else x.alias.node
+    if n is not None:
+        if not recording():
+            if n.__class__ is not Leaf or not n.user:
+                raise InPlaceError(
+                    f"in-place write to the tracked {describe(x)} under no_grad: later operations would differentiate "
+                    "values that were not computed. Write outside no_grad, or to a copy (x.detach())."
+                )
+        elif n.__class__ is Leaf and n.user:
+            raise InPlaceError(
+                f"in-place write to {describe(x)}, which requires a gradient itself (or is a view of such a leaf): the "
+                "gradient would belong to values that are gone. Update it under `with dif.no_grad():`, or write to a "
+                "copy (x.copy())."
+            )
+        elif x.node is None:
+            raise InPlaceError(
+                f"in-place write through {describe(x)}, a view that was made under no_grad of a tracked Tensor: the "
+                "view has no place on the tape. Take the view outside no_grad, or write to a copy (x.detach())."
+            )
+    if q is not None and x._data.dtype.kind not in "fc":
+        raise InPlaceError(
+            f"writing the tracked {describe(v)} into {describe(x)} would lose its derivative: make the target floating, "
+            "for instance with dif.zeros(n) or x.astype(float)"
+        )
+
+
+_BASIC = frozenset((int, slice, type(None), type(Ellipsis)))
+
+
+def _writes_itself(x: Tensor, index: Any, v: Tensor) -> bool:
+    """Is this the second half of ``x[index] op= y``, whose view ``x[index]`` has been written already?"""
+    if len(v.path) != len(x.path) + 1 or v.path[:-1] != x.path:
+        return False
+    op, params = v.path[-1]
+    parts = index if index.__class__ is tuple else (index,)
+    return op.name == "getitem" and all(i.__class__ in _BASIC for i in parts) and params[0] == index
+
+
+def take_over(x: Tensor, t: Tensor, ufunc: Any = np.add) -> Tensor:
+    """``x op= y`` after ``t = op(x, y)``: x becomes t, in the dtype and memory order of x and in everybody's eyes."""
+    if t.shape != x.shape:
+        raise ValueError(
+            f"non-broadcastable output operand with shape {x.shape} doesn't match the broadcast shape {t.shape}"
+        )
+    if t.dtype != x.dtype:
+        if not np.can_cast(t.dtype, x.dtype, "same_kind"):
+            raise np._core._exceptions._UFuncOutputCastingError(ufunc, "same_kind", t.dtype, x.dtype, 0)
+        t = t.astype(x.dtype)
+    if x.alias is not None:
+        write(x, Ellipsis, t)
+        return x
+    _check(x, t, t.node)
+    if t.alias is None and t._data.strides == x._data.strides:
+        x._data = t._data
+        x.saved = t.saved
+    else:  # later views see the memory order, and may not see another Tensor's memory
+        x._data = x._data.copy("K")
+        x._data[...] = t._data
+        x.saved = False
+    if x.node.__class__ is not Leaf or not x.node.user:
+        x.node = t.node
+    return x
+
+
+# The nodes ------------------------------------------------------------------------------------------------------------
 
 
 def _write_node(p: Node | None, q: Node | None, path: tuple, root: Any, target: Any, index: Any, vd: Any) -> Node:
@@ -190,25 +125,25 @@ def _write_node(p: Node | None, q: Node | None, path: tuple, root: Any, target: 
     n.p, n.q = p, q
     n.y = n.a = n.b = None
     n.seq = tick()
-    winners = _winners(target, index) if q is not None else None
-    n.params = (path, index, root.shape, root.dtype, getattr(vd, "shape", ()), getattr(vd, "dtype", root.dtype), winners)
+    like = (getattr(vd, "shape", ()), getattr(vd, "dtype", root.dtype))
+    n.params = (path, index, _layout(root), like, _winners(target, index) if q is not None else None)
     n.code, n.at = user_site(getframe(2))
     return n
 
 
-def _view_node(root: Node, path: tuple, data: Any) -> Node:
+def _view_node(root: Node, x: Tensor) -> Node:
     n = Node()
     n.op = VIEW
     n.p, n.q = root, None
     n.y = n.a = n.b = None
     n.seq = tick()
-    n.params = (path, data.shape, data.dtype)
+    n.params = (x.path, root.params[2])
     n.code, n.at = root.code, root.at
     return n
 
 
 def _winners(target: Any, index: Any) -> Any:
-    """Where an integer index names an element twice, the last value wins: a mask of the values that stayed, or None."""
+    """Where an integer index names an element twice the last value wins: a mask of the values that stayed, or None."""
     parts = index if isinstance(index, tuple) else (index,)
     if not any(getattr(i, "dtype", None) is not None and i.dtype.kind in "iu" and i.ndim for i in parts):
         return None
@@ -220,45 +155,94 @@ def _winners(target: Any, index: Any) -> Any:
     return None if stayed.all() else stayed
 
 
+def _layout(a: Any) -> tuple:
+    """Shape, dtype and memory order of root `a`: its axes from the slowest to the fastest, None for C order."""
+    if a.flags.c_contiguous:
+        return a.shape, a.dtype, None
+    return a.shape, a.dtype, tuple(sorted(range(a.ndim), key=lambda i: -abs(a.strides[i])))
+
+
+def _laid_out(xp: Any, layout: tuple) -> Any:
+    """Zeros laid out as a root: a path that viewed the root views them too (whether a reshape can depends on it)."""
+    shape, dtype, axes = layout
+    if axes is None:
+        return xp.zeros(shape, dtype)
+    back = [0] * len(axes)
+    for i, axis in enumerate(axes):
+        back[axis] = i
+    return xp.zeros(tuple(shape[i] for i in axes), dtype).transpose(back)
+
+
+def _open(xp: Any, g: Any, path: tuple, layout: tuple, owned: bool) -> tuple[Any, Any]:
+    """A buffer with the contents of `g` that may be written to, and its part that `path` leads to."""
+    shape, dtype, axes = layout
+    if owned and shape and g.dtype == dtype:
+        r = walk(path, g)
+        if not path or shares(r, g):
+            return g, r
+    if axes is None and shape and g.dtype == dtype:
+        b = g.copy()
+    else:
+        b = _laid_out(xp, layout)
+        b[...] = g
+    return b, walk(path, b)
+
+
+def _sign(path: tuple) -> int:
+    """-1 if the path goes through ``.imag``: d Re(c dz) / d Im z = -Im c."""
+    return -1 if any(op.name == "imag" for op, _ in path) else 1
+
+
 def _pull_write(xp: Any, g: Any, n: Node, owned: bool) -> tuple:
     """Cotangents of the old contents and of the value; works in `g` itself if the engine owns it."""
-    path, index, _, _, vshape, vdtype, winners = n.params
-    if not owned:
-        g = g.copy()
-    r = walk(path, g)
+    path, index, layout, like, winners = n.params
+    if n.p is not None:
+        g, r = _open(xp, g, path, layout, owned)
+    else:
+        r = walk(path, g if g.dtype == layout[1] else g.astype(layout[1]))
     gv = None
     if n.q is not None:
-        gv = r[index]
+        gv = r[index] * _sign(path)  # the product is the copy that the last line needs
         if winners is not None:
             gv = xp.where(winners, gv, 0)
-        if len(vshape) > len(gv.shape):
-            gv = gv.reshape((1,) * (len(vshape) - len(gv.shape)) + tuple(gv.shape))
-        gv = fit(gv * _sign(path), vshape, vdtype)  # the product is the copy that the next line needs
+        extra = len(like[0]) - len(gv.shape)
+        if extra > 0:
+            gv = gv.reshape((1,) * extra + tuple(gv.shape))
+        gv = fit(gv, *like)
     if n.p is None:
         return None, gv
     r[index] = 0
     return g, gv
 
 
-def _push_write(xp: Any, ts: tuple, n: Node) -> Any:
-    path, index, shape, dtype, _, _, _ = n.params
-    t_old, t_v = ts
-    t = xp.zeros(shape, dtype) if t_old is None else t_old.copy()
-    r = walk(path, t)
-    r[index] = 0 if t_v is None else t_v
+def _push_write(xp: Any, ts: tuple, n: Node, owned: bool = False) -> Any:
+    """The tangent of the old contents with that of the value in its place; written into if the engine owns it."""
+    path, index, layout, _, _ = n.params
+    old, new = ts
+    if old is None:
+        t = _laid_out(xp, layout)
+        r = walk(path, t)
+    else:
+        t, r = _open(xp, old, path, layout, owned)
+    r[index] = 0 if new is None else new
     return t
 
 
 class ViewScatter:
     """The cotangent of a root through one of its views, added where the view lies."""
 
-    __slots__ = ("g", "like", "path")
+    __slots__ = ("g", "layout", "path")
 
-    def __init__(self, g: Any, path: tuple, shape: tuple, dtype: Any):
-        self.g, self.path, self.like = g, path, (shape, dtype)
+    def __init__(self, g: Any, path: tuple, layout: tuple):
+        self.g, self.path, self.layout = g, path, layout
 
-    def into(self, buffer: Any) -> Any:
+    def blank(self, xp: Any) -> Any:
+        return _laid_out(xp, self.layout)
+
+    def into(self, xp: Any, buffer: Any) -> Any:
         r = walk(self.path, buffer)
+        if not shares(r, buffer):
+            buffer, r = _open(xp, buffer, self.path, self.layout, False)
         r += self.g * _sign(self.path)
         return buffer
 
@@ -268,7 +252,8 @@ def _pull_view(xp: Any, g: Any, n: Node) -> tuple:
 
 
 def _push_view(xp: Any, ts: tuple, n: Node) -> Any:
-    return walk(n.params[0], ts[0])
+    t, dtype = ts[0], n.params[1][1]
+    return walk(n.params[0], t if t.dtype == dtype else t.astype(dtype))
 
 
 WRITE = Primitive("write", "linear", lambda *_: None, operands=2)
@@ -277,28 +262,4 @@ VIEW = Primitive("view", "linear", lambda *_: None)
 VIEW.pull, VIEW.push = _pull_view, _push_view
 
 
-def take_over(x: Tensor, t: Tensor) -> Tensor:
-    """``x op= y`` after ``t = op(x, y)``: x becomes t, in x's dtype and in everybody's eyes."""
-    if x.__class__ is not Tensor or t.__class__ is not Tensor:
-        return (t if x.__class__ is Tensor else x).__dif_in_place__(x, t)
-    check_writable(x, t.node is not None)
-    if t.shape != x.shape:
-        raise ValueError(f"non-broadcastable output operand with shape {x.shape} doesn't match the broadcast shape {t.shape}")
-    if t.dtype != x.dtype:
-        if not np.can_cast(t.dtype, x.dtype, "same_kind"):
-            raise np._core._exceptions._UFuncOutputCastingError(np.add, "same_kind", t.dtype, x.dtype, 0)
-        t = t.astype(x.dtype)
-    if x.alias is not None:
-        write(x, Ellipsis, t)
-        return x
-    x._data = t._data
-    x.saved = t.saved
-    if x.node.__class__ is not Leaf or not x.node.user:
-        x.node = t.node
-    if t.alias is not None:  # a view of something else (astype returned t itself): do not share it
-        x._data = t._data.copy()
-        x.saved = False
-    return x
-
-
-__all__ = ["Storage", "X", "adopt_foreign", "keep", "keep_any", "keep_raw", "share_if_view", "take_over", "walk", "wrap", "write"]
+__all__ = ["ViewScatter", "take_over", "write"]

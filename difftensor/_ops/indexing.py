@@ -7,7 +7,7 @@ import operator
 import numpy as np
 
 from difftensor._core import X, Scatter, Tensor, aligned, composition, general, holds_tensor, linear, operand, wrap, write, write_out
-from difftensor._core.fitting import COPY_LIMIT, fit
+from difftensor._core.fitting import fit
 from difftensor._core.operands import subclass_of
 from difftensor._ops.reductions import axes_of
 from difftensor.errors import explain, would_lose
@@ -82,8 +82,6 @@ getitem = linear(
 def setitem(x, index, value):
     """``x[index] = value``."""
     value = operand(value, "setitem")
-    if isinstance(value, np.ndarray) and value.nbytes <= COPY_LIMIT:
-        value = value.copy()
     index = static(index)
     cls = subclass_of((x, value, *index) if index.__class__ is tuple else (x, value, index))
     if cls is not None:

@@ -30,7 +30,7 @@ def _in_place(f, ufunc):
                 return _overwritten(x, ufunc, y._data)
         t = f(x, y)
         # A NumPy scalar has no buffer: the name is bound to the result, as with NumPy's own.
-        return t if t is NotImplemented or isinstance(data, np.generic) else take_over(x, t)
+        return t if t is NotImplemented or isinstance(data, np.generic) else take_over(x, t, ufunc)
 
     return op
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import Primitive, Tensor, X, wrap
+from difftensor._core import Primitive, Tensor, X, shares, wrap
 from difftensor._core.lanes import aligned, everywhere
 from difftensor._core.operands import _with_keywords
-from difftensor.errors import BatchedValueError
+from difftensor.errors import BatchedValueError, describe
 
 levels: ContextVar[tuple[int, ...]] = ContextVar("difftensor.levels", default=())  # the batch size of each active vmap
 
@@ -103,6 +103,10 @@ class Batched(Tensor):
     @staticmethod
     def __dif_write__(x: Tensor, index: Any, value: Any) -> None:
         write(x, index, value)
+
+    @staticmethod
+    def __dif_shares__(y: Tensor, x: Tensor) -> bool:
+        return shares(innermost(y), innermost(x))
 
     @staticmethod
     def __dif_index__(x: Tensor, index: tuple) -> Tensor:
@@ -271,6 +275,11 @@ def _become_batched(x: Tensor, level: int, size: int) -> None:
         seen: Any = whole
         for op, params in path:
             seen = op.call(seen, *params)
+        if not shares(innermost(seen), innermost(whole)):
+            raise BatchedValueError(
+                f"a batched value cannot be written here: {describe(m)} views memory whose layout batching changes; "
+                "write to a copy of it (x.copy())"
+            )
         _turn(m, seen._data.inner, level)
 
 

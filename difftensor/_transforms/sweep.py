@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend import move, namespace
-from difftensor._core import Node, Primitive, Tensor, X, lift, mark_saved, recording, wrap
+from difftensor._core import Node, Primitive, Tensor, X, lift, recording, snapshot, wrap
 from difftensor._core.engine import reverse
 from difftensor._core.fitting import fit
 from difftensor._core.pushing import forward
@@ -39,8 +39,7 @@ def place(x: Any, name: str) -> Tensor:
 
 def _place(x: Any, name: str) -> Tensor:
     if isinstance(x, Tensor):
-        data = x._data
-        mark_saved(x)
+        data = snapshot(x)
         node: Node | None = x.node
     else:
         data, node = (
