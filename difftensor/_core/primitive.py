@@ -60,7 +60,7 @@ class Primitive:
         self.rule_a = self.rule_b = self.pull = self.push = self.check = None
         self.batch = facts.pop("batch", None)  # how vmap runs it: "trailing", a function, or None: example by example
         self.outputs = 1
-        self.views = False  # may the result be a view of the operand?
+        self.views: bool | str = False  # may the result be a view of the operand? "repeats": of elements seen many times
         self.write = False  # WRITE nodes: the pull may overwrite a cotangent that the engine owns
         self.facts = facts  # kinks, samples, notes: for the generic test and the docs
         self.call: Callable = None  # type: ignore[assignment]

@@ -21,7 +21,7 @@ def linear(
     forward: Callable,
     pull: Callable,
     *,
-    views: bool = False,
+    views: bool | str = False,
     numpy: Any = None,
     normalize: Callable | None = None,
     usual: tuple = (),
@@ -30,7 +30,7 @@ def linear(
 ) -> Callable:
     """Declare ``y = forward(x, *params)``, linear in x, with ``pull(xp, g, shape, *params)``.
 
-    `views`: the result may be a view of x. `normalize(x, params)` brings params of unusual classes (not in `usual`)
+    `views`: the result may be a view of x (``"repeats"``: that sees elements more than once). `normalize(x, params)` brings params of unusual classes (not in `usual`)
     into
     their static form.
     """

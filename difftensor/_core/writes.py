@@ -14,7 +14,7 @@ import numpy as np
 from difftensor._core.fitting import fit
 from difftensor._core.primitive import Primitive
 from difftensor._core.tape import Leaf, Node, getframe, recording, tick, user_site
-from difftensor._core.tensor import Tensor
+from difftensor._core.tensor import Tensor, lift
 from difftensor._core.views import shares, unshare, walk
 from difftensor.errors import InPlaceError, describe
 
@@ -46,7 +46,7 @@ def write(x: Tensor, index: Any, value: Any) -> None:
             if not m.path:
                 m.node = root
             elif m.node is not None or old is None:
-                m.node = _view_node(root, m)
+                m.node = _view_node(root, m, storage.data)
             # else: a view made under no_grad shows values, and stays a constant
 
 
@@ -131,7 +131,10 @@ def _write_node(p: Node | None, q: Node | None, path: tuple, root: Any, target: 
     return n
 
 
-def _view_node(root: Node, x: Tensor) -> Node:
+def _view_node(root: Node, x: Tensor, data: Any) -> Node | None:
+    if any(op.views == "repeats" for op, _ in x.path) or not getattr(x._data.flags, "writeable", True):
+        # a cotangent cannot be added into elements that are seen many times, nor into NumPy's read-only diagonal
+        return walk(x.path, lift(data, root)).node
     n = Node()
     n.op = VIEW
     n.p, n.q = root, None

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from difftensor._core import X, composition, linear, mark_saved
+from difftensor._core import X, composition, linear
 from difftensor._ops.reductions import axes_of
 
 # Diagonals: taking one and putting it back are each other's transpose ------------------------------------------------
@@ -121,6 +121,7 @@ windows_of = linear(
     "windows_of",
     lambda x, sizes, axes: np.lib.stride_tricks.sliding_window_view(x, sizes, axes),
     lambda xp, g, shape, sizes, axes: windows_in(g, shape, sizes, axes),
+    views="repeats",
     public=False,
     samples="windows",
     batch="trailing",
@@ -137,7 +138,7 @@ windows_in = linear(
 
 @composition(np.lib.stride_tricks.sliding_window_view, name="lib.stride_tricks.sliding_window_view")
 def sliding_window_view(x, window_shape, axis=None, *, subok=False, writeable=False):
-    """All windows of an array, without a copy: read-only, and a later write to `x` does not reach them."""
+    """All windows of an array: a read-only view."""
     x = X.asarray(x)
     sizes = tuple(int(w) for w in window_shape) if np.iterable(window_shape) else (int(window_shape),)
     axes = axes_of(x, tuple(axis) if np.iterable(axis) else axis)
@@ -146,12 +147,7 @@ def sliding_window_view(x, window_shape, axis=None, *, subok=False, writeable=Fa
             f"Must provide matching length window_shape and axis; got {len(sizes)} window_shape elements and "
             f"{len(axes)} axes elements."
         )
-    if x.alias is not None and x.alias.foreign:
-        x = X.copy(x)  # somebody else may write to that buffer
-    mark_saved(x)
-    y = windows_of(x, sizes, axes)
-    mark_saved(y)
-    return y
+    return windows_of(x, sizes, axes)
 
 
 lib = SimpleNamespace(stride_tricks=SimpleNamespace(sliding_window_view=sliding_window_view))

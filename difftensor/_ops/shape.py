@@ -50,6 +50,14 @@ def _memory_order(a: Any) -> str:
     return "F" if flags is not None and a.ndim > 1 and flags.f_contiguous and not flags.c_contiguous else "C"
 
 
+def _contiguous(a: Any) -> bool:
+    """Does `a` (inside vmap, one example of it) lie in memory without gaps?"""
+    d, levels = a._data, 0
+    while not hasattr(d, "flags"):
+        d, levels = d.inner._data, levels + 1
+    return not d.size or d[(0,) * levels].flags.c_contiguous if levels else d.flags.c_contiguous
+
+
 @composition(np.reshape)
 def reshape(a, /, shape, order="C", *, copy=None):
     a = X.asarray(a)
@@ -73,7 +81,8 @@ def ravel(a, order="C"):
     a = X.asarray(a)
     if order in ("A", "K"):
         order = _memory_order(a)
-    return _reshape(a, (-1,), order) if order != "C" else _reshape(a, (-1,))
+    y = _reshape(a, (-1,), order) if order != "C" else _reshape(a, (-1,))
+    return y if _contiguous(y) else copy_of(y)  # unlike reshape, ravel never gives a strided view
 
 
 @composition(np.expand_dims)
@@ -239,7 +248,7 @@ _broadcast = linear(
     "broadcast_to_shape",
     lambda x, shape: np.broadcast_to(x, shape),
     lambda xp, g, old, shape: unbroadcast(g, old),
-    views=True,
+    views="repeats",
     public=False,
     batch=lambda call, x, shape: call(*aligned([x], [True], len(shape)), (x.shape[0], *shape)),
 )
@@ -334,6 +343,7 @@ def _pull_cast(xp, g, shape, dtype, old):
 
 _cast = linear("cast", lambda x, dtype, old: x.astype(dtype), _pull_cast, public=False, batch="trailing")
 copy_of = linear("copy_of", lambda x: x.copy(), lambda xp, g, shape: g, public=False, batch="trailing")
+_copy_kept = linear("copy_kept", lambda x: x.copy("K"), lambda xp, g, shape: g, public=False, batch="trailing")
 
 
 @composition(np.astype, name="astype")
@@ -360,7 +370,8 @@ def astype(x, dtype, /, *, copy=True, device=None, casting="unsafe"):
 
 @composition(np.copy, name="copy")
 def copy(a, order="K", subok=False):
-    return copy_of(X.asarray(a))
+    a = X.asarray(a)
+    return _copy_kept(a) if order in ("A", "K") and not _contiguous(a) else copy_of(a)
 
 
 permute_dims = transpose

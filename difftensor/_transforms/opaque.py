@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from difftensor._core import Node, Primitive, Tensor, X, lift, mark_saved, recording
+from difftensor._core import Node, Primitive, Tensor, X, lift, recording, snapshot
 from difftensor._core.recording import pick
 from difftensor._core.tape import getframe, tick, user_site
 from difftensor._transforms.batch import Batched, batched, level_of
@@ -65,9 +65,7 @@ def record(name: str, operands: list[Tensor], outputs: list[Any], rules: Rules, 
     n = Node()
     n.op = _primitive(name, len(outputs), rules.push is not None)
     n.p, n.q = None, (*(x.node for x in operands), *outside)
-    n.a = (*(x._data for x in operands), *(None for _ in outside))
-    for x in operands:
-        mark_saved(x)
+    n.a = (*map(snapshot, operands), *(None for _ in outside))
     n.b = None
     n.y = tuple(outputs) if len(outputs) > 1 else outputs[0]
     n.params = rules
