@@ -1,0 +1,219 @@
+"""Which elements of a result depend on which elements of an argument: a walk over the tape with sets instead of
+numbers.
+
+Each node gets a boolean CSR matrix, rows for its elements, columns for those of the argument. Elementwise operations
+unite rows, selections (indexing, reshape, transpose, concatenate ...) pick them, reductions unite along axes; what is
+not known to be sparse depends on everything. Too large a pattern costs time, never correctness.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from difftensor._core import Node
+from difftensor._core.fitting import Guard
+from difftensor._core.recording import PICK
+from difftensor._core.writes import VIEW, WRITE, walk
+
+
+def _sparse() -> Any:
+    import scipy.sparse
+
+    return scipy.sparse
+
+
+def _union(matrices: list) -> Any:
+    total = matrices[0]
+    for m in matrices[1:]:
+        total = total + m
+    total.data[:] = True
+    return total
+
+
+def _numbers(shape: tuple, start: int = 1) -> np.ndarray:
+    size = int(np.prod(shape, dtype=np.int64))
+    return np.arange(start, start + size, dtype=np.float64).reshape(shape)
+
+
+class Pattern:
+    """The dependence of one node: its shape and a boolean matrix (elements, columns)."""
+
+    __slots__ = ("rows", "shape")
+
+    def __init__(self, shape: tuple, rows: Any):
+        self.shape, self.rows = tuple(shape), rows
+
+    def pick(self, where: np.ndarray) -> Any:
+        """The rows of elements `where`, numbered from 1; 0 depends on nothing."""
+        index = where.ravel().astype(np.int64)
+        if index.size and index.min() > 0:
+            return self.rows[index - 1]
+        sp = _sparse()
+        padded = sp.vstack([sp.csr_array((1, self.rows.shape[1]), dtype=bool), self.rows], format="csr")
+        return padded[index]
+
+    def everything(self, count: int) -> Any:
+        """`count` rows that depend on all that any element depends on."""
+        sp = _sparse()
+        columns = np.flatnonzero(np.asarray(self.rows.sum(axis=0)).ravel())
+        indices = np.tile(columns, count)
+        indptr = np.arange(count + 1, dtype=np.int64) * columns.size
+        return sp.csr_array((np.ones(indices.size, bool), indices, indptr), shape=(count, self.rows.shape[1]))
+
+
+def dependence(order: list[Node], start: Node, shape: tuple) -> dict[Node, Pattern]:
+    """The pattern of every node of `order` (oldest first) that depends on `start`, an argument of `shape`."""
+    n = int(np.prod(shape, dtype=np.int64))
+    found = {start: Pattern(shape, _sparse().csr_array(_sparse().eye_array(n, dtype=bool)))}
+    for node in order:
+        parents = node.q if node.q.__class__ is tuple else (node.p, node.q)
+        known = [found.get(p) if p is not None else None for p in parents]
+        if any(p is not None for p in known):
+            found[node] = Pattern(*_step(node, known))
+    return found
+
+
+def _step(n: Node, known: list) -> tuple[tuple, Any]:
+    """Shape and dependence of the result of node `n`, whose tracked operands have the patterns `known`."""
+    op = n.op
+    if op.arity:
+        out = n.params.shape if n.params is not None else next(p.shape for p in known if p is not None)
+        return out, _union([p.pick(np.broadcast_to(_numbers(p.shape), out)) for p in known if p is not None])
+    if op is WRITE:
+        return n.params[2], _written(n, known)
+    if op is VIEW:
+        where = walk(n.params[0], _numbers(n.params[1]))
+        return where.shape, known[0].pick(where)
+    if op.name in ("alias", "hook"):
+        return known[0].shape, known[0].rows
+    if op.name.endswith(".reduce") and len(n.params) == 2:
+        return _reduced(known[0], *n.params)
+    if op.name == "matmul":
+        found = _product(n, known)
+        if found is not None:
+            return found
+    found = _selected(n, known)
+    if found is not None:
+        return found
+    out = _shape(n)
+    count = int(np.prod(out, dtype=np.int64))
+    return out, _union([p.everything(count) for p in known if p is not None])
+
+
+def _shape(n: Node) -> tuple:
+    """The shape of the result of a node of any kind but elementwise."""
+    if n.op is PICK:
+        return n.p.y[n.params].shape
+    if n.op.outputs > 1:
+        return (1,)  # read only by PICK, which depends on everything
+    if n.y is not None:
+        return n.y.shape
+    if n.op.kind == "bilinear":
+        return n.op.forward(*(np.zeros(shape) for shape, _ in n.params[:2]), *n.params[2]).shape
+    operands = [np.zeros(n.a)] if n.op.kind == "linear" else [np.zeros(x.shape) for x in n.a]
+    return np.shape(_run(n, operands))
+
+
+def _written(n: Node, known: list) -> Any:
+    path, index, shape, _, vshape, _, _ = n.params
+    old, value = known
+    source = _numbers(shape)
+    if old is None:
+        source[...] = 0
+    offset = source.size
+    part = walk(path, source)
+    part[index] = _numbers(vshape, offset + 1) if value is not None else 0
+    sp = _sparse()
+    columns = (old or value).rows.shape[1]
+    first = old.rows if old is not None else sp.csr_array((offset, columns), dtype=bool)
+    rows = first if value is None else sp.vstack([first, value.rows], format="csr")
+    return Pattern((rows.shape[0],), rows).pick(source)
+
+
+def _reduced(p: Pattern, axes: tuple, keepdims: bool) -> tuple[tuple, Any]:
+    """Unite along the axes of a reduction."""
+    sp = _sparse()
+    gone = {a % len(p.shape) for a in axes} if p.shape else set()
+    kept = tuple(1 if i in gone else k for i, k in enumerate(p.shape))
+    target = np.broadcast_to(_numbers(kept, 0).astype(np.int64), p.shape).ravel()
+    count = int(np.prod(kept, dtype=np.int64))
+    unite = sp.csr_array((np.ones(target.size, np.int32), (target, np.arange(target.size))), shape=(count, target.size))
+    out = kept if keepdims else tuple(k for i, k in enumerate(p.shape) if i not in gone)
+    return out, (unite @ p.rows.astype(np.int32)).astype(bool)
+
+
+def _product(n: Node, known: list) -> tuple[tuple, Any] | None:
+    """Element (i, j) of a product depends on row i and column j of its operands."""
+    (sa, _), (sb, _), _ = n.params
+    k = sa[-1]
+    if k > 64:
+        return None
+    a, b = _numbers(sa), _numbers(sb)
+    a2 = a if len(sa) > 1 else a[None, :]
+    b2 = b if len(sb) > 1 else b[:, None]
+    full = (*np.broadcast_shapes(a2.shape[:-2], b2.shape[:-2]), a2.shape[-2], b2.shape[-1])
+    rows = []
+    for i in range(k):
+        if known[0] is not None:
+            rows.append(known[0].pick(np.broadcast_to(a2[..., :, i : i + 1], full)))
+        if known[1] is not None:
+            rows.append(known[1].pick(np.broadcast_to(b2[..., i : i + 1, :], full)))
+    return np.matmul(np.zeros(sa), np.zeros(sb)).shape, _union(rows)
+
+
+def _selected(n: Node, known: list) -> tuple[tuple, Any] | None:
+    """The rows that an operation selects, if it is one that only selects; else None.
+
+    Run it on the numbers of the elements, and on other codes for them: a selection maps codes as it maps numbers.
+    """
+    operands = _operands(n, known)
+    if operands is None:
+        return None
+    sizes = [int(np.prod(p.shape, dtype=np.int64)) if p is not None else 0 for p in known]
+    starts = np.cumsum([0, *sizes])
+    codes = np.random.default_rng(0).permutation(int(starts[-1])) * 1.5 + 7.25
+    plain, coded = [], []
+    for p, x, a, b in zip(known, operands, starts[:-1], starts[1:]):
+        if p is None:
+            plain.append(x)
+            coded.append(x)
+        else:
+            plain.append(_numbers(p.shape, int(a) + 1))
+            coded.append(codes[a:b].reshape(p.shape))
+    try:
+        with np.errstate(all="ignore"):
+            y, z = (np.asarray(_run(n, xs)) for xs in (plain, coded))
+    except Exception:  # noqa: BLE001 - an operation that refuses numbers is no selection
+        return None
+    where = y.ravel()
+    if y.dtype.kind not in "fiu" or not np.all((where == np.floor(where)) & (where >= 0) & (where <= starts[-1])):
+        return None
+    index = where.astype(np.int64)
+    if not np.array_equal(np.concatenate([[0.0], codes])[index], z.ravel()):
+        return None
+    sp = _sparse()
+    blocks = [p.rows for p in known if p is not None]
+    return y.shape, Pattern((), sp.vstack(blocks, format="csr")).pick(index)
+
+
+def _operands(n: Node, known: list) -> list | None:
+    """What stands in the place of operands that do not depend on the argument: zeros, and conditions as they are."""
+    op = n.op
+    if op.kind == "linear":
+        return [None]
+    if op.name == "where_else":
+        c = n.a[0]
+        shapes = [s[0] if s is not None else () for s in n.params]
+        return [c.check() if c.__class__ is Guard else c, np.zeros(shapes[0]), np.zeros(shapes[1])]
+    if op.operands is None and op.kind == "general" and isinstance(n.a, tuple):
+        return [None if x is None else np.zeros(x.check().shape if x.__class__ is Guard else x.shape) for x in n.a]
+    return None
+
+
+def _run(n: Node, xs: list) -> Any:
+    op = n.op
+    if op.operands is None:
+        return op.forward(xs, *n.params)
+    return op.forward(*xs, *n.params)
