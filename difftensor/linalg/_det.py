@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import general
+from difftensor._core import composition, general, operand
 from difftensor.errors import DegenerateError
-from difftensor.linalg import _small
+from difftensor.linalg import _factor, _small
 from difftensor.linalg._algebra import eps_of, identity, mH, mT
 from difftensor.linalg._solve import inv
 
@@ -29,7 +29,34 @@ def _scaled(g: Any, x: Any) -> Any:
     return g[..., None, None] * x
 
 
-det = general("linalg.det", _det_forward, _det_pull, _det_push, saves="x", numpy=np.linalg.det)
+_det = general("linalg._det", _det_forward, _det_pull, _det_push, saves="x", numpy=None)
+
+
+@composition(np.linalg.det, name="linalg.det")
+def det(a: Any) -> Any:
+    """Determinant. Its derivative, the matrix of cofactors, is right for singular matrices too, at second order as well."""
+    a = operand(a, "linalg.det")
+    if _factor.worthwhile(a):
+        return _det_factored(a, *_factor.factors(a._data))
+    return _det(a)
+
+
+def _det_factored_forward(a: Any, lu: Any, pivots: Any) -> Any:
+    sign, log = _factor.sign_and_log(lu, pivots)
+    return sign * np.exp(log)
+
+
+def _det_factored_pull(xp: Any, g: Any, y: Any, a: Any, lu: Any, pivots: Any) -> tuple:
+    return _scaled(g, cofactor_factored(a, lu, pivots)), None, None
+
+
+def _det_factored_push(xp: Any, ts: tuple, y: Any, a: Any, lu: Any, pivots: Any) -> Any:
+    return (cofactor_factored(a, lu, pivots) * ts[0]).sum(axis=(-2, -1))
+
+
+_det_factored = general(
+    "linalg._det_factored", _det_factored_forward, _det_factored_pull, _det_factored_push, saves="abc", operands=3, numpy=None
+)
 
 
 def _singular_basis(a: Any) -> tuple:
@@ -38,10 +65,24 @@ def _singular_basis(a: Any) -> tuple:
     return u, s, vh, np.linalg.det(u) * np.linalg.det(vh)
 
 
-def _without(s: Any, *left_out: int) -> Any:
-    """Product of the entries of the last axis, but for those left out: no division, so zeros do no harm."""
-    keep = [k for k in range(s.shape[-1]) if k not in left_out]
-    return s[..., keep].prod(axis=-1)
+def _without_one(s: Any) -> Any:
+    """Products of all entries of the last axis but one: no division, so zeros do no harm."""
+    one = np.ones_like(s[..., :1])
+    before = np.concatenate((one, s[..., :-1]), axis=-1).cumprod(axis=-1)
+    after = np.concatenate((one, s[..., :0:-1]), axis=-1).cumprod(axis=-1)[..., ::-1]
+    return before * after
+
+
+def _without_two(s: Any) -> Any:
+    """Products of all entries of the last axis but two, in a symmetric matrix with zeros on its diagonal."""
+    n = s.shape[-1]
+    w = np.zeros_like(s, shape=(*s.shape, n))
+    for i in range(n):
+        rest = s.copy()
+        rest[..., i] = 1
+        w[..., i, :] = _without_one(rest)
+        w[..., i, i] = 0
+    return w
 
 
 def _well_conditioned(a: Any) -> Any:
@@ -50,21 +91,27 @@ def _well_conditioned(a: Any) -> Any:
         b = np.linalg.inv(a)
     except np.linalg.LinAlgError:
         return None
-    n = a.shape[-1]
-    # |A|_F |A^-1|_F bounds the condition number: below 1/sqrt(eps) the inverse has half of its digits at least.
-    bound = abs(a).sum(axis=(-2, -1)) * abs(b).sum(axis=(-2, -1))
-    return b if bool((bound * (n * eps_of(np, a)) ** 0.5 < 1).all()) else None
+    return b if _far_from_singular(a, b) else None
+
+
+def _far_from_singular(a: Any, b: Any) -> bool:
+    """Is the condition number below 1/sqrt(eps), so that the inverses `b` have half of their digits at least?"""
+    if a.size == 0:
+        return True
+    bound = abs(a).sum(axis=-2).max(axis=-1) * abs(b).sum(axis=-2).max(axis=-1)
+    return bool((bound * eps_of(np, a) ** 0.5 < 1).all())
 
 
 def _cofactor_forward(a: Any) -> Any:
     if 0 < a.shape[-1] <= _small.LARGEST and a.dtype.kind in "fc":
         return _small.cofactor(a)
     b = _well_conditioned(a)
-    if b is not None:
-        return np.linalg.det(a)[..., None, None] * mT(b)
+    return _by_singular_values(a) if b is None else np.linalg.det(a)[..., None, None] * mT(b)
+
+
+def _by_singular_values(a: Any) -> Any:
     u, s, vh, d = _singular_basis(a)
-    n = s.shape[-1]
-    w = np.stack([_without(s, i) for i in range(n)], axis=-1)
+    w = _without_one(s)
     return d[..., None, None] * ((u.conj() * w[..., None, :]) @ vh.conj())
 
 
@@ -77,6 +124,26 @@ def _cofactor_push(xp: Any, ts: tuple, y: Any, a: Any) -> Any:
     return cofactor_along(a, ts[0])
 
 
+def _cofactor_factored_forward(a: Any, lu: Any, pivots: Any) -> Any:
+    if not _factor.is_singular(lu):
+        it = _factor.inverse_transposed(a, lu, pivots)
+        if _far_from_singular(a, mT(it)):
+            return _det_factored_forward(a, lu, pivots) * it
+    return _by_singular_values(a)
+
+
+def _cofactor_factored_pull(xp: Any, g: Any, y: Any, a: Any, lu: Any, pivots: Any) -> tuple:
+    return cofactor_along(a, g), None, None
+
+
+def _cofactor_factored_push(xp: Any, ts: tuple, y: Any, a: Any, lu: Any, pivots: Any) -> Any:
+    return cofactor_along(a, ts[0])
+
+
+cofactor_factored = general(
+    "linalg._cofactor_factored", _cofactor_factored_forward, _cofactor_factored_pull, _cofactor_factored_push, saves="abc", operands=3,
+    numpy=None,
+)  # fmt: skip
 cofactor = general("linalg._cofactor", _cofactor_forward, _cofactor_pull, _cofactor_push, saves="x", numpy=None)
 
 
@@ -88,11 +155,7 @@ def _along_forward(a: Any, t: Any) -> Any:
     if b is not None:
         return _second(np, np.linalg.det(a), b, t)
     u, s, vh, d = _singular_basis(a)
-    n = s.shape[-1]
-    w = np.zeros_like(s, shape=(*s.shape, n))
-    for i in range(n):
-        for j in range(i):
-            w[..., i, j] = w[..., j, i] = _without(s, i, j)
+    w = _without_two(s)
     e = mH(u) @ t @ mH(vh)
     m = -w * mT(e)
     diagonal = (w * np.diagonal(e, axis1=-2, axis2=-1)[..., None, :]).sum(axis=-1)
@@ -157,12 +220,19 @@ cofactor_along = general(
 
 
 def _slogdet_pull(xp: Any, g: tuple, y: tuple, a: Any) -> Any:
-    """With tau = tr(A^-1 dA): d log|det| = Re tau and, for complex matrices, d sign = i sign Im tau."""
+    return _slogdet_cotangent(g, y, mT(inv(a)))
+
+
+def _slogdet_push(xp: Any, ts: tuple, y: tuple, a: Any) -> tuple:
+    return _slogdet_tangents(ts[0], y, mT(inv(a)))
+
+
+def _slogdet_cotangent(g: tuple, y: tuple, it: Any) -> Any:
+    """With tau = tr(A^-1 dA): d log|det| = Re tau and, for complex matrices, d sign = i sign Im tau; `it` is A^-T."""
     gs, gl = g
-    it = mT(inv(a))
-    if a.dtype.kind != "c":
+    if it.dtype.kind != "c":
         return it * 0 if gl is None else _scaled(gl, it)
-    z = 0
+    z: Any = 0
     if gs is not None:
         z = (gs * y[0]).imag * 1j
     if gl is not None:
@@ -170,11 +240,41 @@ def _slogdet_pull(xp: Any, g: tuple, y: tuple, a: Any) -> Any:
     return _scaled(z, it)
 
 
-def _slogdet_push(xp: Any, ts: tuple, y: tuple, a: Any) -> tuple:
-    tau = (mT(inv(a)) * ts[0]).sum(axis=(-2, -1))
-    if a.dtype.kind != "c":
+def _slogdet_tangents(t: Any, y: tuple, it: Any) -> tuple:
+    tau = (it * t).sum(axis=(-2, -1))
+    if it.dtype.kind != "c":
         return tau * 0, tau
     return 1j * y[0] * tau.imag, tau.real
 
 
-slogdet = general("linalg.slogdet", np.linalg.slogdet, _slogdet_pull, _slogdet_push, saves="yx", outputs=2, numpy=np.linalg.slogdet)
+_slogdet = general("linalg._slogdet", np.linalg.slogdet, _slogdet_pull, _slogdet_push, saves="yx", outputs=2, numpy=None)
+
+
+def _slogdet_factored_forward(a: Any, lu: Any, pivots: Any) -> Any:
+    return SlogdetResult(*_factor.sign_and_log(lu, pivots))
+
+
+def _slogdet_factored_pull(xp: Any, g: tuple, y: tuple, a: Any, lu: Any, pivots: Any) -> tuple:
+    return _slogdet_cotangent(g, y, _factor.inverse_transposed(a, lu, pivots)), None, None
+
+
+def _slogdet_factored_push(xp: Any, ts: tuple, y: tuple, a: Any, lu: Any, pivots: Any) -> tuple:
+    return _slogdet_tangents(ts[0], y, _factor.inverse_transposed(a, lu, pivots))
+
+
+_slogdet_factored = general(
+    "linalg._slogdet_factored", _slogdet_factored_forward, _slogdet_factored_pull, _slogdet_factored_push, saves="yabc", operands=3,
+    outputs=2, numpy=None,
+)  # fmt: skip
+
+
+@composition(np.linalg.slogdet, name="linalg.slogdet")
+def slogdet(a: Any) -> Any:
+    """Sign and logarithm of the absolute value of the determinant."""
+    a = operand(a, "linalg.slogdet")
+    if _factor.worthwhile(a):
+        return _slogdet_factored(a, *_factor.factors(a._data))
+    return _slogdet(a)
+
+
+SlogdetResult = type(np.linalg.slogdet(np.ones((1, 1))))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._core import composition, general, operand
-from difftensor.linalg import _small
+from difftensor.linalg import _factor, _small
 from difftensor.linalg._algebra import fitted, mT
 
 
@@ -39,7 +39,13 @@ def solve(a: Any, b: Any) -> Any:
     """Solve ``a @ x = b``; a one-dimensional `b` is one vector, as in NumPy."""
     a = operand(a, "linalg.solve")
     b = operand(b, "linalg.solve")
-    return _solve(a, b[:, None])[..., 0] if b.ndim == 1 else _solve(a, b)
+    if b.ndim == 1:
+        return solve(a, b[:, None])[..., 0]
+    if _factor.worthwhile(a) and b.ndim == 2 and 8 * b.shape[1] <= b.shape[0] and b.dtype.char == a.dtype.char:
+        data = a._data
+        if len(b) == len(data):
+            return _factor.solve_factored(a, b, *_factor.factors(data), False)
+    return _solve(a, b)
 
 
 def _inv_forward(a: Any) -> Any:
