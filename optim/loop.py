@@ -70,6 +70,10 @@ class Method:
         """How many steps are enough for any problem this method can solve."""
         return max(2000, 200 * n)
 
+    def second_thoughts(self) -> tuple:
+        """Variants of this method to try from the start where it lost its way."""
+        return ()
+
     def extras(self, problem, state) -> dict:
         """Fields of the Result that only this method has."""
         return {}
@@ -145,6 +149,24 @@ def run(problem, method, stop, *, state=None, callback=None, progress=None, on_i
         if progress is not None:
             progress.close()
     return so_far(reason)
+
+
+LOST = ("stalled", "saddle", "max steps")
+
+
+def persist(problem, method, stop, *, state=None, **watch) -> result.Result:
+    """`run`; where a method loses its way, its second thoughts are tried from the start, and the best kept."""
+    found = run(problem, method, stop, state=state, **watch)
+    if state is not None or stop.max_steps is not None or stop.max_evaluations is not None:
+        return found
+    for other in method.second_thoughts():
+        if found.reason not in LOST:
+            break
+        again = run(problem, other, stop, **watch)
+        if again.success or again.state.point.f < found.state.point.f:
+            again.choice += f"; {other} after a run that ended differently: {found.reason}"
+            found = again
+    return found
 
 
 def _believe(problem, method, stop, state, reason):

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 from . import implicit
 from . import progress as progress_line
-from .loop import Method, run
+from .loop import Method, persist
 from .methods import TABLE
 from .problem import Problem
 from .result import Result
@@ -110,7 +110,7 @@ def minimize(
     method, stop = configure(method, settings)
 
     def solve():
-        return run(
+        return persist(
             problem,
             method,
             stop,

@@ -15,6 +15,7 @@ from ..trust import Quadratic, dogleg, exact, lanczos, steihaug
 @dataclass(slots=True)
 class TrustState(State):
     radius: float = math.nan
+    scale: object = None  # D, for the dense methods
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class TrustRegion(Method):
     ----------
     initial_radius : float, optional
         By default the length of x0, or 1 for a start at the origin.
+    scaled : bool
+        Whether the dense methods measure steps in units of the square roots of the largest second derivatives
+        seen, which makes them blind to the variables' units. Tried by itself where the plain ball fails.
     eta : float
         Steps are accepted when they bring this share of the promised decrease.
 
@@ -41,6 +45,7 @@ class TrustRegion(Method):
 
     initial_radius: float | None = None
     eta: float = 1e-4
+    scaled: bool = False
 
     bounds = True
     order = 2
@@ -49,14 +54,31 @@ class TrustRegion(Method):
 
     def start(self, problem, x) -> TrustState:
         point = problem.at(x)
-        radius = self.initial_radius
-        if radius is None:
-            radius = math.sqrt(float(x.dot(x))) or 1.0
+        radius = math.nan if self.initial_radius is None else self.initial_radius
         return TrustState(point, problem.optimality(point), radius, radius=radius)
+
+    def _scale(self, point, before):
+        """The square roots of the largest second derivatives seen, which make the method blind to units."""
+        if not self.dense:
+            return None
+        if not self.scaled:
+            return np.ones_like(point.x)
+        now = np.sqrt(np.abs(np.diagonal(point.H)))
+        now = now if before is None else np.maximum(now, before)
+        return np.where(now > 0, now, 1.0)
+
+    def max_steps(self, n):
+        return max(1000, 20 * n)
+
+    def second_thoughts(self):
+        return (replace(self, scaled=True),) if self.dense and not self.scaled else ()
 
     def step(self, problem, state) -> TrustState:
         point, radius = state.point, state.radius
-        model = Quadratic(problem, point)
+        scale = self._scale(point, state.scale)
+        model = Quadratic(problem, point, scale)
+        if math.isnan(radius):
+            radius = model.length(point.x) or 1.0
         noise = problem.noise(point)
         while True:
             try:
@@ -67,7 +89,7 @@ class TrustRegion(Method):
             if problem.box is not None:
                 p, boundary = _inside(problem, model, p, radius, boundary, self.dense)
             predicted = model.decrease(p, self.dense)
-            size = math.sqrt(float(p.dot(p)))
+            size = model.length(p)
             new = problem.at(point.x + p)
             decrease = point.f - new.f
             if not math.isfinite(new.f) or not predicted > 0:
@@ -82,8 +104,8 @@ class TrustRegion(Method):
             elif ratio > 0.75 and boundary:
                 radius = 2.0 * max(radius, size) if state.k else 4.0 * size
             if ratio > self.eta:
-                return type(state)(new, problem.optimality(new), size, radius=radius)
-            if not radius > problem.eps * (1e-3 + math.sqrt(float(point.x.dot(point.x)))):
+                return type(state)(new, problem.optimality(new), size, radius=radius, scale=scale)
+            if not radius > problem.eps * (1e-3 + model.length(point.x)):
                 return replace(state, stuck=stuck(problem, point, max(predicted, 0.0), "no step lowers f"))
 
 
@@ -95,7 +117,7 @@ def _inside(problem, model, p, radius, boundary, dense):
         return p, boundary
     promised = model.decrease(bent, dense)
     d = -model.g
-    d = d * (radius / math.sqrt(float(d.dot(d))))
+    d = d * (radius / model.length(d))
     best, best_decrease = bent, promised
     for _ in range(30):  # the projected Cauchy arc; the bent step must do at least as well
         cauchy = project(x + d) - x

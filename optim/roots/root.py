@@ -8,10 +8,8 @@ from .. import implicit
 from ..loop import run
 from ..minimize import _adapt, configure
 from ..result import Result
-from ..squares.least_squares import SECOND_THOUGHTS
 from ..squares.levenberg_marquardt import LevenbergMarquardt
 from ..squares.problem import SquaresProblem
-from dataclasses import replace
 
 
 def root(
@@ -63,10 +61,9 @@ def root(
 
     def solve():
         result = _attempt(problem, rule, stop, tol, resume, callback, on_interrupt)
-        for scaled, factor in SECOND_THOUGHTS:
+        for other in rule.second_thoughts():
             if result.success or resume is not None or result.reason in ("interrupted", "callback", "not finite"):
                 break
-            other = replace(rule, scaled=scaled, factor=factor)
             other = _attempt(problem, other, stop, tol, None, callback, on_interrupt)
             if other.success or other.cost < result.cost:
                 result = other

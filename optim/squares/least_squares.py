@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from .. import implicit
 from .. import progress as progress_line
 from ..bounds import Box
 from ..layout import Layout
-from ..loop import run
+from ..loop import persist
 from ..minimize import _adapt, configure
 from ..result import Result
 from .levenberg_marquardt import LevenbergMarquardt
@@ -93,23 +91,9 @@ def least_squares(
     watch = {"callback": _adapt(callback), "progress": show, "on_interrupt": on_interrupt}
 
     def solve():
-        result = run(problem, rule, stop, state=resume, **watch)
-        for scaled, factor in SECOND_THOUGHTS:
-            if resume is not None or result.reason not in LOST or "factor" in settings:
-                break
-            other = run(problem, replace(rule, scaled=scaled, factor=factor), stop, **watch)
-            other.choice = f"a run with another scaling of the parameters ended differently: {result.reason}"
-            if other.success or other.cost < result.cost:
-                result = other
-        return result
+        return persist(problem, rule, stop, state=resume, **watch)
 
     return implicit.through(solve, problem, implicit.gradient_of_cost, implicit.free)
-
-
-LOST = ("stalled", "saddle", "max steps")
-
-# A run that loses its way from a far start often finds it in a trust region of another shape and size.
-SECOND_THOUGHTS = ((False, 0.1), (False, 1.0), (True, 0.1))
 
 
 def read_pair(bounds, x0) -> Box | None:

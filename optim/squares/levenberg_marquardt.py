@@ -100,6 +100,11 @@ class LevenbergMarquardt(Method):
                 reason = stuck(problem, point, model.best, "no step lowers the sum of squares")
                 return replace(state, stuck=reason)
 
+    def second_thoughts(self):
+        # A run that loses its way from a far start often finds it in a trust region of another shape and size.
+        others = ((False, 0.1), (False, 1.0), (True, 0.1))
+        return tuple(replace(self, scaled=scaled, factor=factor) for scaled, factor in others)
+
     def finish(self, problem, state) -> LMState:
         """Gauss-Newton steps as long as they shrink; Newton steps where those shrink slowly."""
         if not self.polish or problem.rho is not None:

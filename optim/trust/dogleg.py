@@ -17,20 +17,19 @@ def dogleg(model, radius):
     Eq. 4.16 of Nocedal and Wright, Numerical Optimization, 2nd ed., 2006. The path needs a positive definite
     Hessian; where it is not, the subproblem is solved exactly.
     """
-    values, Q = model.spectrum
+    values, _ = model.spectrum
     if not values[0] > 1e-12 * abs(float(values[-1])):
         return exact(model, radius)
-    g = model.g if model.free is None else model.g[model.free]
-    along = Q.T.dot(g)
+    along = model.along
     newton = -along / values
     if newton.dot(newton) <= radius * radius:
-        return model.spread(Q.dot(newton)), False
+        return model.spread(newton), False
     size = math.sqrt(float(along.dot(along)))
     cauchy = -(size**2 / float((values * along).dot(along))) * along
     length = math.sqrt(float(cauchy.dot(cauchy)))
     if length >= radius:
-        return model.spread(Q.dot(-radius / size * along)), True
-    return model.spread(Q.dot(cauchy + to_boundary(cauchy, newton - cauchy, radius) * (newton - cauchy))), True
+        return model.spread(-radius / size * along), True
+    return model.spread(cauchy + to_boundary(cauchy, newton - cauchy, radius) * (newton - cauchy)), True
 
 
 def to_boundary(p, d, radius) -> float:

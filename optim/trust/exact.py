@@ -28,25 +28,24 @@ def exact(model, radius):
     ----------
     .. [1] J. Nocedal, S. J. Wright, Numerical Optimization, 2nd ed., Springer 2006, chapter 4.
     """
-    values, Q = model.spectrum
-    g = model.g if model.free is None else model.g[model.free]
-    along = Q.T.dot(g)
+    values, _ = model.spectrum
+    along = model.along
     size = max(abs(float(values[0])), abs(float(values[-1])), 1e-300)
     tiny = 1e-14 * size
     if values[0] > tiny:
         c = -along / values
         if c.dot(c) <= radius * radius:
-            return model.spread(Q.dot(c)), False
+            return model.spread(c), False
     floor = max(0.0, -float(values[0]))
     # the length of the step at the floor, without the lowest eigenvectors
     rest = values + floor > 1e-10 * size
     c = np.where(rest, -along / np.where(rest, values + floor, 1.0), 0.0)
     hidden = math.sqrt(float((along[~rest] ** 2).sum()))
     short = radius**2 - float(c.dot(c))
-    if hidden <= 1e-12 * math.sqrt(float(g.dot(g))) and short >= 0:
+    if hidden <= 1e-12 * math.sqrt(float(along.dot(along))) and short >= 0:
         if values[0] < -tiny:  # the hard case
             c[0] += math.copysign(math.sqrt(short), -along[0])
-            return model.spread(Q.dot(c)), True
-        return model.spread(Q.dot(c)), False
+            return model.spread(c), True
+        return model.spread(c), False
     lam = boundary_multiplier(values, along, radius, floor)
-    return model.spread(Q.dot(-along / (values + lam))), True
+    return model.spread(-along / (values + lam)), True

@@ -12,15 +12,12 @@ from .exact import exact
 class _Tridiagonal:
     """The model in the Lanczos basis, as `exact` wants to see it."""
 
-    free = None
-
     def __init__(self, T, size):
         self.spectrum = np.linalg.eigh(T)
-        self.g = np.zeros(len(T))
-        self.g[0] = size
+        self.along = size * self.spectrum[1][0]
 
-    def spread(self, p):
-        return p
+    def spread(self, c):
+        return self.spectrum[1].dot(c)
 
 
 def lanczos(model, radius, most=None):

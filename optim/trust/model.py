@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -12,12 +14,14 @@ class Quadratic:
     ----------
     g : array, shape (n,)
         The gradient, zero where a bound holds the variable.
+    scale : array, shape (n,) or None
+        D: the trust region is ``|D p| <= radius``, and the dense solvers work in the variables ``D p``.
     """
 
-    __slots__ = ("_spectrum", "free", "g", "point")
+    __slots__ = ("_spectrum", "free", "g", "point", "scale")
 
-    def __init__(self, problem, point):
-        self.point, self._spectrum = point, None
+    def __init__(self, problem, point, scale=None):
+        self.point, self.scale, self._spectrum = point, scale, None
         self.free = None if problem.box is None else problem.box.free(point.x, point.g)
         self.g = point.g if self.free is None else point.g * self.free
 
@@ -26,9 +30,9 @@ class Quadratic:
 
     @property
     def spectrum(self):
-        """Eigenvalues and eigenvectors of the Hessian of the free variables."""
+        """Eigenvalues and eigenvectors of the Hessian of the free variables, scaled."""
         if self._spectrum is None:
-            H = self.point.H
+            H = self.point.H / self.scale[:, None] / self.scale
             if self.free is not None:
                 H = H[np.ix_(self.free, self.free)]
             if not np.isfinite(H).all():
@@ -36,13 +40,25 @@ class Quadratic:
             self._spectrum = np.linalg.eigh(0.5 * (H + H.T))
         return self._spectrum
 
-    def spread(self, p):
-        """A step of the free variables as a step of all."""
+    @property
+    def along(self):
+        """The gradient of the free variables, in the eigenvectors."""
+        g = self.g / self.scale
+        return self.spectrum[1].T.dot(g if self.free is None else g[self.free])
+
+    def spread(self, c):
+        """The step of all variables whose scaled free part has the coefficients ``c`` in the eigenvectors."""
+        p = self.spectrum[1].dot(c)
         if self.free is None:
-            return p
+            return p / self.scale
         full = np.zeros_like(self.g)
         full[self.free] = p
-        return full
+        return full / self.scale
+
+    def length(self, p) -> float:
+        """The length of a step as the trust region measures it."""
+        p = p if self.scale is None else self.scale * p
+        return math.sqrt(float(p.dot(p)))
 
     def decrease(self, p, dense) -> float:
         """What the model promises for ``p``."""
