@@ -100,6 +100,8 @@ def take_over(x: Tensor, t: Tensor, ufunc: Any = np.add) -> Tensor:
         if not np.can_cast(t.dtype, x.dtype, "same_kind"):
             raise np._core._exceptions._UFuncOutputCastingError(ufunc, "same_kind", t.dtype, x.dtype, 0)
         t = t.astype(x.dtype)
+    if x.__class__ is not Tensor or t.__class__ is not Tensor:  # batched, dual
+        return (t if x.__class__ is Tensor else x).__dif_in_place__(x, t)
     if x.alias is not None:
         write(x, Ellipsis, t)
         return x
