@@ -65,6 +65,10 @@ def _dtypes_of(c, a, b):
     return (a.shape, a.dtype), (b.shape, b.dtype)
 
 
+def _likes(*xs):
+    return tuple((x.shape, x.dtype) for x in xs)
+
+
 def _is_real(x):
     return x.dtype.kind != "c"
 
@@ -102,6 +106,27 @@ SAMPLES = {
     "where": lambda rng: [
         ((_normal(rng, 3) > 0, _normal(rng, 2, 3), _normal(rng, 3)), _dtypes_of),
         ((np.array([[True], [False]]), _normal(rng), _normal(rng, 4)), _dtypes_of),
+    ],
+    "roll_along": lambda rng: [((_normal(rng, 2, 3, 4),), ((1, -2), (-1, -3)))],
+    "triangle": lambda rng: [((_normal(rng, 2, 3, 4),), (1,)), ((_normal(rng, 3, 3),), (-1,))],
+    "diagonal_of": lambda rng: [((_normal(rng, 3, 4),), (1, -2, -1)), ((_normal(rng, 2, 3, 3),), (0, -3, -1))],
+    "diagonal_in": lambda rng: [
+        ((_normal(rng, 3),), ((4, 4), 1, -2, -1)),
+        ((_normal(rng, 2, 3),), ((2, 3, 3), 0, -2, -1)),
+    ],
+    "windows_of": lambda rng: [((_normal(rng, 6),), ((3,), (-1,))), ((_normal(rng, 3, 4),), ((2, 2), (-2, -1)))],
+    "windows_in": lambda rng: [
+        ((_normal(rng, 4, 3),), ((6,), (3,), (-1,))),
+        ((_normal(rng, 2, 3, 2, 2),), ((3, 4), (2, 2), (-2, -1))),
+    ],
+    "add.at": lambda rng: [
+        ((_normal(rng, 4, 3), _normal(rng, 3, 3)), lambda x, v: (np.array([0, 2, 0]), _likes(x, v))),
+        ((_normal(rng, 4), _normal(rng)), lambda x, v: (np.array([1, 1]), _likes(x, v))),
+    ],
+    # ranges
+    "range": lambda rng: [
+        ((rng.uniform(1, 2, 3), rng.uniform(3, 4, 3)), (5, True)),
+        ((rng.uniform(1, 2, ()), rng.uniform(3, 4, (2, 1))), (4, False)),
     ],
     # reductions
     "axes": lambda rng: [
@@ -233,6 +258,10 @@ SAMPLES = {
         ((_normal(rng, 3, 3),), lambda x: ((3, 4), (-2, -1), "forward", _is_real(x))),
     ],
 }
+SAMPLES["special._betainc"] = lambda rng: [
+    ((_normal(rng, 3),), (), lambda f, x: f(1.5, np.array([[2.0], [0.5]]), 0.5 + 0.3 * np.sin(x)))
+]
+SAMPLES["points"] = lambda rng: [((1.0 + 0.5 * rng.random(shape),), ()) for shape in [(), (3,)]]
 SAMPLES["fft._ifftn"] = SAMPLES["fft._fftn"]
 _TRANSFORMS = [
     ((5,), (5,), (-1,), None),

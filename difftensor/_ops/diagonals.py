@@ -31,7 +31,6 @@ diagonal_of = linear(
     lambda xp, g, shape, offset, axis1, axis2: diagonal_in(g, shape, offset, axis1, axis2),
     views=True,
     public=False,
-    samples="matrix",
     batch="trailing",
 )
 diagonal_in = linear(
@@ -39,7 +38,6 @@ diagonal_in = linear(
     _embed,
     lambda xp, g, old, shape, offset, axis1, axis2: diagonal_of(g, offset, axis1, axis2),
     public=False,
-    samples="vector",
     batch=lambda call, x, shape, *where: call(x, (x.shape[0], *shape), *where),
 )
 
@@ -75,9 +73,9 @@ def diagflat(v, k=0):
 # Triangles ------------------------------------------------------------------------------------------------------------
 
 _tril = linear("lower_triangle", lambda x, k: np.tril(x, k), lambda xp, g, shape, k: xp.tril(g, k), public=False,
-               samples="matrix", batch="trailing")
+               samples="triangle", batch="trailing")
 _triu = linear("upper_triangle", lambda x, k: np.triu(x, k), lambda xp, g, shape, k: xp.triu(g, k), public=False,
-               samples="matrix", batch="trailing")
+               samples="triangle", batch="trailing")
 
 
 def _triangle(primitive):
@@ -123,7 +121,6 @@ windows_of = linear(
     lambda xp, g, shape, sizes, axes: windows_in(g, shape, sizes, axes),
     views="repeats",
     public=False,
-    samples="windows",
     batch="trailing",
 )
 windows_in = linear(
@@ -131,7 +128,6 @@ windows_in = linear(
     _add_windows,
     lambda xp, g, old, shape, sizes, axes: windows_of(g, sizes, axes),
     public=False,
-    samples="windows",
     batch=lambda call, x, shape, *where: call(x, (x.shape[0], *shape), *where),
 )
 

@@ -38,7 +38,7 @@ _linspace = general(
     saves="aby",
     operands=2,
     public=False,
-    samples="linspace",
+    samples="range",
 )
 
 
@@ -101,7 +101,7 @@ _geomspace = general(
     saves="aby",
     operands=2,
     public=False,
-    samples="geomspace",
+    samples="range",
 )
 
 

@@ -107,7 +107,6 @@ _add_at = general(
     _push_add_at,
     operands=2,
     public=False,
-    samples="add_at",
 )
 
 
