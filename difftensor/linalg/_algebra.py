@@ -7,12 +7,16 @@ start and when they end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from difftensor._core import Tensor
 from difftensor._core.fitting import fit
+
+_CACHED = 128  # size up to which constant matrices are kept
 
 
 def mT(x: Any) -> Any:
@@ -48,13 +52,35 @@ def diagonal(xp: Any, x: Any) -> Any:
 
 
 def identity(xp: Any, x: Any) -> Any:
-    """Identity matrices of the shape, dtype and device of the stack `x` of square matrices."""
-    return xp.tril(xp.triu(xp.ones_like(x)))
+    """Identity matrix of the size, dtype and device of the square matrices `x`: a plain array."""
+    return _constant(_eye, x)
 
 
 def lower_half(xp: Any, x: Any) -> Any:
     """Lower triangle with half the diagonal: Phi(S) + Phi(S)^H = S for Hermitian S."""
-    return (xp.tril(x) + xp.tril(x, -1)) * 0.5
+    return x * _constant(_half, x)
+
+
+def _constant(make: Callable, x: Any) -> Any:
+    data, n = raw(x), x.shape[-1]
+    if data.__class__ is np.ndarray and n <= _CACHED:
+        return _cached(make, n, data.dtype.char)
+    return make(n, data.dtype, data)
+
+
+@lru_cache(maxsize=64)
+def _cached(make: Callable, n: int, char: str) -> Any:
+    m = make(n, char, None)
+    m.flags.writeable = False
+    return m
+
+
+def _eye(n: int, dtype: Any, like: Any) -> Any:
+    return np.eye(n, dtype=dtype, like=like)
+
+
+def _half(n: int, dtype: Any, like: Any) -> Any:
+    return (np.tri(n, dtype=dtype, like=like) + np.tri(n, k=-1, dtype=dtype, like=like)) / 2
 
 
 def with_columns_scaled(x: Any, d: Any) -> Any:

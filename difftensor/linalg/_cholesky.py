@@ -9,7 +9,10 @@ import numpy as np
 from difftensor._core import composition, general, operand
 from difftensor.linalg import _small
 from difftensor.linalg._algebra import hermitian_part, lower_half, mH, mT
+from difftensor.linalg._solve import inv
 from difftensor.linalg._triangular import solve_triangular
+
+_SMALL = 64  # size up to which the inverse is faster than two triangular solves
 
 
 def _forward(a: Any) -> Any:
@@ -21,8 +24,11 @@ def _pull(xp: Any, g: Any, y: Any, a: Any) -> Any:
 
     The gradient is Hermitian, as A is: it is the one of the function on Hermitian matrices, whichever triangle NumPy reads.
     """
-    p = hermitian_part(lower_half(xp, mH(y) @ g.conj()))
     ut = mH(y)
+    p = hermitian_part(lower_half(xp, ut @ g.conj()))
+    if y.shape[-1] <= _SMALL:
+        w = inv(y)
+        return mT(mH(w) @ p @ w)
     # L^-H P L^-1 for Hermitian P: S = L^-H P, then (L^-H S^H)^H.
     s = solve_triangular(ut, p, False)
     return mT(solve_triangular(ut, mH(s), False))

@@ -21,7 +21,7 @@ def choice(degenerate: str) -> bool:
 
 
 def tolerance(xp: Any, w: Any, eps: float) -> Any:
-    """Distance under which two of the values `w` count as equal: a few roundings of the computed spectrum."""
+    """Distance (..., 1, 1) under which two of the values `w` count as equal: a few roundings of the computed spectrum."""
     return 8 * eps * abs(w).sum(axis=-1)[..., None, None]
 
 
@@ -30,6 +30,12 @@ def gaps(xp: Any, w: Any, eps: float) -> tuple[Any, Any]:
     gap = w[..., None, :] - w[..., :, None]
     same = abs(gap) <= tolerance(xp, w, eps)
     return xp.where(same, 1, gap), same
+
+
+def apart(w: Any, eps: float) -> bool:
+    """Are all of the sorted values `w` distinct?"""
+    step = abs(w[..., 1:] - w[..., :-1])
+    return bool((step > tolerance(np, w, eps)[..., 0]).all())
 
 
 def vectors(name: str, w: Any, g: Any, same: Any) -> None:

@@ -53,13 +53,7 @@ def _distinct(w: Any, gv: Any) -> None:
 def _check(g: tuple | None, y: tuple, a: Any, strict: bool) -> None:
     (w, v), gv = y, None if g is None else g[1]
     eps = eps_of(np, w)
-    if w.shape[-1] and w.size:
-        smallest = np.linalg.svd(v, compute_uv=False)[..., -1]
-        if bool((smallest < 64 * w.shape[-1] * eps).any()):
-            raise DegenerateError(
-                "eig: the matrix is defective (its eigenvectors do not span the space), so its eigenvalues have no derivative. "
-                f"Use a function that is differentiable there: {_degenerate.RIGHT_THERE} of difftensor.linalg."
-            )
+    _spanning(w, v, eps)
     if gv is None or not strict:
         return
     _distinct(w, gv)
@@ -67,6 +61,32 @@ def _check(g: tuple | None, y: tuple, a: Any, strict: bool) -> None:
         _degenerate.phases("eig", (v * gv).sum(axis=-2).imag, abs(gv).sum(axis=-2), eps)
 
 
+def _spanning(w: Any, v: Any, eps: float) -> None:
+    """Raise if a matrix cannot be told from a defective one.
+
+    Its eigenvalue w_i is known to eps |A| k_i, k_i the norm of the left eigenvector; a defective one splits into values that far apart.
+    """
+    n = w.shape[-1]
+    if n < 2 or w.size == 0:
+        return
+    size = abs(w).max(axis=-1)
+    gap = abs(w[..., None, :] - w[..., :, None]) + np.where(np.eye(n, dtype=bool), np.inf, 0)
+    gap = gap.min(axis=-1)
+    if bool((gap > 1e-2 * size[..., None]).all()):
+        return
+    try:
+        left = np.linalg.inv(v)
+    except np.linalg.LinAlgError:
+        left = np.full_like(v, np.inf)
+    k = (abs(left) ** 2).sum(axis=-1) ** 0.5
+    if bool(((k > _DEFECTIVE) & (gap <= 100 * eps * k * size[..., None])).any()):
+        raise DegenerateError(
+            "eig: the matrix is defective (its eigenvectors do not span the space), so its eigenvalues have no derivative. "
+            f"Use a function that is differentiable there: {_degenerate.RIGHT_THERE} of difftensor.linalg."
+        )
+
+
+_DEFECTIVE = 1e4  # condition of an eigenvalue from which a close pair counts as a defective one
 _eig = general("linalg._eig", _forward, _pull, _push, saves="yx", outputs=2, check=_check, numpy=None)
 
 

@@ -42,17 +42,18 @@ def _push(xp: Any, ts: tuple, y: tuple, a: Any, uplo: str, strict: bool) -> tupl
 
 
 def _distinct(w: Any, gv: Any) -> None:
-    _degenerate.vectors("eigh", w, gv, _degenerate.gaps(np, w, eps_of(np, w))[1])
+    eps = eps_of(np, w)
+    if not _degenerate.apart(w, eps):
+        _degenerate.vectors("eigh", w, gv, _degenerate.gaps(np, w, eps)[1])
 
 
 def _check(g: tuple | None, y: tuple, a: Any, uplo: str, strict: bool) -> None:
     if g is None or g[1] is None or not strict:
         return
     (w, v), gv = y, g[1]
-    eps = eps_of(np, w)
     _distinct(w, gv)
     if is_complex(v):
-        _degenerate.phases("eigh", (v * gv).sum(axis=-2).imag, abs(gv).sum(axis=-2), eps)
+        _degenerate.phases("eigh", (v * gv).sum(axis=-2).imag, abs(gv).sum(axis=-2), eps_of(np, w))
 
 
 _eigh = general("linalg._eigh", _forward, _pull, _push, saves="y", outputs=2, check=_check, numpy=None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import composition, operand
+from difftensor._core import composition, operand, wrap
 from difftensor.linalg._algebra import identity
 from difftensor.linalg._solve import inv
 
@@ -20,7 +20,7 @@ def matrix_power(a: Any, n: int) -> Any:
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
         raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
     if n == 0:
-        return identity(np, a)
+        return wrap(np.broadcast_to(identity(np, a), a.shape).copy())
     if n < 0:
         a, n = inv(a), -n
     result = None

@@ -116,7 +116,8 @@ def _push(xp: Any, ts: tuple, y: tuple, a: Any, full: bool, strict: bool) -> tup
 
 def _forward_check(s: Any, shape: tuple) -> None:
     eps = eps_of(np, s)
-    _degenerate.vectors("svd", s, None, _degenerate.gaps(np, s, eps)[1])
+    if not _degenerate.apart(s, eps):
+        _degenerate.vectors("svd", s, None, _degenerate.gaps(np, s, eps)[1])
     if shape[-1] != shape[-2]:
         _no_null_vectors(_zero(s, eps))
 
@@ -142,13 +143,15 @@ def _check(g: tuple | None, y: tuple, a: Any, full: bool, strict: bool) -> None:
     if (gu is None and gvh is None) or not strict:
         return
     k, eps = s.shape[-1], eps_of(np, s)
-    same, zero = _degenerate.gaps(np, s, eps)[1], _zero(s, eps)
+    same = None if _degenerate.apart(s, eps) else _degenerate.gaps(np, s, eps)[1]
+    zero = _zero(s, eps)
     phase = 0
     scale = 0
     for x, gx in ((u, gu), (mH(vh), None if gvh is None else mH(gvh))):
         if gx is None:
             continue
-        _degenerate.vectors("svd", s, gx[..., :k], same)
+        if same is not None:
+            _degenerate.vectors("svd", s, gx[..., :k], same)
         if x.shape[-2] > k:
             _no_null_vectors(zero & (gx[..., :k] != 0).any(axis=-2))
         if x.shape[-1] > k:
