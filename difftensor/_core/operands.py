@@ -52,11 +52,14 @@ def operand(v: Any, name: str) -> Any:
 
 
 def subclass_of(args: tuple) -> type | None:
-    """The class of the first operand that is a Tensor of a class of its own (batched, a user's)."""
+    """The class of the operand that is a Tensor of a class of its own: the innermost transformation's (batched, dual)."""
+    found, top = None, -2
     for a in args:
-        if isinstance(a, Tensor) and a.__class__ is not Tensor:
-            return a.__class__
-    return None
+        if a.__class__ is not Tensor and isinstance(a, Tensor):
+            level = getattr(a._data, "level", -1)
+            if level > top:
+                found, top = a.__class__, level
+    return found
 
 
 def same_device(name: str, args: tuple) -> None:

@@ -20,7 +20,8 @@ from difftensor._core.lanes import aligned, everywhere
 from difftensor._core.operands import _with_keywords
 from difftensor.errors import BatchedValueError, describe
 
-levels: ContextVar[tuple[int, ...]] = ContextVar("difftensor.levels", default=())  # the batch size of each active vmap
+# the batch size of each active vmap (None: a streaming jvp, which shares the numbering)
+levels: ContextVar[tuple[int | None, ...]] = ContextVar("difftensor.levels", default=())
 
 
 class Physical:
@@ -150,7 +151,8 @@ def like(x: Any, inner: Any) -> Any:
 def expand(x: Tensor, active: tuple[int, ...]) -> Tensor:
     """`x` batched at all `active` levels; where it was not, every example sees the same values (stride 0)."""
     for level, size in enumerate(active):
-        x = _expand_level(x, level, size)
+        if size is not None:  # the level of a streaming jvp, which batches nothing
+            x = _expand_level(x, level, size)
     return x
 
 

@@ -82,7 +82,7 @@ def _step(n: Node, known: list) -> tuple[tuple, Any]:
         out = n.params.shape if n.params is not None else next(p.shape for p in known if p is not None)
         return out, _union([p.pick(np.broadcast_to(_numbers(p.shape), out)) for p in known if p is not None])
     if op is WRITE:
-        return n.params[2], _written(n, known)
+        return n.params[2][0], _written(n, known)
     if op is VIEW:
         where = walk(n.params[0], _numbers(n.params[1]))
         return where.shape, known[0].pick(where)
@@ -117,7 +117,7 @@ def _shape(n: Node) -> tuple:
 
 
 def _written(n: Node, known: list) -> Any:
-    path, index, shape, _, vshape, _, _ = n.params
+    path, index, (shape, _, _), (vshape, _), _ = n.params
     old, value = known
     source = _numbers(shape)
     if old is None:

@@ -11,6 +11,7 @@ from difftensor import tree
 from difftensor._core import Tensor, lift, recording
 from difftensor._core.sweeping import trace
 from difftensor._transforms.batch import Batched, innermost, like
+from difftensor._transforms.dual import streamed
 from difftensor._transforms.reverse import _as_result, _Placed
 from difftensor._transforms.sweep import hand_out, push_forward, seed_like, watched, zeros_like
 
@@ -86,13 +87,16 @@ def linearize(f: Callable, *primals: Any) -> tuple:
     return tree.unflatten(shape, [hand_out(v, a.tensors, a.nodes) for v in found]), push
 
 
-def jvp(f: Callable, primals: tuple, tangents: tuple) -> tuple:
+def jvp(f: Callable, primals: tuple, tangents: tuple, *, stream: bool = False) -> tuple:
     """The value of `f` at `primals` and its derivative in the direction of `tangents`.
 
     Parameters
     ----------
     f : callable
     primals, tangents : tuples of arrays or pytrees, of equal structure
+    stream : bool
+        Push the tangents along with the values instead of recording a tape: slower per operation, but memory does not
+        grow with the number of steps.
 
     Returns
     -------
@@ -101,7 +105,8 @@ def jvp(f: Callable, primals: tuple, tangents: tuple) -> tuple:
 
     Notes
     -----
-    Cost: about twice the function, for one direction. Memory grows with the length of the computation.
+    Cost: about twice the function, for one direction. Memory grows with the length of the computation, unless
+    ``stream=True``.
 
     Examples
     --------
@@ -116,5 +121,15 @@ def jvp(f: Callable, primals: tuple, tangents: tuple) -> tuple:
         or len(primals) != len(tangents)
     ):
         raise TypeError("jvp: primals and tangents must be tuples of equal length, e.g. dif.jvp(f, (x,), (v,))")
+    if stream:
+        return _streamed(f, tuple(primals), tuple(tangents))
     y, push = linearize(f, *primals)
     return y, push(*tangents)
+
+
+def _streamed(f: Callable, primals: tuple, tangents: tuple) -> tuple:
+    tensors = any(isinstance(x, Tensor) for x in tree.leaves([primals, tangents]))
+    values, slopes, shape = streamed(f, primals, tangents, tensors)
+    values = [_as_result(v, "jvp") for v in values]
+    dy = [hand_out(v.detach() * 0 if t is None else t, tensors, []) for t, v in zip(slopes, values)]
+    return tree.unflatten(shape, [hand_out(v, tensors, []) for v in values]), tree.unflatten(shape, dy)

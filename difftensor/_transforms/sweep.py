@@ -14,7 +14,7 @@ from difftensor._core.pushing import forward
 from difftensor._core.sweeping import dependents, trace
 from difftensor._core.tape import Leaf, _recording, _site, getframe, tick, user_site, warn_user
 from difftensor._transforms.batch import Batched, expand, innermost, levels, like, matched
-from difftensor.errors import LostGradientWarning
+from difftensor.errors import LostGradientWarning, MissingDerivativeError
 
 ALIAS = Primitive("alias", "linear", lambda x: x)
 ALIAS.pull = lambda xp, g, n: (g,)
@@ -39,6 +39,8 @@ def place(x: Any, name: str) -> Tensor:
 
 def _place(x: Any, name: str) -> Tensor:
     if isinstance(x, Tensor):
+        if hasattr(x._data, "tangent"):
+            raise streaming(name)
         data = snapshot(x)
         node: Node | None = x.node
     else:
@@ -62,6 +64,15 @@ def _place(x: Any, name: str) -> Tensor:
         alias.code, alias.at = user_site(getframe(1))
         return lift(data, alias)
     return lift(data, Leaf(user=False))
+
+
+def streaming(name: str) -> MissingDerivativeError:
+    """The error of a transformation inside a streaming jvp, which keeps no tape that could be differentiated again."""
+    return MissingDerivativeError(
+        f"{name} inside dif.jvp(..., stream=True): a streaming jvp keeps no tape to differentiate. Use "
+        f"stream=False there, "
+        "or put the streaming jvp inside"
+    )
 
 
 def close(placed: list[Tensor], nodes: list[Node]) -> None:

@@ -1,0 +1,310 @@
+"""Streaming forward mode: values and tangents side by side, nothing remembered.
+
+A `Dual` Tensor holds a value and its tangent. Each operation runs on the values at fresh places of a tape of its own,
+the tangents are pushed through that, and the tape is forgotten: memory does not grow with the number of steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from difftensor import tree
+from difftensor._backend import namespace
+from difftensor._core import Leaf, Node, Primitive, Tensor, X, enable_grad, lift, recording, wrap
+from difftensor._core.operands import _with_keywords
+from difftensor._core.pushing import forward
+from difftensor._core.sweeping import repaired, trace
+from difftensor._core.tape import tick
+from difftensor._transforms.batch import Batched, innermost, levels, like, matched
+from difftensor._transforms.sweep import ALIAS, _finite, streaming
+from difftensor.errors import InPlaceError
+
+
+class Pair:
+    """What a Dual Tensor holds: value and tangent (Tensors), and the level of the transformation it belongs to."""
+
+    __slots__ = ("level", "tangent", "value")
+
+    def __init__(self, value: Tensor, tangent: Tensor, level: int):
+        self.value, self.tangent, self.level = value, tangent, level
+
+
+class Dual(Tensor):
+    """A value with its tangent. No slots of its own: a Tensor can become one in place."""
+
+    __slots__ = ()
+
+    node = property(lambda x: x._data.value.node)  # type: ignore[assignment]
+    shape = property(lambda x: x._data.value.shape)
+    dtype = property(lambda x: x._data.value.dtype)
+    ndim = property(lambda x: x._data.value.ndim)
+    size = property(lambda x: x._data.value.size)
+    itemsize = property(lambda x: x._data.value.itemsize)
+    nbytes = property(lambda x: x._data.value.nbytes)
+    device = property(lambda x: x._data.value.device)
+
+    def __bool__(self) -> bool:
+        return bool(self._data.value)
+
+    def __len__(self) -> int:
+        return len(self._data.value)
+
+    def __index__(self) -> int:
+        return self._data.value.__index__()
+
+    def __iter__(self) -> Any:
+        if not self.ndim:
+            raise TypeError("iteration over a 0-d Tensor")
+        return (self[i] for i in range(self.shape[0]))
+
+    def item(self, *args: int) -> Any:
+        return self._data.value.item(*args)
+
+    def tolist(self) -> Any:
+        return self._data.value.tolist()
+
+    def detach(self) -> Tensor:
+        return self._data.value.detach()
+
+    def numpy(self, *, copy: bool = False) -> Any:
+        return lift(np.zeros(()), Leaf(user=False)).numpy()  # says what a tracked Tensor says
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return lift(np.zeros(self.shape), Leaf(user=False)).__array__()
+
+    def _number(self, kind: type) -> Any:
+        return lift(np.zeros(()), Leaf(user=False))._number(kind)
+
+    def __repr__(self) -> str:
+        return f"Dual({self._data.value!r}, {self._data.tangent!r})"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format(self._data.value, spec)
+
+    @staticmethod
+    def __dif_dispatch__(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dict) -> Any:
+        return dispatch(op, f, xs, params, keywords)
+
+    @staticmethod
+    def __dif_write__(x: Tensor, index: Any, value: Any) -> None:
+        write(x, index, value)
+
+    @staticmethod
+    def __dif_in_place__(x: Tensor, t: Tensor) -> Tensor:
+        write(x, Ellipsis, t)
+        return x
+
+    @staticmethod
+    def __dif_index__(x: Tensor, index: tuple) -> Tensor:
+        raise IndexError("arrays used as indices must be of integer (or boolean) type")
+
+
+def dual(value: Tensor, tangent: Tensor, level: int) -> Dual:
+    t = Dual()
+    t._data = Pair(value, tangent, level)
+    t.alias = None
+    t.saved = False
+    return t
+
+
+def _level(x: Any) -> int:
+    return x._data.level if isinstance(x, Dual) else -1
+
+
+def _placed(x: Tensor) -> Tensor:
+    """The value of a Dual at a fresh place: an alias of where it is, if somebody outside is watching."""
+    inner = x
+    if isinstance(inner, Batched):
+        return like(inner, _placed(innermost(inner)))
+    if inner.node is None:
+        return lift(inner._data, Leaf(user=False))
+    n = Node()
+    n.op, n.p, n.q = ALIAS, inner.node, None
+    n.y = n.a = n.b = n.code = n.at = None
+    n.params = ()
+    n.seq = tick()
+    return lift(inner._data, n)
+
+
+def dispatch(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dict) -> Any:
+    """Operation `op` on operands some of which are dual."""
+    if keywords and op.arity:
+        return _with_keywords(op, f, xs, **{"out": None, **keywords})
+    level = max(map(_level, xs))
+    if op.arity and op.kind == "elementwise":
+        y = _elementwise(op, xs, level)
+        if y is not None:
+            return y
+    values = [x._data.value if _level(x) == level else x for x in xs]
+    if op.kind == "nondifferentiable":
+        return _run(op, values, params, keywords)
+    placed, tangents = [], {}
+    for x, v in zip(xs, values):
+        if _level(x) == level and v.dtype.kind in "fc":
+            v = _placed(v)
+            tangents[v.node] = innermost(matched(v, x._data.tangent))
+        placed.append(v)
+    with enable_grad():
+        y = _run(op, placed, params, keywords)
+    for n in tangents:
+        if n.__class__ is Leaf:
+            n.live = False
+    many = isinstance(y, tuple)
+    results = [_with_tangent(v, tangents, level) for v in (y if many else (y,))]
+    if not many:
+        return results[0]
+    return type(y)(*results) if hasattr(y, "_fields") else tuple(results)
+
+
+def _elementwise(op: Primitive, xs: tuple, level: int) -> Tensor | None:
+    """An elementwise operation nobody outside is watching, on raw arrays; None if it is not so simple."""
+    data, slopes = [], []
+    for x in xs:
+        t = None
+        if x.__class__ is Dual and x._data.level == level:
+            t, x = x._data.tangent, x._data.value
+            if t.__class__ is not Tensor or t.node is not None:
+                return None
+            t = t._data
+        if x.__class__ is Tensor:
+            if x.node is not None:
+                return None
+            x = x._data
+        elif isinstance(x, Tensor):
+            return None
+        data.append(x)
+        slopes.append(t)
+    xp = namespace(data[0])
+    yd = op.forward(*data)
+    total = None
+    with np.errstate(all="ignore"):
+        for t, rule in zip(slopes, (op.rule_a, op.rule_b)):
+            if t is None:
+                continue
+            if t.shape != yd.shape:
+                t = xp.broadcast_to(t, yd.shape)
+            r = op.push(xp, t, yd, *data) if op.push is not None else rule(xp, t, yd, *data)
+            if not _finite(r):
+                r = repaired(xp, t, r)
+            total = r if total is None else total + r
+    if total.dtype != yd.dtype:
+        total = total.astype(yd.dtype)
+    return dual(wrap(yd), wrap(total), level)
+
+
+def _run(op: Primitive, values: list, params: tuple, keywords: dict) -> Any:
+    return op.call(values, *params, **keywords) if op.operands is None else op.call(*values, *params, **keywords)
+
+
+def _with_tangent(y: Tensor, tangents: dict, level: int) -> Tensor:
+    """Result `y` of one operation with its tangent; its own place is forgotten unless somebody outside is watching."""
+    if not isinstance(y, Tensor) or y.node is None:
+        return y
+    order, _ = trace([y.node], tangents)
+    watched = recording() and any(n.__class__ is not Leaf for n in tangents)
+    lifted = watched or any(t.node is not None for t in tangents.values())
+    ts = {n: t if lifted else t._data for n, t in tangents.items()}
+    with np.errstate(all="ignore"):
+        out = forward(order, dict(ts), lifted, repair=True).get(y.node)
+    if out is None:
+        return y if watched else lift(y._data, None)
+    out = like(y, out if isinstance(out, Tensor) else wrap(out))
+    value = y if watched or y.__class__ is not Tensor else lift(y._data, None)
+    return dual(value, out, level)
+
+
+def write(x: Tensor, index: Any, value: Any) -> None:
+    """``x[index] = value`` where either is dual: x becomes dual in place, value and tangent are written."""
+    level = max(_level(x), _level(value))
+    if _level(x) < level:
+        if x.dtype.kind not in "fc":
+            raise InPlaceError(f"writing a dual value into a Tensor of dtype {x.dtype} would lose its derivative")
+        _become_dual(x, level)
+    pair = x._data
+    if _level(value) == level:
+        pair.value[index] = value._data.value
+        pair.tangent[index] = value._data.tangent
+    else:
+        pair.value[index] = value
+        pair.tangent[index] = 0
+
+
+def _become_dual(x: Tensor, level: int) -> None:
+    """Turn `x`, and whatever shares its memory, into Dual Tensors, in place."""
+    storage = None if isinstance(x, (Dual, Batched)) else x.alias
+    if storage is None:
+        root, members = x, [x]
+        twin = _twin(x)
+    else:
+        members = storage.live()
+        twin = wrap(storage.data, storage.node)
+        root = None
+    whole = dual(twin, wrap(np.zeros(twin.shape, twin.dtype)) if twin.__class__ is Tensor else twin * 0, level)
+    for m in members:
+        seen: Any = whole._data
+        if root is None:
+            v, t = seen.value, seen.tangent
+            for op, params in m.path:
+                v, t = op.call(v, *params), op.call(t, *params)
+            seen = Pair(v, t, level)
+        _turn(m, seen)
+
+
+def _twin(x: Tensor) -> Tensor:
+    if x.__class__ is Tensor:
+        t = wrap(x._data, x.node)
+        t.saved = x.saved
+        return t
+    t = x.__class__()
+    t._data = x._data
+    t.alias = None
+    t.saved = False
+    return t
+
+
+def _turn(x: Tensor, pair: Pair) -> None:
+    if x.__class__ is Tensor:
+        x.node = None
+    x.__class__ = Dual
+    x._data = pair
+    x.alias = None
+    x.saved = False
+
+
+def streamed(f: Callable, primals: tuple, tangents: tuple, tensors: bool) -> tuple[list, list, Any]:
+    """Run f on dual arguments; returns value leaves, tangent leaves and the structure of the result."""
+    active = levels.get()
+    token = levels.set((*active, None))
+    try:
+        level = len(active)
+        args = []
+        for p, t in zip(primals, tangents):
+            ps, shape = tree.flatten(p)
+            ts, t_shape = tree.flatten(t)
+            if t_shape != shape:
+                raise ValueError(f"jvp: the tangent has structure {t_shape}, the primal {shape}")
+            pairs = []
+            for x, v in zip(ps, ts):
+                if isinstance(x, Dual):
+                    raise streaming("jvp")
+                x = x if isinstance(x, Tensor) else wrap(np.array(x)[()])
+                x = x if x.dtype.kind in "fc" else X.astype(x, float)
+                v = v if isinstance(v, Tensor) else wrap(np.array(v, dtype=np.result_type(v, x.dtype))[()])
+                if v.shape != x.shape:
+                    raise ValueError(f"jvp: tangent: expected shape {x.shape}, found {v.shape}")
+                pairs.append(dual(x, v, level))
+            args.append(tree.unflatten(shape, pairs))
+        found, shape = tree.flatten(f(*args))
+    finally:
+        levels.reset(token)
+    values = [v._data.value if _level(v) == level else v for v in found]
+    slopes = [v._data.tangent if _level(v) == level else None for v in found]
+    return values, slopes, shape
+
+
+__all__ = ["Dual", "dual", "streamed"]
