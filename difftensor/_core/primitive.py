@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +25,18 @@ class TensorNamespace(SimpleNamespace):
         return value
 
 
-X = TensorNamespace(linalg=SimpleNamespace(), fft=SimpleNamespace())
+class _Chapter(SimpleNamespace):
+    """``xp.linalg``, ``xp.fft``: the package is imported when its first function is looked up."""
+
+    def __getattr__(self, name: str) -> Any:
+        import_module(self.__dict__["package"])
+        if name in self.__dict__:
+            return self.__dict__[name]
+        raise AttributeError(f"{self.__dict__['package']} has no function {name!r}")
+
+
+_PACKAGE = __name__.partition(".")[0]
+X = TensorNamespace(**{name: _Chapter(package=f"{_PACKAGE}.{name}") for name in ("linalg", "fft")})
 
 
 class Primitive:
@@ -81,9 +93,7 @@ def publish(name: str, f: Callable, twin: Any = None) -> None:
     space: Any = X
     *path, last = name.split(".")
     for part in path:
-        if not hasattr(space, part):
-            setattr(space, part, SimpleNamespace())
-        space = getattr(space, part)
+        space = vars(space).setdefault(part, SimpleNamespace())
     setattr(space, last, f)
     if twin is not None:
         table = UFUNCS if isinstance(twin, np.ufunc) else FUNCTIONS
