@@ -70,6 +70,15 @@ from difftensor._ops.products import (
 from difftensor._ops.einsum import (
     einsum, einsum_path,
 )
+from difftensor._ops.sorting import (
+    argpartition, argsort, digitize, lexsort, partition, searchsorted, sort, sort_complex,
+)
+from difftensor._ops.sets import (
+    intersect1d, setdiff1d, setxor1d, union1d, unique, unique_all, unique_counts, unique_inverse, unique_values,
+)
+from difftensor._ops.statistics import (
+    average, bincount, corrcoef, cov, histogram, histogram2d, histogram_bin_edges, histogramdd,
+)
 from difftensor._ops.shape import (
     astype, atleast_1d, atleast_2d, atleast_3d, broadcast_arrays, broadcast_to, copy, expand_dims, flip, fliplr,
     flipud, matrix_transpose, moveaxis, permute_dims, ravel, reshape, resize, roll, rollaxis, rot90, squeeze,
@@ -114,7 +123,19 @@ from difftensor._ops.files import (
     load, save, savetxt, savez, savez_compressed,
 )
 from difftensor._ops.vectorizing import (
-    vectorize,
+    apply_along_axis, apply_over_axes, vectorize,
+)
+from difftensor._ops.calculus import (
+    gradient, interp, trapezoid, unwrap,
+)
+from difftensor._ops.convolution import (
+    convolve, correlate,
+)
+from difftensor._ops.polynomials import (
+    poly, polyadd, polyder, polydiv, polyfit, polyint, polymul, polysub, polyval, roots,
+)
+from difftensor._ops.quantiles import (
+    median, nanmedian, nanpercentile, nanquantile, percentile, quantile,
 )
 from difftensor._ops.grids import c_, mgrid, ogrid, r_
 from difftensor._ops.vectorizing import emath

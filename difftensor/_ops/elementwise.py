@@ -302,8 +302,9 @@ def _several(name, ys, out, keywords):
 @composition(np.float_power)
 def float_power(x1, x2, /, out=None, **keywords):
     """The power in at least float64."""
-    dtype = np.float_power(*(np.empty(0, getattr(v, "dtype", np.asarray(v).dtype)) for v in map(X.asarray, (x1, x2)))).dtype
-    return power(*(X.astype(X.asarray(v), dtype, copy=False) for v in (x1, x2)), out, **keywords)
+    x1, x2 = X.asarray(x1), X.asarray(x2)
+    dtype = np.result_type(x1.dtype, x2.dtype, np.float64)
+    return power(X.astype(x1, dtype, copy=False), X.astype(x2, dtype, copy=False), out, **keywords)
 
 
 # sinc and the Bessel functions: quotients that are 0/0 at 0 -----------------------------------------------------------
