@@ -51,8 +51,17 @@ def _push_recurrence(xp, ts, y, a, b):
     return recurrence(a, t if ta is None else t + ta * shifted(xp, y))
 
 
-recurrence = general("linear_recurrence", _recur, _pull_recurrence, _push_recurrence, saves="ay", operands=2, public=False,
-                     samples="recurrence", batch="trailing")
+recurrence = general(
+    "linear_recurrence",
+    _recur,
+    _pull_recurrence,
+    _push_recurrence,
+    saves="ay",
+    operands=2,
+    public=False,
+    samples="recurrence",
+    batch="trailing",
+)
 
 # Running sums and products ------------------------------------------------------------------------------------------
 
@@ -61,8 +70,14 @@ def _reverse(g, axis):
     return g[(..., slice(None, None, -1), *(slice(None),) * (-axis - 1))]
 
 
-_cumsum = linear("add.accumulate", lambda x, axis: np.add.accumulate(x, axis),
-                 lambda xp, g, shape, axis: _reverse(xp.cumsum(_reverse(g, axis), axis=axis), axis), public=False, samples="axis", batch="trailing")
+_cumsum = linear(
+    "add.accumulate",
+    lambda x, axis: np.add.accumulate(x, axis),
+    lambda xp, g, shape, axis: _reverse(xp.cumsum(_reverse(g, axis), axis=axis), axis),
+    public=False,
+    samples="axis",
+    batch="trailing",
+)
 
 
 def _last(x, axis):
@@ -85,8 +100,16 @@ def _before(xp, y):
     return xp.concatenate([xp.ones((*y.shape[:-1], 1), y.dtype), y[..., :-1]], axis=-1)[..., : y.shape[-1]]
 
 
-_cumprod = general("multiply.accumulate", lambda x, axis: np.multiply.accumulate(x, axis), _pull_cumprod, _push_cumprod,
-                   saves="xy", public=False, samples="axis", batch="trailing")
+_cumprod = general(
+    "multiply.accumulate",
+    lambda x, axis: np.multiply.accumulate(x, axis),
+    _pull_cumprod,
+    _push_cumprod,
+    saves="xy",
+    public=False,
+    samples="axis",
+    batch="trailing",
+)
 
 
 def _along(a, axis):
@@ -176,8 +199,18 @@ def _push_running(xp, ts, y, x, axis):
 
 
 def _running(ufunc):
-    return general(f"{ufunc.__name__}.accumulate", lambda x, axis: ufunc.accumulate(x, axis), _pull_running, _push_running,
-                   saves="xy", public=False, samples="axis", batch="trailing", kinks="ties met so far share evenly", real=True)
+    return general(
+        f"{ufunc.__name__}.accumulate",
+        lambda x, axis: ufunc.accumulate(x, axis),
+        _pull_running,
+        _push_running,
+        saves="xy",
+        public=False,
+        samples="axis",
+        batch="trailing",
+        kinks="ties met so far share evenly",
+        real=True,
+    )
 
 
 running_max, running_min = _running(np.maximum), _running(np.minimum)
@@ -190,7 +223,9 @@ def _pull_diff(xp, g, shape, axis):
     return -xp.diff(xp.concatenate([edge, g, edge], axis=axis), axis=axis)
 
 
-_diff = linear("diff_once", lambda x, axis: np.diff(x, axis=axis), _pull_diff, public=False, samples="axis", batch="trailing")
+_diff = linear(
+    "diff_once", lambda x, axis: np.diff(x, axis=axis), _pull_diff, public=False, samples="axis", batch="trailing"
+)
 _NONE = np._NoValue
 
 
@@ -233,5 +268,3 @@ def ediff1d(ary, to_end=None, to_begin=None):
             value = X.astype(value, x.dtype, copy=False)
             parts = [value, *parts] if name == "to_begin" else [*parts, value]
     return X.concatenate(parts) if len(parts) > 1 else parts[0]
-
-

@@ -31,7 +31,10 @@ def _plan(la, lb, lo):
 
     made = [*batch, *free_a, *free_b]
     return {
-        "batch": len(batch), "free_a": len(free_a), "free_b": len(free_b), "summed": len(summed),
+        "batch": len(batch),
+        "free_a": len(free_a),
+        "free_b": len(free_b),
+        "summed": len(summed),
         "a": places(la, [*batch, *free_a, *summed]),
         "b": places(lb, [*batch, *summed, *free_b]),
         "out": tuple(made.index(k) - len(made) for k in lo),
@@ -144,11 +147,23 @@ def _embed(x, labels, kept, sizes):
     return y
 
 
-_diagonal = linear("diagonal_of_labels", lambda x, labels, kept: np.einsum(f"...{labels}->...{kept}", x),
-                   lambda xp, g, shape, labels, kept: _embedded(g, labels, kept, shape[len(shape) - len(labels) :]), views=True, public=False,
-                   samples="labels", batch="trailing")
-_embedded = linear("embed_diagonal", _embed, lambda xp, g, shape, labels, kept, sizes: _diagonal(g, labels, kept), public=False,
-                   samples="embed", batch="trailing")
+_diagonal = linear(
+    "diagonal_of_labels",
+    lambda x, labels, kept: np.einsum(f"...{labels}->...{kept}", x),
+    lambda xp, g, shape, labels, kept: _embedded(g, labels, kept, shape[len(shape) - len(labels) :]),
+    views=True,
+    public=False,
+    samples="labels",
+    batch="trailing",
+)
+_embedded = linear(
+    "embed_diagonal",
+    _embed,
+    lambda xp, g, shape, labels, kept, sizes: _diagonal(g, labels, kept),
+    public=False,
+    samples="embed",
+    batch="trailing",
+)
 
 # einsum -------------------------------------------------------------------------------------------------------------
 
@@ -173,11 +188,13 @@ def _program(inputs, output, shapes, optimize):
         others = {k for j, other in enumerate(inputs) if j != i for k in other} | set(output)
         dropped = [k for k in kept if mine[k] == 1 and size[k] != 1]
         summed = [k for k in kept if k not in others]
-        prepared.append((
-            (labels, kept) if kept != labels else None,
-            tuple(kept.index(k) - len(kept) for k in dropped + summed),
-            "".join(k for k in kept if k not in dropped and k not in summed),
-        ))
+        prepared.append(
+            (
+                (labels, kept) if kept != labels else None,
+                tuple(kept.index(k) - len(kept) for k in dropped + summed),
+                "".join(k for k in kept if k not in dropped and k not in summed),
+            )
+        )
     labels = [p[2] for p in prepared]
     steps = []
     for pair in path if len(inputs) > 1 else ():
@@ -199,7 +216,9 @@ def _program(inputs, output, shapes, optimize):
 def _parsed(operands):
     """Subscripts of the inputs, of the output, and the arrays, from either form of NumPy's."""
     if not operands:
-        raise ValueError("must specify the einstein sum subscripts string and at least one operand, or at least one operand and its subscripts list")
+        raise ValueError(
+            "must specify the einstein sum subscripts string and at least one operand, or at least one operand and its subscripts list"
+        )
     if isinstance(operands[0], str):
         text, arrays = operands[0].replace(" ", ""), operands[1:]
         left, arrow, output = text.partition("->")
@@ -245,7 +264,9 @@ def _resolved(inputs, output, shapes):
     else:
         output = output.replace("...", dots)
     if len(set(output)) != len(output) or not set(output) <= set("".join(explicit)):
-        raise ValueError(f"einstein sum subscripts string: the output {output!r} repeats a label or has one that no input has")
+        raise ValueError(
+            f"einstein sum subscripts string: the output {output!r} repeats a label or has one that no input has"
+        )
     return tuple(explicit), output
 
 

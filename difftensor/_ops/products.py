@@ -78,7 +78,20 @@ def with_core_axes(ufunc, core, ranks):
     """`core` with the keywords of NumPy's generalized ufuncs. `ranks`: core dimensions of the operands and of the result."""
     name = ufunc.__name__
 
-    def f(x1, x2, /, out=None, *, axes=None, axis=None, keepdims=False, dtype=None, casting="same_kind", order="K", subok=True):
+    def f(
+        x1,
+        x2,
+        /,
+        out=None,
+        *,
+        axes=None,
+        axis=None,
+        keepdims=False,
+        dtype=None,
+        casting="same_kind",
+        order="K",
+        subok=True,
+    ):
         if out.__class__ is tuple:
             (out,) = out
         if not (holds_tensor(x1) or holds_tensor(x2) or isinstance(out, Tensor)):
@@ -109,9 +122,13 @@ def _checked(name, a, b, rank_a, rank_b, k):
     """Raise unless axis -1 of `a` and axis `k` of `b` have one length."""
     for x, rank in ((a, rank_a), (b, rank_b)):
         if x.ndim < rank:
-            raise ValueError(f"{name}: Input operand does not have enough dimensions (has {x.ndim}, requires {rank}): {x.shape}")
+            raise ValueError(
+                f"{name}: Input operand does not have enough dimensions (has {x.ndim}, requires {rank}): {x.shape}"
+            )
     if a.shape[-1] != b.shape[k]:
-        raise ValueError(f"{name}: mismatch in the core dimension (size {a.shape[-1]} is different from {b.shape[k]}): {a.shape} and {b.shape}")
+        raise ValueError(
+            f"{name}: mismatch in the core dimension (size {a.shape[-1]} is different from {b.shape[k]}): {a.shape} and {b.shape}"
+        )
 
 
 def _vecdot(a, b):
@@ -165,7 +182,9 @@ def inner(a, b, /):
     if a.ndim == 0 or b.ndim == 0:
         return a * b
     if a.shape[-1] != b.shape[-1]:
-        raise ValueError(f"shapes {a.shape} and {b.shape} not aligned: {a.shape[-1]} (dim {a.ndim - 1}) != {b.shape[-1]} (dim {b.ndim - 1})")
+        raise ValueError(
+            f"shapes {a.shape} and {b.shape} not aligned: {a.shape[-1]} (dim {a.ndim - 1}) != {b.shape[-1]} (dim {b.ndim - 1})"
+        )
     return tensordot(a, b, (-1, -1))
 
 
@@ -215,8 +234,15 @@ def _cross_product(a, b):
 
 
 # g . (da x b) = da . (b x g),  g . (a x db) = db . (g x a)
-_cross = bilinear("cross_last", _cross_product, lambda xp, g, a, b: _cross(b, g), lambda xp, g, a, b: _cross(g, a), public=False,
-                  samples="cross", batch=lambda call, lanes, flags, size: call(*aligned(lanes, flags)))
+_cross = bilinear(
+    "cross_last",
+    _cross_product,
+    lambda xp, g, a, b: _cross(b, g),
+    lambda xp, g, a, b: _cross(g, a),
+    public=False,
+    samples="cross",
+    batch=lambda call, lanes, flags, size: call(*aligned(lanes, flags)),
+)
 
 
 @composition(np.cross)
@@ -231,9 +257,15 @@ def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
     if not set(lengths) <= {2, 3}:
         raise ValueError(f"incompatible dimensions for cross product\n(dimension must be 2 or 3), found {lengths}")
     if 2 in lengths:
-        warnings.warn("Arrays of 2-dimensional vectors are deprecated. Use arrays of 3-dimensional vectors instead. (deprecated in NumPy 2.0)",
-                      DeprecationWarning, stacklevel=3)
-        a, b = (X.concatenate([x, np.zeros((*x.shape[:-1], 1), x.dtype)], axis=-1) if x.shape[-1] == 2 else x for x in (a, b))
+        warnings.warn(
+            "Arrays of 2-dimensional vectors are deprecated. Use arrays of 3-dimensional vectors instead. (deprecated in NumPy 2.0)",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+        a, b = (
+            X.concatenate([x, np.zeros((*x.shape[:-1], 1), x.dtype)], axis=-1) if x.shape[-1] == 2 else x
+            for x in (a, b)
+        )
     y = _cross(a, b)
     return y[..., 2] if lengths == (2, 2) else y if axisc == -1 else X.moveaxis(y, -1, axisc)
 
@@ -250,7 +282,14 @@ def _eye_on(xp, g, shape, offset, axis1, axis2):
     return (g[..., None, None] * xp.asarray(eye)).transpose(tuple(order))
 
 
-_trace = linear("trace_of", lambda x, offset, axis1, axis2: np.trace(x, offset, axis1, axis2), _eye_on, public=False, samples="trace", batch="trailing")
+_trace = linear(
+    "trace_of",
+    lambda x, offset, axis1, axis2: np.trace(x, offset, axis1, axis2),
+    _eye_on,
+    public=False,
+    samples="trace",
+    batch="trailing",
+)
 
 
 @composition(np.trace)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import warnings
+from operator import index
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def axes_of(x, axis) -> tuple[int, ...]:
         axis = (axis,)
     out = []
     for a in axis:
-        i = a.__index__()
+        i = index(a)
         if not -n <= i < n:
             raise np.exceptions.AxisError(i, n)
         out.append(i - n if i >= 0 else i)
@@ -38,7 +39,7 @@ _ALL = tuple(tuple(range(-n, 0)) for n in range(8))
 
 def axis_of(x, axis) -> int:
     """One axis, counted from the end."""
-    return axes_of(x, axis.__index__())[0]
+    return axes_of(x, index(axis))[0]
 
 
 def spread(xp, g, shape, axes, keepdims):
@@ -116,8 +117,14 @@ def count_of(a, axes, where=True, keepdims=False):
 
 # Sums and products --------------------------------------------------------------------------------------------------
 
-_sum = linear("add.reduce", _add_reduce, lambda xp, g, shape, axes, keepdims: spread(xp, g, shape, axes, keepdims),
-              public=False, samples="axes", batch="trailing")
+_sum = linear(
+    "add.reduce",
+    _add_reduce,
+    lambda xp, g, shape, axes, keepdims: spread(xp, g, shape, axes, keepdims),
+    public=False,
+    samples="axes",
+    batch="trailing",
+)
 
 
 @composition(np.sum)
@@ -165,8 +172,16 @@ def _push_prod(xp, ts, y, x, axes, keepdims):
     return xp.sum(ts[0] * _others(xp, x, axes), axis=axes, keepdims=keepdims)
 
 
-_prod = general("multiply.reduce", lambda x, axes, keepdims: np.multiply.reduce(x, axes, None, None, keepdims), _pull_prod,
-                _push_prod, saves="x", public=False, samples="axes", batch="trailing")
+_prod = general(
+    "multiply.reduce",
+    lambda x, axes, keepdims: np.multiply.reduce(x, axes, None, None, keepdims),
+    _pull_prod,
+    _push_prod,
+    saves="x",
+    public=False,
+    samples="axes",
+    batch="trailing",
+)
 
 
 @composition(np.prod)
@@ -188,8 +203,14 @@ def _mean_over(x, axes, keepdims, n):
     return (y / n).astype(y.dtype) if y.dtype.itemsize < 8 else y / n
 
 
-_mean = linear("mean_over", _mean_over, lambda xp, g, shape, axes, keepdims, n: spread(xp, g / n, shape, axes, keepdims),
-               public=False, samples="mean", batch="trailing")
+_mean = linear(
+    "mean_over",
+    _mean_over,
+    lambda xp, g, shape, axes, keepdims, n: spread(xp, g / n, shape, axes, keepdims),
+    public=False,
+    samples="mean",
+    batch="trailing",
+)
 
 
 def _inexact(a, dtype):
@@ -205,7 +226,9 @@ def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     if where is True:
         y = _mean(a, axes, bool(keepdims), count_of(a, axes))
     else:
-        y = _quotient(sum(a, axes, keepdims=keepdims, where=where), count_of(a, axes, where, keepdims), "Mean of empty slice")
+        y = _quotient(
+            sum(a, axes, keepdims=keepdims, where=where), count_of(a, axes, where, keepdims), "Mean of empty slice"
+        )
     return finish(y, out, "mean")
 
 
@@ -235,8 +258,16 @@ def _freedom(x, axes, ddof):
     return freedom if freedom else np.nan
 
 
-_var = general("var_over", lambda x, axes, keepdims, ddof: np.var(x, axis=axes, keepdims=keepdims, ddof=ddof), _pull_var, _push_var,
-               saves="x", public=False, samples="var", batch="trailing")
+_var = general(
+    "var_over",
+    lambda x, axes, keepdims, ddof: np.var(x, axis=axes, keepdims=keepdims, ddof=ddof),
+    _pull_var,
+    _push_var,
+    saves="x",
+    public=False,
+    samples="var",
+    batch="trailing",
+)
 
 
 @composition(np.var)
@@ -263,13 +294,22 @@ def _norm2(d):
 
 
 # The subgradient of a standard deviation or norm at 0 is 0.
-root = unary("root_or_zero", np.sqrt, lambda xp, g, y, x: xp.where(y == 0, 0, 0.5 * g / xp.where(y == 0, 1, y)), saves="y",
-             numpy=None, kinks="0 at 0", samples=[(0.2, 4.0)])
+root = unary(
+    "root_or_zero",
+    np.sqrt,
+    lambda xp, g, y, x: xp.where(y == 0, 0, 0.5 * g / xp.where(y == 0, 1, y)),
+    saves="y",
+    numpy=None,
+    kinks="0 at 0",
+    samples=[(0.2, 4.0)],
+)
 
 
 @composition(np.std)
 def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
-    return finish(root(var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)), out, "std")
+    return finish(
+        root(var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)), out, "std"
+    )
 
 
 # Extrema ------------------------------------------------------------------------------------------------------------
@@ -303,10 +343,30 @@ def _push_extremum(xp, ts, y, x, axes, keepdims):
 
 
 _TIES = "ties share evenly"
-_max = general("maximum.reduce", _extreme(np.maximum), _pull_extremum, _push_extremum, saves="xy", public=False,
-               kinks=_TIES, samples="axes", real=True, batch="trailing")
-_min = general("minimum.reduce", _extreme(np.minimum), _pull_extremum, _push_extremum, saves="xy", public=False,
-               kinks=_TIES, samples="axes", real=True, batch="trailing")
+_max = general(
+    "maximum.reduce",
+    _extreme(np.maximum),
+    _pull_extremum,
+    _push_extremum,
+    saves="xy",
+    public=False,
+    kinks=_TIES,
+    samples="axes",
+    real=True,
+    batch="trailing",
+)
+_min = general(
+    "minimum.reduce",
+    _extreme(np.minimum),
+    _pull_extremum,
+    _push_extremum,
+    saves="xy",
+    public=False,
+    kinks=_TIES,
+    samples="axes",
+    real=True,
+    batch="trailing",
+)
 
 
 def _extremum(primitive, name, pairwise, worst):
@@ -314,14 +374,18 @@ def _extremum(primitive, name, pairwise, worst):
         a = X.asarray(a)
         if where is not True:
             if initial is None:
-                raise ValueError(f"reduction operation '{name}imum' does not have an identity, so to use a where mask one has to specify 'initial'")
+                raise ValueError(
+                    f"reduction operation '{name}imum' does not have an identity, so to use a where mask one has to specify 'initial'"
+                )
             a = prepared(a, None, where, fill=worst(a.dtype))
         axes = axes_of(a, axis)
         if initial is None:
             return finish(primitive(a, axes, bool(keepdims)), out, name)
         initial = _as(a.dtype, initial)
         if count_of(a, axes) == 0:
-            shape = tuple(1 if i in axes else k for i, k in zip(range(-a.ndim, 0), a.shape) if keepdims or i not in axes)
+            shape = tuple(
+                1 if i in axes else k for i, k in zip(range(-a.ndim, 0), a.shape) if keepdims or i not in axes
+            )
             return finish(X.broadcast_to(initial, shape), out, name)
         return finish(pairwise(primitive(a, axes, bool(keepdims)), initial), out, name)
 
@@ -347,9 +411,24 @@ def ptp(a, axis=None, out=None, keepdims=False):
 
 # Truth and counts ---------------------------------------------------------------------------------------------------
 
-_all = nondifferentiable("logical_and.reduce", lambda x, axes, keepdims: np.logical_and.reduce(x, axes, None, None, keepdims), public=False, batch="trailing")
-_any = nondifferentiable("logical_or.reduce", lambda x, axes, keepdims: np.logical_or.reduce(x, axes, None, None, keepdims), public=False, batch="trailing")
-_count = nondifferentiable("count_over", lambda x, axes, keepdims: np.count_nonzero(x, axis=axes, keepdims=keepdims), public=False, batch="trailing")
+_all = nondifferentiable(
+    "logical_and.reduce",
+    lambda x, axes, keepdims: np.logical_and.reduce(x, axes, None, None, keepdims),
+    public=False,
+    batch="trailing",
+)
+_any = nondifferentiable(
+    "logical_or.reduce",
+    lambda x, axes, keepdims: np.logical_or.reduce(x, axes, None, None, keepdims),
+    public=False,
+    batch="trailing",
+)
+_count = nondifferentiable(
+    "count_over",
+    lambda x, axes, keepdims: np.count_nonzero(x, axis=axes, keepdims=keepdims),
+    public=False,
+    batch="trailing",
+)
 
 
 def constant(a):
@@ -377,7 +456,9 @@ def count_nonzero(a, axis=None, *, keepdims=False):
 
 
 def _arg(name, twin):
-    primitive = nondifferentiable(f"{name}_along", lambda x, axis, keepdims: twin(x, axis=axis, keepdims=keepdims), public=False, batch="trailing")
+    primitive = nondifferentiable(
+        f"{name}_along", lambda x, axis, keepdims: twin(x, axis=axis, keepdims=keepdims), public=False, batch="trailing"
+    )
 
     def body(a, axis=None, out=None, *, keepdims=False):
         a = constant(a)
@@ -430,7 +511,9 @@ def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     a = prepared(a, dtype, True)
     axes = axes_of(a, axis)
     count = count_of(a, axes, _present(mask, where), keepdims)
-    return finish(_quotient(sum(a, axes, None, None, keepdims, where=where), count, "Mean of empty slice"), out, "nanmean")
+    return finish(
+        _quotient(sum(a, axes, None, None, keepdims, where=where), count, "Mean of empty slice"), out, "nanmean"
+    )
 
 
 @composition(np.nanvar)
@@ -446,7 +529,9 @@ def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=
     axes = axes_of(a, axis)
     present = _present(mask, where)
     if mean is None:
-        mean = sum(a, axes, keepdims=True, where=where) / np.maximum(count_of(a, axes, present, True), 1).astype(a.dtype)
+        mean = sum(a, axes, keepdims=True, where=where) / np.maximum(count_of(a, axes, present, True), 1).astype(
+            a.dtype
+        )
     d = X.where(present, a - mean, 0)
     freedom = count_of(a, axes, present, keepdims) - ddof
     y = sum(_norm2(d), axes, keepdims=keepdims)
@@ -480,4 +565,3 @@ def _nan_extremum(name, extremum, worst):
 
 nanmax = composition(np.nanmax, name="nanmax")(_nan_extremum("nanmax", max, lowest))
 nanmin = composition(np.nanmin, name="nanmin")(_nan_extremum("nanmin", min, highest))
-

@@ -8,13 +8,15 @@ import numpy as np
 
 from difftensor._core import X, Tensor, general, publish, write_out
 from difftensor._core.fitting import fit
+from difftensor._ops.cumulative import running_max, running_min
 from difftensor._ops.indexing import setitem, static
-from difftensor._ops.reductions import axes_of
+from difftensor._ops.reductions import axes_of, axis_of
 from difftensor.errors import NotDispatchedError
 
 # Ufuncs whose reduction or accumulation is an operation of its own.
 _REDUCE = {np.add: "sum", np.multiply: "prod", np.maximum: "max", np.minimum: "min", np.logical_and: "all", np.logical_or: "any"}
 _ACCUMULATE = {np.add: "cumsum", np.multiply: "cumprod"}
+_RUNNING = {np.maximum: running_max, np.minimum: running_min}
 
 
 def ufunc_method(ufunc: Any, f: Any, method: str, inputs: tuple, keywords: dict) -> Any:
@@ -68,6 +70,9 @@ def _accumulate(ufunc, f, array, axis=0, dtype=None, out=None):
     if ufunc in _ACCUMULATE:
         return getattr(X, _ACCUMULATE[ufunc])(x, axis=axis, dtype=dtype, out=out)
     x = x if dtype is None else X.astype(x, dtype, copy=False)
+    if ufunc in _RUNNING:
+        y = _RUNNING[ufunc](x, axis_of(x, axis))
+        return y if out is None else write_out(ufunc.__name__, y, out)
     rows = list(X.moveaxis(x, axis, 0))
     for i in range(1, len(rows)):
         rows[i] = f(rows[i - 1], rows[i])

@@ -110,3 +110,38 @@ def logn(n, x):
 emath.power, emath.logn = power, logn
 publish("vectorize", vectorize)
 publish("emath", emath)
+
+
+# Functions of whole slices --------------------------------------------------------------------------------------------
+
+
+@composition(np.apply_along_axis)
+def apply_along_axis(func1d, axis, arr, *args, **kwargs):
+    arr = X.asarray(arr)
+    axis = range(arr.ndim)[axis] if -arr.ndim <= axis < arr.ndim else _no_axis(axis, arr.ndim)
+    rows = X.moveaxis(arr, axis, -1)
+    outer = rows.shape[:-1]
+    parts = [X.asarray(func1d(rows[i], *args, **kwargs)) for i in np.ndindex(outer)]
+    if not parts:
+        raise ValueError("Cannot apply_along_axis when any iteration dimensions are 0")
+    inner = parts[0].shape
+    y = X.stack(parts).reshape(outer + inner)
+    n, k = len(outer), len(inner)
+    return X.transpose(y, (*range(axis), *range(n, n + k), *range(axis, n)))
+
+
+def _no_axis(axis, ndim):
+    raise np.exceptions.AxisError(axis, ndim)
+
+
+@composition(np.apply_over_axes)
+def apply_over_axes(func, a, axes):
+    y = X.asarray(a)
+    for axis in (axes,) if np.ndim(axes) == 0 else axes:
+        axis = axis + y.ndim if axis < 0 else axis
+        found = X.asarray(func(y, axis))
+        found = found if found.ndim == y.ndim else X.expand_dims(found, axis)
+        if found.ndim != y.ndim:
+            raise ValueError("function is not returning an array of the correct shape")
+        y = found
+    return y

@@ -1,0 +1,141 @@
+"""Sorting, partitioning, searching: the order is constant, the values flow through it.
+
+At ties NumPy's order decides which element a sorted value belongs to.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from difftensor._core import X, composition, general, nondifferentiable, recording
+from difftensor._ops.plain import plain
+from difftensor._ops.reductions import axis_of, constant
+
+# Picking along an axis ----------------------------------------------------------------------------------------------
+#
+# Indices that name no element twice (an order, or a part of one): what is pulled back is put, not added.
+
+
+def _pick(x, index, axis, n):
+    return x[index] if x.ndim == 1 else np.take_along_axis(x, index, axis)
+
+
+def _put(g, index, axis, n):
+    y = np.zeros_like(g, shape=tuple(n if k - g.ndim == axis else m for k, m in enumerate(g.shape)))
+    if g.ndim == 1:
+        y[index] = g
+    else:
+        np.put_along_axis(y, index, g, axis)
+    return y
+
+
+pick_along = general(
+    "pick_along",
+    _pick,
+    lambda xp, g, y, x, index, axis, n: (put_along(g, index, axis, n), None),
+    lambda xp, ts, y, x, index, axis, n: pick_along(ts[0], index, axis, n),
+    operands=2,
+    saves="b",
+    public=False,
+    samples="pick_along",
+    batch="trailing",
+)
+put_along = general(
+    "put_along",
+    _put,
+    lambda xp, g, y, x, index, axis, n: (pick_along(g, index, axis, n), None),
+    lambda xp, ts, y, x, index, axis, n: put_along(ts[0], index, axis, n),
+    operands=2,
+    saves="b",
+    public=False,
+    samples="put_along",
+    batch="trailing",
+)
+
+# Orders -------------------------------------------------------------------------------------------------------------
+
+_argsort = nondifferentiable(
+    "argsort_along", lambda x, axis, kind: np.argsort(x, axis=axis, kind=kind), public=False, batch="trailing"
+)
+_argpartition = nondifferentiable(
+    "argpartition_along", lambda x, kth, axis: np.argpartition(x, kth, axis=axis), public=False, batch="trailing"
+)
+_sorted = nondifferentiable(
+    "sort_along", lambda x, axis, kind: np.sort(x, axis=axis, kind=kind), public=False, batch="trailing"
+)
+_partitioned = nondifferentiable(
+    "partition_along", lambda x, kth, axis: np.partition(x, kth, axis=axis), public=False, batch="trailing"
+)
+_searchsorted = nondifferentiable(
+    "searchsorted_in", lambda a, v, side: np.searchsorted(a, v, side), operands=2, public=False
+)
+
+
+def _arranged(a, axis):
+    """`a`, flattened if `axis` is None, and the axis counted from the end."""
+    a = X.asarray(a)
+    return (a.ravel(), -1) if axis is None else (a, axis_of(a, axis))
+
+
+def _kind(kind, order, stable):
+    if order is not None:
+        raise ValueError("Cannot specify order when the array has no fields.")
+    if kind is not None and stable is not None:
+        raise ValueError("`kind` and `stable` parameters can't be provided at the same time. Use only one of them.")
+    return "stable" if stable else kind
+
+
+def tracked(*xs):
+    return recording() and any(x.node is not None for x in xs)
+
+
+def picked(a, index, axis):
+    return pick_along(a, index, axis, a.shape[axis])
+
+
+@composition(np.argsort)
+def argsort(a, axis=-1, kind=None, order=None, *, stable=None):
+    a, axis = _arranged(constant(a), axis)
+    return _argsort(a, axis, _kind(kind, order, stable))
+
+
+@composition(np.sort)
+def sort(a, axis=-1, kind=None, order=None, *, stable=None):
+    a, axis = _arranged(a, axis)
+    kind = _kind(kind, order, stable)
+    return picked(a, _argsort(a, axis, kind), axis) if tracked(a) else _sorted(a, axis, kind)
+
+
+@composition(np.sort_complex)
+def sort_complex(a):
+    a = X.asarray(a)
+    if a.dtype.kind != "c":
+        a = X.astype(a, np.sort_complex(np.zeros(1, a.dtype)).dtype)
+    return sort(a)
+
+
+def _places(kth):
+    return tuple(int(k) for k in kth) if np.iterable(kth) else kth.__index__()
+
+
+@composition(np.argpartition)
+def argpartition(a, kth, axis=-1, kind="introselect", order=None):
+    a, axis = _arranged(constant(a), axis)
+    _kind(None, order, None)
+    return _argpartition(a, _places(kth), axis)
+
+
+@composition(np.partition)
+def partition(a, kth, axis=-1, kind="introselect", order=None):
+    a, axis = _arranged(a, axis)
+    _kind(None, order, None)
+    return picked(a, _argpartition(a, _places(kth), axis), axis) if tracked(a) else _partitioned(a, _places(kth), axis)
+
+
+@composition(np.searchsorted)
+def searchsorted(a, v, side="left", sorter=None):
+    a, v = constant(a), constant(v)
+    return _searchsorted(a if sorter is None else a[sorter], v, side)
+
+
+lexsort, digitize = plain("lexsort"), plain("digitize")
