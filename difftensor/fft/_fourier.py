@@ -57,13 +57,18 @@ def _ifftn_pull(xp: Any, g: Any, shape: tuple, s: tuple, axes: tuple, norm: str 
 
 
 def _rfftn_pull(xp: Any, g: Any, shape: tuple, s: tuple, axes: tuple, norm: str | None, real: bool) -> Any:
-    z = g.conj() * _edges(g, s[-1], axes[-1], 0.5)
+    z = g.conj()  # a new array, so that it may be overwritten
+    z *= _edges(g, s[-1], axes[-1], 0.5)
     return _resized(xp, _irfftn(z, s, axes, _SWAPPED[norm], False), shape)
 
 
 def _irfftn_pull(xp: Any, g: Any, shape: tuple, s: tuple, axes: tuple, norm: str | None, real: bool) -> Any:
-    z = _rfftn(g, s, axes, _SWAPPED[norm], True).conj()
-    z = _resized(xp, z * _edges(g, s[-1], axes[-1], 2.0), shape)
+    if len(axes) == 1:  # conj(rfft) is ihfft, which conjugates in place
+        z = xp.fft.ihfft(g, s[0], axes[0], norm)
+    else:
+        z = _rfftn(g, s, axes, _SWAPPED[norm], True).conj()
+    z *= _edges(g, s[-1], axes[-1], 2.0)
+    z = _resized(xp, z, shape)
     return z.real if real else z
 
 

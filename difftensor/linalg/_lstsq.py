@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import composition, general, operand
-from difftensor.linalg._algebra import detached, eps_of, fitted, hermitian_part, mH, mT
-from difftensor.linalg._svd import svdvals
+from difftensor._core import Tensor, composition, general, operand, wrap
+from difftensor.linalg._algebra import eps_of, fitted, hermitian_part, mH, mT, raw
+from difftensor.linalg._svd import svd
 
 
 def _cutoff(rtol: Any) -> Any:
@@ -55,6 +55,18 @@ def _pinv_push(xp: Any, ts: tuple, y: Any, a: Any, rtol: Any, hermitian: bool) -
 _pinv = general("linalg._pinv", _pinv_forward, _pinv_pull, _pinv_push, saves="yx", numpy=None)
 
 
+def _known_pull(xp: Any, g: Any, y: Any, a: Any, p: Any, rtol: float) -> tuple:
+    return _pinv_pull(xp, g, y, a, rtol, False), None
+
+
+def _known_push(xp: Any, ts: tuple, y: Any, a: Any, p: Any, rtol: float) -> Any:
+    return _pinv_push(xp, ts, y, a, rtol, False)
+
+
+# The pseudo-inverse of a where its value p is known already.
+pinv_known = general("linalg._pinv_known", lambda a, p, rtol: p, _known_pull, _known_push, saves="yab", operands=2, numpy=None)
+
+
 @composition(np.linalg.pinv, name="linalg.pinv")
 def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._NoValue) -> Any:
     """Moore-Penrose pseudo-inverse, as NumPy's `pinv`; its derivative is the one along matrices of the same rank.
@@ -81,27 +93,27 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
     return _pinv(a, _static(rtol), bool(hermitian))
 
 
-def _lstsq_forward(a: Any, b: Any, rcond: float) -> Any:
-    return np.linalg.lstsq(a, b, rcond)[0]
+def _lstsq_forward(a: Any, b: Any, p: Any, rcond: float) -> Any:
+    return p @ b
 
 
-def _lstsq_pull(xp: Any, g: Any, y: Any, a: Any, b: Any, rcond: float) -> tuple:
+def _lstsq_pull(xp: Any, g: Any, y: Any, a: Any, b: Any, p: Any, rcond: float) -> tuple:
     """x = P b, r = b - A x, dx = P (db - dA x) + P P^H dA^H r + (1 - P A) dA^H P^H x; with G = conj(c), h = P^H G
 
     G_b = h and G_A = -h x^H + r (P h)^H + P^H x (G - P A G)^H.
     """
-    p = pinv(a, rcond)
+    p = pinv_known(a, p, rcond)
     ph = mH(p)
     gx = g.conj()
     h = ph @ gx
     r = b - a @ y
     ga = r @ mH(p @ h) - h @ mH(y) + (ph @ y) @ mH(gx - p @ (a @ gx))
-    return fitted(ga.conj(), a), fitted(h.conj(), b)
+    return fitted(ga.conj(), a), fitted(h.conj(), b), None
 
 
-def _lstsq_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, rcond: float) -> Any:
-    ta, tb = ts
-    p = pinv(a, rcond)
+def _lstsq_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, p: Any, rcond: float) -> Any:
+    ta, tb = ts[:2]
+    p = pinv_known(a, p, rcond)
     if ta is None:
         return p @ tb
     th, ph = mH(ta), mH(p)
@@ -111,7 +123,7 @@ def _lstsq_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, rcond: float) -> Any
     return d if tb is None else d + p @ tb
 
 
-_lstsq = general("linalg._lstsq", _lstsq_forward, _lstsq_pull, _lstsq_push, saves="yab", operands=2, numpy=None)
+_lstsq = general("linalg._lstsq", _lstsq_forward, _lstsq_pull, _lstsq_push, saves="yabc", operands=3, numpy=None)
 
 
 @composition(np.linalg.lstsq, name="linalg.lstsq")
@@ -138,10 +150,12 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple:
         rcond = eps_of(np, a) * max(m, n)
     vector = b.ndim == 1
     rhs = b[:, None] if vector else b
-    x = _lstsq(a, rhs, float(rcond))
-    s = svdvals(a)
-    values = detached(s)
-    rank = int((values > rcond * values[:1]).sum())
+    u, s, vh = svd(a if isinstance(a, Tensor) else wrap(a), full_matrices=False)
+    values = raw(s)
+    kept = values > rcond * values[:1]
+    inverse = np.where(kept, 1 / np.where(kept, values, 1), 0)
+    x = _lstsq(a, rhs, (mH(raw(vh)) * inverse) @ mH(raw(u)), float(rcond))
+    rank = int(kept.sum())
     r = rhs - a @ x
     residuals = (r * r.conj()).real.sum(axis=0) if rank == n and m > n else s[:0]
     return (x[:, 0] if vector else x), residuals, rank, s

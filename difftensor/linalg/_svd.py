@@ -9,7 +9,7 @@ import numpy as np
 from difftensor._core import Tensor, composition, general, operand
 from difftensor.errors import DegenerateError
 from difftensor.linalg import _degenerate
-from difftensor.linalg._algebra import detached, diagonal, eps_of, identity, is_complex, mH, raw, with_columns_scaled
+from difftensor.linalg._algebra import diagonal, eps_of, identity, is_complex, mH, raw, with_columns_scaled
 from difftensor.linalg._eigh import eigh
 
 
@@ -223,13 +223,13 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
 def _hermitian(a: Any, compute_uv: bool, degenerate: str) -> Any:
     """From a = V diag(w) V^H: s = |w| descending, u = V, vh = sign(w) V^H."""
     w, v = eigh(a, degenerate=degenerate)
-    s = np.abs(w)
-    order = np.argsort(-detached(s), axis=-1)
-    s = np.take_along_axis(s, order, axis=-1)
+    values = raw(w)
+    order = np.argsort(-abs(values), axis=-1)
+    s = np.take_along_axis(abs(w), order, axis=-1)
     if not compute_uv:
         return s
     u = np.take_along_axis(v, order[..., None, :], axis=-1)
-    sign = np.take_along_axis(np.where(detached(w) < 0, -1.0, 1.0).astype(w.dtype), order, axis=-1)
+    sign = np.take_along_axis(np.where(values < 0, -1, 1).astype(values.dtype), order, axis=-1)
     return SVDResult(u, s, mH(u * sign[..., None, :]))
 
 

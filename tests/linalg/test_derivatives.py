@@ -79,7 +79,7 @@ def test_eig(rng, lead, dtype):
 
     def f(a):
         w, v = np.linalg.eig(a)
-        order = np.argsort(w.real.detach() if isinstance(w, dif.Tensor) else w.real, axis=-1)
+        order = np.argsort(w.real.detach().numpy() if isinstance(w, dif.Tensor) else w.real, axis=-1)
         w, v = np.take_along_axis(w, order, -1), np.take_along_axis(v, order[..., None, :], -1)
         return w, fixed(v)
 

@@ -62,7 +62,7 @@ ONE = {
     "outer": lambda a: np.linalg.outer(a.reshape(-1), a.reshape(-1)),
     "cross": lambda a: np.linalg.cross(a, a * a),
     "vecdot": lambda a: np.linalg.vecdot(a, a),
-    "tensordot": lambda a: np.linalg.tensordot(a, a, axes=1),
+    "tensordot": lambda a: np.linalg.tensordot(a, a, axes=((-1,), (-1,))),
 }
 
 

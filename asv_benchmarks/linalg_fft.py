@@ -1,0 +1,203 @@
+"""Gradients of linear algebra and Fourier transforms, forward included, beside PyTorch's in the same process.
+
+    python -m asv_benchmarks.linalg_fft [n ...]          # 50 500 1500 by default; 3 is the stack 10000 x 3 x 3
+"""
+import sys
+import timeit
+
+import numpy as np
+
+STACK = 10_000
+SIZES = (3, 50, 500, 1500)
+MATRIX = ("solve vector", "solve matrix", "inv", "det", "slogdet", "cholesky", "qr", "eigh", "eigvalsh", "svd", "svdvals", "eigvals",
+          "pinv", "lstsq", "norm", "expm", "matrix_power")
+SIGNAL = ("fft", "rfft", "irfft", "fft2")
+STACKED = ("solve vector", "solve matrix", "inv", "det", "cholesky", "eigh")
+SLOW = {"eigh", "eigvalsh", "svd", "svdvals", "eigvals", "pinv", "lstsq", "expm"}  # not at n = 1500: seconds each
+
+
+def numpy_case(name):
+    """A real function of the operands, written with NumPy."""
+    L = np.linalg
+    return {
+        "solve vector": lambda a, b: L.solve(a, b[..., :1]).sum(),
+        "solve matrix": lambda a, b: (L.solve(a, b) ** 2).sum(),
+        "inv": lambda a, b: (L.inv(a) * b).sum(),
+        "det": lambda a, b: L.det(a).sum(),
+        "slogdet": lambda a, b: L.slogdet(a)[1].sum(),
+        "cholesky": lambda a, b: (L.cholesky(a) * b).sum(),
+        "qr": lambda a, b: (L.qr(a)[1] * b).sum(),
+        "eigh": lambda a, b: _eigh(L.eigh(a)),
+        "eigvalsh": lambda a, b: (L.eigvalsh(a) ** 2).sum(),
+        "svd": lambda a, b: _svd(L.svd(b, full_matrices=False)),
+        "svdvals": lambda a, b: (L.svdvals(b) ** 2).sum(),
+        "eigvals": lambda a, b: (abs(L.eigvals(b)) ** 2).sum(),
+        "pinv": lambda a, b: (L.pinv(b) * a).sum(),
+        "lstsq": lambda a, b: L.lstsq(a, b[..., :1], None)[0].sum(),
+        "norm": lambda a, b: L.norm(a),
+        "expm": lambda a, b: _dif().linalg.expm(b).sum(),
+        "matrix_power": lambda a, b: L.matrix_power(b, 5).sum(),
+        "fft": lambda a, b: (abs(np.fft.fft(b)) ** 2).sum(),
+        "rfft": lambda a, b: (abs(np.fft.rfft(b)) ** 2).sum(),
+        "irfft": lambda a, b: (np.fft.irfft(b + 0j) ** 2).sum(),
+        "fft2": lambda a, b: (abs(np.fft.fft2(b)) ** 2).sum(),
+    }[name]
+
+
+def torch_case(name):
+    """The same function, written with PyTorch."""
+    import torch
+
+    L = torch.linalg
+    return {
+        "solve vector": lambda a, b: L.solve(a, b[..., :1]).sum(),
+        "solve matrix": lambda a, b: (L.solve(a, b) ** 2).sum(),
+        "inv": lambda a, b: (L.inv(a) * b).sum(),
+        "det": lambda a, b: L.det(a).sum(),
+        "slogdet": lambda a, b: L.slogdet(a)[1].sum(),
+        "cholesky": lambda a, b: (L.cholesky(a) * b).sum(),
+        "qr": lambda a, b: (L.qr(a)[1] * b).sum(),
+        "eigh": lambda a, b: _eigh(L.eigh(a)),
+        "eigvalsh": lambda a, b: (L.eigvalsh(a) ** 2).sum(),
+        "svd": lambda a, b: _svd(L.svd(b, full_matrices=False)),
+        "svdvals": lambda a, b: (L.svdvals(b) ** 2).sum(),
+        "eigvals": lambda a, b: (abs(L.eigvals(b)) ** 2).sum(),
+        "pinv": lambda a, b: (L.pinv(b) * a).sum(),
+        "lstsq": lambda a, b: L.lstsq(a, b[..., :1])[0].sum(),
+        "norm": lambda a, b: L.norm(a),
+        "expm": lambda a, b: L.matrix_exp(b).sum(),
+        "matrix_power": lambda a, b: L.matrix_power(b, 5).sum(),
+        "fft": lambda a, b: (abs(torch.fft.fft(b)) ** 2).sum(),
+        "rfft": lambda a, b: (abs(torch.fft.rfft(b)) ** 2).sum(),
+        "irfft": lambda a, b: (torch.fft.irfft(b + 0j) ** 2).sum(),
+        "fft2": lambda a, b: (abs(torch.fft.fft2(b)) ** 2).sum(),
+    }[name]
+
+
+def _eigh(found):
+    w, v = found
+    return w.sum() + ((v * v) ** 2).sum()
+
+
+def _svd(found):
+    u, s, vh = found
+    return (u * u * s).sum() + ((vh * vh) ** 2).sum()
+
+
+def _dif():
+    import difftensor
+
+    return difftensor
+
+
+def operands(n, name):
+    """A well-conditioned symmetric positive matrix a and a general one b; a stack of them for n = 3."""
+    rng = np.random.default_rng(n)
+    lead = (STACK,) if n == 3 else ()
+    b = rng.standard_normal((*lead, n, n)) / n**0.5
+    a = b @ b.swapaxes(-1, -2) + np.eye(n)
+    if name == "det" and n > 3:  # of determinant 1: no overflow
+        a *= np.exp(-np.linalg.slogdet(a)[1] / n)
+    return a, b
+
+
+def used(name):
+    """Which operands are differentiated."""
+    if name in SIGNAL or name in ("svd", "svdvals", "eigvals", "expm", "matrix_power"):
+        return (False, True)
+    return (True, name in ("solve vector", "solve matrix", "pinv", "lstsq"))
+
+
+def ours(name, n):
+    dif = _dif()
+    f, data, wanted = numpy_case(name), operands(n, name), used(name)
+
+    def run():
+        xs = [dif.tensor(x, requires_grad=w) for x, w in zip(data, wanted)]
+        f(*xs).backward()
+        return [x.grad.numpy() for x, w in zip(xs, wanted) if w]
+
+    return run
+
+
+def peers(name, n):
+    import torch
+
+    f, data, wanted = torch_case(name), operands(n, name), used(name)
+
+    def run():
+        xs = [torch.tensor(x, requires_grad=w) for x, w in zip(data, wanted)]
+        f(*xs).backward()
+        return [x.grad.numpy() for x, w in zip(xs, wanted) if w]
+
+    return run
+
+
+def names(n):
+    if n == 3:
+        return STACKED
+    return tuple(name for name in MATRIX + SIGNAL if n < 1000 or name not in SLOW)
+
+
+def agree(name, n):
+    """Do both give the same gradients? The symmetric ones are compared in their symmetric parts."""
+    for x, y in zip(ours(name, n)(), peers(name, n)()):
+        scale = abs(y).max()
+        if not abs(x - y).max() <= 1e-6 * scale:
+            return False
+    return True
+
+
+def least(f, g, seconds=1.0):
+    """The least times of f and g, which take turns."""
+    best = [float("inf"), float("inf")]
+    start = timeit.default_timer()
+    rounds = 0
+    while rounds < 3 or (timeit.default_timer() - start < seconds and rounds < 300):
+        for k, h in enumerate((f, g)):
+            t = timeit.default_timer()
+            h()
+            best[k] = min(best[k], timeit.default_timer() - t)
+        rounds += 1
+    return best
+
+
+class Gradient:
+    """asv: time of ours and the ratio to PyTorch's."""
+
+    params = ([*MATRIX, *SIGNAL], SIZES)
+    param_names = ("function", "n")
+    timeout = 300
+
+    def setup(self, name, n):
+        if name not in names(n):
+            raise NotImplementedError("not measured at this size")
+        self.run, self.peer = ours(name, n), peers(name, n)
+
+    def time_gradient(self, name, n):
+        self.run()
+
+    def time_torch(self, name, n):
+        self.peer()
+
+    def track_ratio(self, name, n):
+        a, b = least(self.run, self.peer)
+        return a / b
+
+    track_ratio.unit = "of PyTorch's time"
+
+
+def main(sizes):
+    import torch
+
+    print(f"gradient with its forward, ms; NumPy {np.__version__}, PyTorch {torch.__version__}, {torch.get_num_threads()} thread(s)\n")
+    print("| function | n | difftensor | PyTorch | ratio | gradients agree |\n|---|---|---|---|---|---|")
+    for n in sizes:
+        for name in names(n):
+            a, b = least(ours(name, n), peers(name, n))
+            shape = f"{STACK} x 3 x 3" if n == 3 else str(n)
+            print(f"| {name} | {shape} | {1e3 * a:.3f} | {1e3 * b:.3f} | {a / b:.2f} | {'yes' if agree(name, n) else 'NO'} |", flush=True)
+
+
+if __name__ == "__main__":
+    main([int(n) for n in sys.argv[1:]] or SIZES)
