@@ -1,6 +1,6 @@
 """The only place that tells NumPy from CuPy: devices, array namespaces, buffers."""
 
-from difftensor._backend.arrays import is_array, is_view, namespace, several_devices, unwrap_scalar
+from difftensor._backend.arrays import is_array, is_view, namespace, science, several_devices, unwrap_scalar
 from difftensor._backend.device import Device, as_device, device_of, devices, from_device, move
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "is_view",
     "move",
     "namespace",
+    "science",
     "several_devices",
     "unwrap_scalar",
 ]

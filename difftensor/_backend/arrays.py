@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from types import ModuleType
 
 import numpy as np
@@ -33,6 +34,13 @@ def namespace(a: object) -> ModuleType:
     if cupy is not None and isinstance(a, cupy.ndarray):
         return cupy
     return np
+
+
+def science(arrays: tuple, chapter: str) -> ModuleType:
+    """``scipy.<chapter>``, or ``cupyx.scipy.<chapter>`` if one of the raw `arrays` lives on a GPU."""
+    cupy = sys.modules.get("cupy")
+    on_gpu = cupy is not None and any(isinstance(a, cupy.ndarray) for a in arrays)
+    return import_module(f"cupyx.scipy.{chapter}" if on_gpu else f"scipy.{chapter}")
 
 
 def is_array(a: object) -> bool:

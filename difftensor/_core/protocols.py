@@ -1,21 +1,46 @@
-"""NumPy's protocols: ``np.f(tensor)`` looks up one dictionary built from the declarations; nothing falls back to ``np.asarray``."""
+"""NumPy's protocols: ``np.f(tensor)`` looks up one dictionary built from the declarations.
+
+Nothing falls back to ``np.asarray``: what has no derivative raises when a tracked Tensor comes.
+"""
 
 from __future__ import annotations
 
+import re
+import sys
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from difftensor._core.operands import is_foreign, write_out
+from difftensor._core.operands import holds_tensor, is_foreign, write_out
 from difftensor._core.primitive import FUNCTIONS, UFUNCS, X
-from difftensor._core.tensor import Tensor
-from difftensor.errors import NotDispatchedError
+from difftensor._core.tensor import Tensor, wrap
+from difftensor.errors import MissingDerivativeError, NotDispatchedError
+
+# Where the functions of a module are declared; imported when the first of them meets a Tensor.
+CHAPTERS = {
+    "numpy.linalg": "difftensor.linalg",
+    "numpy.fft": "difftensor.fft",
+    "scipy.special": "difftensor.special",
+}
+
+
+def _chapter(module: str) -> bool:
+    """Import the declarations of `module`; False if there are none or they are loaded."""
+    ours = CHAPTERS.get(module)
+    if ours is None or ours in sys.modules:
+        return False
+    import_module(ours)
+    return True
+
+
+_KNOWN = (Tensor, np.ndarray, np.generic, int, float, complex, list, tuple)
 
 
 def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
     f = UFUNCS.get(ufunc)
-    if f is None:
-        f = _unknown_ufunc(ufunc)
+    if f is None and not ("scipy.special" in sys.modules and _chapter("scipy.special") and (f := UFUNCS.get(ufunc))):
+        return _without_derivative(ufunc, method, inputs, kwargs)
     if method == "__call__":
         if kwargs:
             for v in inputs:
@@ -25,7 +50,7 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: A
         if len(inputs) == 2:
             a, b = inputs
             other = b if a is self else a
-            if not isinstance(other, (Tensor, np.ndarray, np.generic, int, float, complex, list, tuple)) and is_foreign(other):
+            if not isinstance(other, _KNOWN) and is_foreign(other):
                 return NotImplemented
         return f(*inputs)
     if any(is_foreign(v) and not isinstance(v, Tensor) for v in inputs):
@@ -33,16 +58,42 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: A
     return X.ufunc_method(ufunc, f, method, inputs, kwargs)
 
 
-def _unknown_ufunc(ufunc: Any) -> Any:
+def _without_derivative(ufunc: Any, method: str, inputs: tuple, kwargs: dict) -> Any:
+    """A ufunc of which no derivative is declared: its value for constants, an error for tracked Tensors."""
     name = getattr(ufunc, "__name__", str(ufunc))
-    raise NotDispatchedError(
-        f"{name} has no differentiable implementation for Tensors. On a constant use {name}(x.detach().numpy()); to differentiate it, write it with "
-        "difftensor's functions or declare it with its derivative"
-    )
+    if any(is_foreign(v) and not isinstance(v, Tensor) for v in inputs):
+        return NotImplemented
+    if method != "__call__" or kwargs:
+        raise NotDispatchedError(f"{name}.{method} with keywords {sorted(kwargs)} is not available for Tensors")
+    tracked = [i for i, v in enumerate(inputs) if isinstance(v, Tensor) and v.node is not None]
+    if tracked or any(holds_tensor(v) and not isinstance(v, Tensor) for v in inputs):
+        names = argument_names(ufunc)
+        which = ", ".join(f"{names[i]!r} (argument {i})" for i in tracked) or "a list of Tensors"
+        raise MissingDerivativeError(
+            f"{name}: the derivative with respect to {which} is not known. Pass a constant there (x.detach()), or "
+            "write the function with operations that difftensor differentiates"
+        )
+    y = ufunc(*(v._data if isinstance(v, Tensor) else v for v in inputs))
+    found = y if isinstance(y, tuple) else (y,)
+    if any(getattr(v, "dtype", np.dtype(object)).kind not in "biufc" for v in found):
+        raise TypeError(f"{name}: the result is no array of numbers; call it with x.detach().numpy()")
+    return tuple(map(wrap, y)) if isinstance(y, tuple) else wrap(y)
+
+
+def argument_names(ufunc: Any) -> tuple[str, ...]:
+    """The names of the operands of a ufunc, from the signatures that its docstring begins with."""
+    head = "\n".join((ufunc.__doc__ or "").splitlines()[:5])
+    for arguments in reversed(re.findall(r"^ *\w+\(([^)\[]*)", head, re.MULTILINE)):
+        names = [part.strip() for part in arguments.split(",")][: ufunc.nin]
+        if len(names) == ufunc.nin and all(map(str.isidentifier, names)):
+            return tuple(names)
+    return tuple(f"x{i + 1}" for i in range(ufunc.nin))
 
 
 def array_function(self: Tensor, func: Any, types: Any, args: tuple, kwargs: dict) -> Any:
     f = FUNCTIONS.get(func)
+    if f is None and _chapter(getattr(func, "__module__", None) or ""):
+        f = FUNCTIONS.get(func)
     if f is not None:
         for t in types:
             if not issubclass(t, (Tensor, np.ndarray)) and not t.__module__.startswith("cupy"):
@@ -51,7 +102,8 @@ def array_function(self: Tensor, func: Any, types: Any, args: tuple, kwargs: dic
     module = (getattr(func, "__module__", None) or "numpy").replace("numpy", "np")
     name = f"{module}.{getattr(func, '__name__', func)}"
     raise NotDispatchedError(
-        f"{name} is not implemented for Tensors, and converting them silently would lose derivatives. On a constant call it with x.detach().numpy()"
+        f"{name} is not implemented for Tensors, and converting them silently would lose derivatives. On a constant "
+        "call it with x.detach().numpy()"
     )
 
 

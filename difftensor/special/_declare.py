@@ -1,0 +1,58 @@
+"""Declaring SciPy's ufuncs: what they compute is SciPy's, what is written here are their derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import scipy.special
+
+from difftensor._backend import science, several_devices
+from difftensor._core import binary, unary
+from difftensor.errors import MissingDerivativeError
+
+
+def forward_of(name: str, ufunc: Any = None) -> Callable:
+    """The ufunc on NumPy's arrays, its twin in cupyx.scipy.special on CuPy's."""
+    ufunc = ufunc or getattr(scipy.special, name)
+
+    def forward(*xs: Any) -> Any:
+        if not several_devices():
+            return ufunc(*xs)
+        space = science(xs, "special")
+        return ufunc(*xs) if space is scipy.special else getattr(space, name)(*xs)
+
+    return forward
+
+
+def _facts(ufunc: Any, facts: dict) -> dict:
+    """A function without complex loops takes real operands only."""
+    if not any(k in "FDG" for loop in ufunc.types for k in loop.partition("->")[0]):
+        facts["real"] = True
+    return {"plain": ufunc, **facts}
+
+
+def one(name: str, rule: Callable, saves: str, **facts: Any) -> Callable:
+    """A ufunc of one operand with ``rule(xp, g, y, x)``."""
+    ufunc = getattr(scipy.special, name)
+    return unary(f"special.{name}", forward_of(name, ufunc), rule, saves, numpy=ufunc, **_facts(ufunc, facts))
+
+
+def two(name: str, rule_a: Callable, rule_b: Callable, saves: str, ufunc: Any = None, **facts: Any) -> Callable:
+    """A ufunc of two operands with ``rule(xp, g, y, a, b)`` for each."""
+    ufunc = ufunc or getattr(scipy.special, name)
+    facts = {"numpy": ufunc, **_facts(ufunc, facts)}
+    return binary(f"special.{name}", forward_of(name, ufunc), rule_a, rule_b, saves, **facts)
+
+
+def missing(name: str, argument: str, why: str = "") -> Callable:
+    """The rule of an argument whose derivative is not known: it raises when a derivative is asked for."""
+
+    def rule(*_: Any) -> Any:
+        raise MissingDerivativeError(
+            f"{name}: the derivative with respect to {argument!r} is not known{why}. Pass a constant there "
+            f"({argument}.detach())"
+        )
+
+    rule.missing = argument  # type: ignore[attr-defined]
+    return rule

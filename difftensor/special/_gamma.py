@@ -1,0 +1,113 @@
+"""The gamma function's family.
+
+Derivatives: DLMF 5.2.2 (digamma), 5.15.1 (polygamma), 25.11.17 (Hurwitz zeta), 8.8.13 (incomplete gamma), 8.17.5
+(incomplete beta).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.special
+
+from difftensor._core import UFUNCS, Tensor, fit, general, operand
+from difftensor.special._declare import forward_of, missing, one, two
+from difftensor.special._entropy import xlog1py, xlogy
+
+# Hurwitz' zeta(s, q) = sum (k + q)^-s; SciPy's zeta is a Python function around this ufunc.
+hurwitz = two(
+    "_zeta",
+    missing("zeta", "x"),
+    lambda xp, g, y, a, b: g * (-a * hurwitz(a + 1, b)),
+    "|ab",
+    ufunc=scipy.special._ufuncs._zeta,
+    samples=[2.0, (0.5, 4.0)],
+    real=True,
+)
+
+# The digamma function of complex numbers has first derivatives in SciPy's terms only where zeta(2, z) is known: real z.
+digamma = one("digamma", lambda xp, g, y, x: g * hurwitz(2.0, x), "x", samples=[(0.5, 4.0)], complex_order=0)
+gamma = one("gamma", lambda xp, g, y, x: g * (y * digamma(x)), "yx", samples=[(0.5, 4.0)], complex_order=1)
+gammaln = one("gammaln", lambda xp, g, y, x: g * digamma(x), "x", samples=[(0.5, 4.0)])
+loggamma = one("loggamma", lambda xp, g, y, x: g * digamma(x), "x", samples=[(0.5, 4.0)], complex_order=1)
+
+beta = two(
+    "beta",
+    lambda xp, g, y, a, b: g * (y * (digamma(a) - digamma(a + b))),
+    lambda xp, g, y, a, b: g * (y * (digamma(b) - digamma(a + b))),
+    "yab",
+    samples=[(0.5, 3.0), (0.5, 3.0)],
+)
+betaln = two(
+    "betaln",
+    lambda xp, g, y, a, b: g * (digamma(a) - digamma(a + b)),
+    lambda xp, g, y, a, b: g * (digamma(b) - digamma(a + b)),
+    "ab",
+    samples=[(0.5, 3.0), (0.5, 3.0)],
+)
+poch = two(
+    "poch",
+    lambda xp, g, y, a, b: g * (y * (digamma(a + b) - digamma(a))),
+    lambda xp, g, y, a, b: g * (y * digamma(a + b)),
+    "yab",
+    samples=[(0.5, 3.0), (0.5, 3.0)],
+)
+binom = two(
+    "binom",
+    lambda xp, g, y, a, b: g * (y * (digamma(a + 1) - digamma(a - b + 1))),
+    lambda xp, g, y, a, b: g * (y * (digamma(a - b + 1) - digamma(b + 1))),
+    "yab",
+    samples=[(3.0, 5.0), (0.5, 2.0)],
+)
+
+
+def _gamma_density(xp: Any, a: Any, x: Any) -> Any:
+    """x^(a-1) e^-x / Gamma(a)"""
+    return xp.exp(xlogy(a - 1, x) - x - gammaln(a))
+
+
+gammainc = two(
+    "gammainc", missing("gammainc", "a"), lambda xp, g, y, a, b: g * _gamma_density(xp, a, b), "|ab",
+    samples=[1.7, (0.3, 4.0)],
+)  # fmt: skip
+gammaincc = two(
+    "gammaincc", missing("gammaincc", "a"), lambda xp, g, y, a, b: -g * _gamma_density(xp, a, b), "|ab",
+    samples=[1.7, (0.3, 4.0)],
+)  # fmt: skip
+
+
+def _beta_density(xp: Any, a: Any, b: Any, x: Any) -> Any:
+    """x^(a-1) (1-x)^(b-1) / B(a, b)"""
+    return xp.exp(xlogy(a - 1, x) + xlog1py(b - 1, -x) - betaln(a, b))
+
+
+def _betainc_pull(xp: Any, g: Any, y: Any, a: Any, b: Any, x: Any) -> tuple:
+    return None, None, fit(g * _beta_density(xp, a, b, x), np.shape(x), x.dtype)
+
+
+def _betainc_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, x: Any) -> Any:
+    return ts[2] * _beta_density(xp, a, b, x)
+
+
+_betainc = general(
+    "special._betainc", forward_of("betainc"), _betainc_pull, _betainc_push, saves="abc",
+    operands=3, public=False, real=True,
+)  # fmt: skip
+
+
+def betainc(a: Any, b: Any, x: Any) -> Any:
+    """Regularized incomplete beta function I_x(a, b), as ``scipy.special.betainc``; differentiable in x.
+
+    Raises
+    ------
+    MissingDerivativeError
+        `a` or `b` is tracked.
+    """
+    for name, v in (("a", a), ("b", b)):
+        if isinstance(v, Tensor) and v.requires_grad:
+            missing("betainc", name)()
+    return _betainc(*(operand(v, "betainc") for v in (a, b, x)))
+
+
+UFUNCS[scipy.special.betainc] = betainc

@@ -1,0 +1,214 @@
+"""SciPy's ufuncs on Tensors: every one of them gives a value with gradients or says which derivative is missing."""
+
+import subprocess
+import sys
+
+import mpmath
+import numpy as np
+import pytest
+import scipy.special
+
+import difftensor as dif
+from difftensor.errors import MissingDerivativeError
+from difftensor.testing import check_grads
+
+UFUNCS = {
+    name: f for name, f in sorted(vars(scipy.special).items()) if isinstance(f, np.ufunc) and not name.startswith("_")
+}
+
+
+def real_operands(ufunc):
+    """Arrays for a loop of doubles, or of doubles and long orders and degrees: all in (0, 1), where most are smooth."""
+    loops = [loop.partition("->")[0] for loop in ufunc.types if set(loop.partition("->")[0]) <= set("dlp")]
+    loop = max(loops, key=lambda v: v.count("l") + v.count("p"), default=None)
+    if loop is None or ufunc.signature is not None:
+        return None
+    return [np.array([1, 2]) if k in "lp" else (i % 4 + 2.7) / 8 + np.array([0, 0.1]) for i, k in enumerate(loop)]
+
+
+@pytest.mark.parametrize("name", UFUNCS)
+def test_a_gradient_or_an_error_that_names_the_argument(name):
+    """Never a silent zero: what comes back agrees with central differences."""
+    ufunc = UFUNCS[name]
+    xs = real_operands(ufunc)
+    if xs is None:
+        pytest.skip("no loop of real numbers")
+    value = ufunc(*xs)
+    constant = ufunc(*map(dif.tensor, xs))
+    parts, references = (v if isinstance(v, tuple) else (v,) for v in (constant, value))
+    for part, reference in zip(parts, references, strict=True):
+        np.testing.assert_allclose(part.numpy(), reference, rtol=1e-14)
+    for i, x in enumerate(xs):
+        if x.dtype.kind != "f":
+            continue
+
+        def f(v, i=i):
+            y = ufunc(*xs[:i], v, *xs[i + 1 :])
+            return sum((k + 1) * part for k, part in enumerate(y)) if isinstance(y, tuple) else y
+
+        h = 1e-5
+        with np.errstate(all="ignore"):
+            slope = (f(x + h) - f(x - h)) / (2 * h)
+        try:
+            found = dif.vjp(f, x)[1](np.ones(2))[0]
+        except MissingDerivativeError as error:
+            assert name in str(error) or ufunc.__name__ in str(error)  # noqa: PT017 - the message is what is tested
+            assert "derivative with respect to '" in str(error)
+            continue
+        np.testing.assert_allclose(found, slope, rtol=1e-5, atol=1e-7)
+
+
+def test_the_error_uses_scipys_name_of_the_argument():
+    w = dif.tensor(0.5, requires_grad=True)
+    with pytest.raises(MissingDerivativeError, match=r"betainc: .* 'b'"):
+        scipy.special.betainc(1.0, w, 0.5)
+    with pytest.raises(MissingDerivativeError, match=r"struve: .*'v' \(argument 0\).*detach"):
+        scipy.special.struve(w, 1.0)
+    y = scipy.special.jv(w, 1.0)
+    with pytest.raises(MissingDerivativeError, match=r"jv: .* 'v'.*test_special\.py"):
+        y.backward()
+
+
+def test_derivatives_that_are_known_work_beside_those_that_are_not():
+    found = dif.grad(lambda z: scipy.special.jv(0.5, z))(1.2)
+    exact = mpmath.diff(lambda z: mpmath.besselj(0.5, z), 1.2)
+    assert found == pytest.approx(float(exact), rel=1e-12)
+
+
+def test_functions_reach_scipy_by_either_name():
+    x = np.array([0.2, 0.7])
+    assert np.array_equal(dif.special.erf(x), scipy.special.erf(x))
+    assert isinstance(scipy.special.erf(dif.tensor(x)), dif.Tensor)
+    assert dif.special.struve is scipy.special.struve
+
+
+def test_special_is_not_imported_before_it_is_met():
+    code = """
+import sys, difftensor as dif
+assert "scipy.special" not in sys.modules and "difftensor.special" not in sys.modules
+import scipy.special
+assert dif.grad(scipy.special.erf)(0.0) > 1.1
+assert "difftensor.special" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_unknown_ufuncs_of_users_raise_for_tracked_tensors_only():
+    twice = np.frompyfunc(lambda x: 2 * x, 1, 1)
+    with pytest.raises(MissingDerivativeError, match="x1"):
+        twice(dif.tensor(1.0, requires_grad=True))
+    with pytest.raises(TypeError, match="no array of numbers"):
+        twice(dif.tensor([1.0, 2.0]))
+
+
+# Values with an independent source ----------------------------------------------------------------------------------
+
+CLOSED = [
+    ("erf", 0.3, mpmath.erf),
+    ("erfc", 2.5, mpmath.erfc),
+    ("erfcx", 12.0, lambda x: mpmath.exp(x * x) * mpmath.erfc(x)),
+    ("erfcx", 29.9, lambda x: mpmath.exp(x * x) * mpmath.erfc(x)),
+    ("erfcx", 30.1, lambda x: mpmath.exp(x * x) * mpmath.erfc(x)),
+    ("erfcx", 1e4, lambda x: mpmath.exp(x * x) * mpmath.erfc(x)),
+    ("log_ndtr", -40.0, lambda x: mpmath.log(mpmath.ncdf(x))),
+    ("log_ndtr", 5.0, lambda x: mpmath.log(mpmath.ncdf(x))),
+    ("dawsn", 1.5, lambda x: mpmath.sqrt(mpmath.pi) / 2 * mpmath.exp(-x * x) * mpmath.erfi(x)),
+    ("gamma", -1.5, mpmath.gamma),
+    ("gammaln", 50.0, mpmath.loggamma),
+    ("digamma", 0.2, mpmath.digamma),
+    ("digamma", -2.3, mpmath.digamma),
+    ("j0", 3.0, lambda x: mpmath.besselj(0, x)),
+    ("j1", 0.0, lambda x: mpmath.besselj(1, x)),
+    ("y1", 2.0, lambda x: mpmath.bessely(1, x)),
+    ("i1e", 3.0, lambda x: mpmath.besseli(1, x) * mpmath.exp(-x)),
+    ("k1e", 3.0, lambda x: mpmath.besselk(1, x) * mpmath.exp(x)),
+    ("expi", 0.7, mpmath.ei),
+    ("exp1", 0.7, mpmath.e1),
+    ("expit", -30.0, lambda x: 1 / (1 + mpmath.exp(-x))),
+    ("log_expit", -800.0, lambda x: -mpmath.log1p(mpmath.exp(-x))),
+    ("ndtri", 0.01, lambda p: mpmath.sqrt(2) * mpmath.erfinv(2 * p - 1)),
+    ("entr", 0.3, lambda x: -x * mpmath.log(x)),
+]
+
+
+@pytest.mark.parametrize("name, x, exact", CLOSED, ids=[f"{n} at {x}" for n, x, _ in CLOSED])
+def test_first_and_second_derivatives_against_mpmath(name, x, exact):
+    f = getattr(scipy.special, name)
+    with mpmath.workdps(60):
+        first, second = (float(mpmath.diff(exact, mpmath.mpf(x), k)) for k in (1, 2))
+    assert dif.grad(f)(x) == pytest.approx(first, rel=1e-11, abs=1e-300)
+    assert dif.grad(dif.grad(f))(x) == pytest.approx(second, rel=1e-9, abs=1e-15)
+
+
+def test_gammainc_is_the_integral_of_its_derivative():
+    assert dif.grad(lambda x: scipy.special.gammainc(2.0, x))(1.5) == pytest.approx(1.5 * np.exp(-1.5), rel=1e-14)
+    assert dif.grad(lambda x: scipy.special.betainc(2.0, 3.0, x))(0.3) == pytest.approx(12 * 0.3 * 0.49, rel=1e-13)
+
+
+def test_complex_functions():
+    z = np.array([0.3 + 0.4j, -1.2 + 0.1j])
+    for f in (scipy.special.erf, scipy.special.gamma, scipy.special.dawsn, scipy.special.loggamma):
+        check_grads(f, z, order=1)
+    found = dif.grad(scipy.special.gamma, holomorphic=True)(0.3 + 0.4j)
+    with mpmath.workdps(30):
+        assert found == pytest.approx(complex(mpmath.diff(mpmath.gamma, mpmath.mpc(0.3, 0.4))), rel=1e-12)
+
+
+def test_hankel_functions_of_real_numbers_have_real_gradients():
+    g = dif.grad(lambda x: abs(scipy.special.hankel1(0.0, x)) ** 2)(2.0)
+    j = dif.grad(lambda x: scipy.special.j0(x) ** 2 + scipy.special.y0(x) ** 2)(2.0)
+    assert isinstance(g, np.float64)
+    assert g == pytest.approx(j, rel=1e-12)
+
+
+# Limits -------------------------------------------------------------------------------------------------------------
+
+
+def test_xlogy_at_the_origin():
+    """0 log 0 = 0: its slope in x is log 0 = -inf, in y it counts as 0; off the origin x/y and 1/y are right."""
+    gx, gy = dif.grad(scipy.special.xlogy, (0, 1))(0.0, 0.0)
+    assert gx == -np.inf
+    assert gy == 0.0
+    assert dif.grad(scipy.special.xlogy, 1)(0.0, 2.0) == 0.0
+    assert dif.grad(dif.grad(scipy.special.xlogy, 1), 0)(0.0, 2.0) == 0.5
+
+
+def test_logsumexp_at_infinities():
+    f = dif.special.logsumexp
+    inf = np.inf
+    cases = {
+        (-inf, -inf): (0, 0),
+        (-inf, 0.0): (0, 1),
+        (inf, 0.0): (1, 0),
+        (1000.0, 1000.0): (0.5, 0.5),
+        (-1000.0, -1000.0): (0.5, 0.5),
+    }
+    for x, g in cases.items():
+        x = np.array(x)
+        np.testing.assert_array_equal(f(dif.tensor(x)).numpy(), scipy.special.logsumexp(x))
+        np.testing.assert_array_equal(dif.grad(f)(x), g)
+        np.testing.assert_array_equal(dif.jacobian(f, mode="fwd")(x), g)
+    p = np.array([0.3, 0.7])
+    np.testing.assert_allclose(dif.hessian(f)(np.log(p)), np.diag(p) - np.outer(p, p), atol=1e-15)
+
+
+@pytest.mark.parametrize("keywords", [{}, {"axis": 0}, {"axis": (0, 1)}, {"axis": -1, "keepdims": True}])
+def test_logsumexp_is_scipys(keywords, rng):
+    x, b = rng.standard_normal((3, 4)), rng.random((3, 4))
+    for given in (keywords, {**keywords, "b": b}):
+        found = dif.special.logsumexp(dif.tensor(x), **given)
+        np.testing.assert_allclose(found.numpy(), scipy.special.logsumexp(x, **given), rtol=1e-14)
+        check_grads(lambda v, given=given: dif.special.logsumexp(v, **given), x)
+    value, sign = dif.special.logsumexp(dif.tensor(x), b=b - 0.5, return_sign=True, **keywords)
+    expected = scipy.special.logsumexp(x, b=b - 0.5, return_sign=True, **keywords)
+    np.testing.assert_allclose(value.numpy(), expected[0], rtol=1e-12)
+    np.testing.assert_array_equal(sign.numpy(), expected[1])
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("axis", [None, 0, -1])
+def test_softmax_is_scipys(name, axis, rng):
+    f = getattr(dif.special, name)
+    x = rng.standard_normal((3, 4))
+    np.testing.assert_allclose(f(dif.tensor(x), axis).numpy(), getattr(scipy.special, name)(x, axis), rtol=1e-14)
+    check_grads(lambda v: f(v, axis), x)
