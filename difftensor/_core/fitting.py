@@ -36,6 +36,11 @@ def fit(g: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
     return g
 
 
+def nought(y: Any) -> Any:
+    """Zeros like `y`, an array or Tensor of any kind; where y is infinite or NaN too, which ``0 * y`` is not."""
+    return (y != y).astype(y.dtype) * 0
+
+
 class Fits:
     """What an elementwise operation of operands with different shapes or dtypes needs to be undone.
 

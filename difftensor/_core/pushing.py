@@ -8,6 +8,7 @@ import numpy as np
 
 from difftensor._backend import is_view, namespace, several_devices
 from difftensor._core.engine import reverse
+from difftensor._core.fitting import nought
 from difftensor._core.primitive import Primitive, X
 from difftensor._core.sweeping import Lifted, at_line, dependents, repaired, trace
 from difftensor._core.tape import Leaf, Node, _recording, _site
@@ -119,7 +120,7 @@ def _transposed(op: Primitive, tangents: tuple, n: Node, create: bool) -> Any:
         )
     outputs = shapes if op.outputs > 1 else (shapes,)
     leaves = [Leaf(user=False) for _ in outputs]
-    seeds = [lift(y * 0, leaf) for y, leaf in zip(outputs, leaves, strict=True)]
+    seeds = [lift(nought(y), leaf) for y, leaf in zip(outputs, leaves, strict=True)]
     token = _recording.set(True)
     try:
         gs = op.pull(X, tuple(seeds) if op.outputs > 1 else seeds[0], Lifted(n))
@@ -136,5 +137,5 @@ def _transposed(op: Primitive, tangents: tuple, n: Node, create: bool) -> Any:
     needed = dependents(order, set(leaves))
     reverse(order, cts, needed, create)
     found = [cts.get(leaf) for leaf in leaves]
-    found = [y * 0 if t is None else t for t, y in zip(found, outputs, strict=True)]
+    found = [nought(y) if t is None else t for t, y in zip(found, outputs, strict=True)]
     return tuple(found) if op.outputs > 1 else found[0]

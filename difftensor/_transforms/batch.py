@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._core import Primitive, Tensor, X, shares, wrap
+from difftensor._core.fitting import nought
 from difftensor._core.lanes import aligned, everywhere
 from difftensor._core.operands import _with_keywords
 from difftensor.errors import BatchedValueError, describe
@@ -166,7 +167,7 @@ def _expand_level(x: Tensor, level: int, size: int) -> Tensor:
 
 def matched(x: Tensor, g: Any) -> Any:
     """Cotangent or tangent `g`, batched where `x` is."""
-    return x.detach() * 0 + g if isinstance(x, Batched) else g
+    return nought(x.detach()) + g if isinstance(x, Batched) else g
 
 
 # Dispatch

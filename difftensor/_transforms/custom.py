@@ -10,7 +10,7 @@ import numpy as np
 
 from difftensor import tree
 from difftensor._core import Leaf, Tensor, enable_grad, lift, wrap
-from difftensor._core.fitting import fit
+from difftensor._core.fitting import fit, nought
 from difftensor._transforms.opaque import Rules, in_lanes, record, tracked
 from difftensor._transforms.sweep import pull_back
 from difftensor.errors import MissingDerivativeError, TrackedValueError
@@ -127,7 +127,7 @@ class custom_vjp(_Custom):
             kept = saved
             if create:
                 _, kept = fwd(*tree.unflatten(shape, _filled(leaves, where, xs)))
-            gs = tuple(raw * 0 if g is None else _conj(g) for g, raw in zip(gs, raws))
+            gs = tuple(nought(raw) if g is None else _conj(g) for g, raw in zip(gs, raws))
             cts = bwd(kept, tree.unflatten(y_shape, list(gs)))
             return [_conj(c) for c in self._aligned(cts, leaves, shape, where, create)]
 
@@ -220,7 +220,7 @@ class custom_jvp(_Custom):
             return out if create else [v._data if isinstance(v, Tensor) else np.asarray(v)[()] for v in out]
 
         def pull(create: bool, gs: tuple, xs: tuple) -> list:
-            probes = [lift(leaves[i]._data * 0, Leaf(user=False)) for i in where]
+            probes = [lift(nought(leaves[i]._data), Leaf(user=False)) for i in where]
             with enable_grad():
                 _, dy = rule(primals_of(create, xs), tangents_of(probes))
             for probe in probes:
@@ -239,7 +239,7 @@ class custom_jvp(_Custom):
 def _zero(x: Any) -> Any:
     """The zero tangent of argument leaf `x`."""
     if isinstance(x, Tensor):
-        return x.detach() * 0.0
+        return nought(x.detach() if x.dtype.kind in "fc" else x.detach().astype(float))
     return (
         np.zeros_like(x, dtype=np.result_type(x, float))
         if isinstance(x, (np.ndarray, np.generic, int, float, complex))

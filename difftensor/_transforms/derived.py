@@ -10,6 +10,7 @@ import numpy as np
 
 from difftensor import tree
 from difftensor._core import Tensor, X, wrap
+from difftensor._core.fitting import nought
 from difftensor._transforms.forward import jvp, linearize
 from difftensor._transforms.reverse import grad, vjp
 from difftensor._transforms.vmap import vmap
@@ -126,7 +127,7 @@ def _placed_in(structure: Any, zeros: list, j: int) -> Callable:
 
 
 def _zeros(leaves: list) -> list:
-    return [v * 0 if v.dtype.kind in "fc" else v * 0.0 for v in leaves]
+    return [nought(v if v.dtype.kind in "fc" else v.astype(float)) for v in leaves]
 
 
 def _columns(push: Callable, xs: list, x_shape: Any, ys: list) -> list[list]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from difftensor import tree
 from difftensor._core import Tensor, lift, recording
+from difftensor._core.fitting import nought
 from difftensor._core.sweeping import trace
 from difftensor._transforms.batch import Batched, innermost, like
 from difftensor._transforms.dual import streamed
@@ -131,5 +132,5 @@ def _streamed(f: Callable, primals: tuple, tangents: tuple) -> tuple:
     tensors = any(isinstance(x, Tensor) for x in tree.leaves([primals, tangents]))
     values, slopes, shape = streamed(f, primals, tangents, tensors)
     values = [_as_result(v, "jvp") for v in values]
-    dy = [hand_out(v.detach() * 0 if t is None else t, tensors, []) for t, v in zip(slopes, values)]
+    dy = [hand_out(nought(v.detach()) if t is None else t, tensors, []) for t, v in zip(slopes, values)]
     return tree.unflatten(shape, [hand_out(v, tensors, []) for v in values]), tree.unflatten(shape, dy)
