@@ -259,7 +259,7 @@ SAMPLES = {
     ],
 }
 SAMPLES["special._betainc"] = lambda rng: [
-    ((_normal(rng, 3),), (), lambda f, x: f(1.5, np.array([[2.0], [0.5]]), 0.5 + 0.3 * np.sin(x)))
+    ((_normal(rng, 3),), (), lambda f, x: f(1.5, 0.7, 0.5 + 0.3 * np.sin(x)))
 ]
 SAMPLES["points"] = lambda rng: [((1.0 + 0.5 * rng.random(shape),), ()) for shape in [(), (3,)]]
 SAMPLES["fft._ifftn"] = SAMPLES["fft._fftn"]

@@ -8,13 +8,23 @@ import pytest
 
 from difftensor.testing import check_grads
 from tests.samples import PRIMITIVES, SAMPLES, sample_name
-from tests.test_primitives import ONE, TWO, draw, only_complex, ops, program, takes_complex, with_imaginary_part
+from tests.test_primitives import (
+    ELEMENTWISE,
+    OTHERS,
+    arity,
+    function,
+    operands_of,
+    ops,
+    program,
+    takes_complex,
+    with_imaginary_part,
+)
 
 RULES = [
     pytest.param(op, rule, id=f"{op.name}-{rule}")
     for op in PRIMITIVES.values()
     for rule in ("rule_a", "rule_b", "pull", "push")
-    if getattr(op, rule) is not None and op.kind != "nondifferentiable"
+    if op in (*ELEMENTWISE, *OTHERS) and getattr(op, rule) is not None and not hasattr(getattr(op, rule), "missing")
 ]
 
 
@@ -37,9 +47,8 @@ def flipped(rule, seen):
 
 def quick_check(op, rng):
     """First derivatives of one sample, complex too where that matters, in both modes."""
-    if op in ONE or op in TWO:
-        xs = draw(op, rng, *[(3,)] * op.arity)
-        check_grads(op.call, tuple(with_imaginary_part(rng, x) for x in xs) if only_complex(op) else xs, order=1)
+    if op.kind == "elementwise":
+        check_grads(function(op), operands_of(op, rng, *[(3,)] * arity(op)), order=1)
         return
     for operands, params, *around in SAMPLES[sample_name(op)](rng):
         xs = tuple(map(np.asarray, operands))
@@ -61,6 +70,6 @@ def test_a_flipped_rule_is_noticed(op, rule, rng, monkeypatch):
         assert not any(seen), f"the generic test does not notice a wrong sign in {rule} of {op.name}"
 
 
-@ops([op for op in PRIMITIVES.values() if op.kind not in ("nondifferentiable",)])
+@ops([*ELEMENTWISE, *OTHERS])
 def test_the_check_passes_without_a_mutation(op, rng):
     quick_check(op, rng)
