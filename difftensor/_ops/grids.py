@@ -102,6 +102,7 @@ _geomspace = general(
     operands=2,
     public=False,
     samples="range",
+    promotes=True,  # NumPy computes it in float64
 )
 
 

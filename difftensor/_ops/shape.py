@@ -341,7 +341,9 @@ def _pull_cast(xp, g, shape, dtype, old):
     return (g.real if g.dtype.kind == "c" and old.kind != "c" else g).astype(old)
 
 
-_cast = linear("cast", lambda x, dtype, old: x.astype(dtype), _pull_cast, public=False, batch="trailing")
+_cast = linear(
+    "cast", lambda x, dtype, old: x.astype(dtype), _pull_cast, public=False, batch="trailing", promotes=True
+)
 copy_of = linear("copy_of", lambda x: x.copy(), lambda xp, g, shape: g, public=False, batch="trailing")
 _copy_kept = linear("copy_kept", lambda x: x.copy("K"), lambda xp, g, shape: g, public=False, batch="trailing")
 
