@@ -161,7 +161,10 @@ def _with_keywords(
         (out,) = out
     if dtype is not None:
         args = tuple(
-            X.astype(a if is_array(a) or isinstance(a, Tensor) else np.asarray(a), dtype, casting=casting) for a in args
+            X.astype(a, dtype, casting=casting)
+            if isinstance(a, Tensor)
+            else (a if is_array(a) else np.asarray(a)).astype(dtype, casting=casting)
+            for a in args
         )
     if where is True:
         y = f(*args)

@@ -181,20 +181,19 @@ def _program(inputs, output, shapes, optimize):
     for labels, shape in zip(inputs, shapes):
         for k, n in zip(labels, shape, strict=True):
             size[k] = n if size.get(k, 1) == 1 else size[k]
+    remaining = [  # an axis of length 1 beside longer ones is broadcast: it drops out
+        {k: n for k, n in zip(labels, shape) if n != 1 or size[k] == 1} for labels, shape in zip(inputs, shapes)
+    ]
     prepared = []
-    for i, (labels, shape) in enumerate(zip(inputs, shapes)):
+    for i, labels in enumerate(inputs):
         kept = "".join(dict.fromkeys(labels))
-        mine = dict(zip(labels, shape))
-        others = {k for j, other in enumerate(inputs) if j != i for k in other} | set(output)
-        dropped = [k for k in kept if mine[k] == 1 and size[k] != 1]
-        summed = [k for k in kept if k not in others]
-        prepared.append(
-            (
-                (labels, kept) if kept != labels else None,
-                tuple(kept.index(k) - len(kept) for k in dropped + summed),
-                "".join(k for k in kept if k not in dropped and k not in summed),
-            )
-        )
+        others = set(output).union(*(r for j, r in enumerate(remaining) if j != i))
+        gone = [k for k in kept if k not in remaining[i] or k not in others]
+        prepared.append((
+            (labels, kept) if kept != labels else None,
+            tuple(kept.index(k) - len(kept) for k in gone),
+            "".join(k for k in kept if k not in gone),
+        ))
     labels = [p[2] for p in prepared]
     steps = []
     for pair in path if len(inputs) > 1 else ():
@@ -284,7 +283,7 @@ def einsum(*operands, out=None, optimize=False, dtype=None, order="K", casting="
         if repeated is not None:
             xs[i] = _diagonal(xs[i], *repeated)
         if gone:
-            xs[i] = X.sum(xs[i], axis=gone, dtype=xs[i].dtype)
+            xs[i] = X.astype(X.sum(xs[i], axis=gone), xs[i].dtype, copy=False)
     for i, j, a, b, c in steps:
         right, left = xs.pop(j), xs.pop(i)
         xs.append(contract(left, right, a, b, c))

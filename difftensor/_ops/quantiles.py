@@ -47,18 +47,17 @@ _ONE = {
 }
 
 
-def _halfway(h):
-    return np.floor(h), np.where(h % 1 == 0, 0.0, 0.5)
+def _midpoint(n, q):
+    h = (n - 1) * q
+    return np.floor(h), np.where(h % 1 == 0, 0.0, 0.5).astype((0.5 * h).dtype)
 
 
-def _averaged(h):
-    return np.floor(h), np.where(h % 1 == 0, 0.5, 1.0)
+def _averaged(n, q):
+    h = n * q - 1
+    return np.floor(h), np.where(h % 1 == 0, 0.5, 1.0).astype(h.dtype)  # to integers for an integer q, as NumPy has it
 
 
-_FIXED = {
-    "midpoint": lambda n, q: _halfway((n - 1) * q),
-    "averaged_inverted_cdf": lambda n, q: _averaged(n * q - 1),
-}
+_FIXED = {"midpoint": _midpoint, "averaged_inverted_cdf": _averaged}
 
 METHODS = [*_ONE, *_LINEAR, *_FIXED]
 
@@ -110,11 +109,10 @@ def _interpolated(x, q, n, method, weak):
     elif method in _FIXED:
         k, t = _FIXED[method](counts, raw)
         lower, upper = _statistics(x, n, place(k), place(k + 1))
-        t = np.asarray(t, raw.dtype if raw.dtype.kind == "f" else float)
     else:
         raise ValueError(f"{method!r} is not a valid method. Use one of: {METHODS}")
-    if weak and x.dtype.kind == "f":
-        t = np.asarray(t).astype(x.dtype)
+    if weak:  # a Python number: the dtype of the data decides
+        t = np.asarray(t).astype(x.dtype if x.dtype.kind == "f" else float)
     return _between(lower, upper, t)
 
 

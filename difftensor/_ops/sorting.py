@@ -94,14 +94,20 @@ def picked(a, index, axis):
 
 
 @composition(np.argsort)
-def argsort(a, axis=-1, kind=None, order=None, *, stable=None):
-    a, axis = _arranged(constant(a), axis)
-    return _argsort(a, axis, _kind(kind, order, stable))
+def argsort(a, axis=-1, kind=None, order=None, *, stable=None, descending=False):
+    a = constant(a)
+    a, axis = _arranged(a if a.ndim else a.ravel(), axis)  # NumPy orders a single number too
+    kind = _kind(kind, order, stable)
+    if descending:  # of what is turned round, so that a stable order keeps ties as they stand
+        return a.shape[axis] - 1 - X.flip(_argsort(X.flip(a, axis), axis, kind), axis)
+    return _argsort(a, axis, kind)
 
 
 @composition(np.sort)
-def sort(a, axis=-1, kind=None, order=None, *, stable=None):
+def sort(a, axis=-1, kind=None, order=None, *, stable=None, descending=False):
     a, axis = _arranged(a, axis)
+    if descending:
+        return picked(a, argsort(a, axis, kind, order, stable=stable, descending=True), axis)
     kind = _kind(kind, order, stable)
     return picked(a, _argsort(a, axis, kind), axis) if tracked(a) else _sorted(a, axis, kind)
 

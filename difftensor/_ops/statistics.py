@@ -212,6 +212,10 @@ def _counted(w, k, inside, n):
     return _weigh(X.astype(w[inside], float, copy=False), k[inside], n)
 
 
+def _several(bins):
+    return isinstance(bins, (list, tuple)) or getattr(bins, "ndim", 0) > 0
+
+
 @composition(np.histogramdd)
 def histogramdd(sample, bins=10, range=None, density=None, weights=None):
     if isinstance(sample, (list, tuple)):
@@ -223,7 +227,7 @@ def histogramdd(sample, bins=10, range=None, density=None, weights=None):
     sample = X.asarray(sample)
     sample = sample[:, None] if sample.ndim == 1 else sample
     d = sample.shape[1]
-    bins = list(bins) if np.ndim(bins) or isinstance(bins, (list, tuple)) else [bins] * d
+    bins = list(bins) if _several(bins) else [bins] * d
     if len(bins) != d:
         raise ValueError("The dimension of bins must be equal to the dimension of the sample x.")
     if range is not None and len(range) != d:
@@ -232,8 +236,8 @@ def histogramdd(sample, bins=10, range=None, density=None, weights=None):
     raw = [values(v, "histogramdd") for v in (sample, bins, range)]
     plain, plain_edges = np.histogramdd(*raw, weights=None if w is None else w._data)
     edges = [
-        e if np.ndim(b) else _edges(sample[:, i], b, None if range is None else range[i])
-        for i, (b, e) in enumerate(zip(bins, [X.asarray(b) if np.ndim(b) else None for b in bins]))
+        X.asarray(b) if np.ndim(b) else _edges(sample[:, i], b, None if range is None else range[i])
+        for i, b in enumerate(bins)
     ]
     if w is not None and tracked(w):
         found = [_bins_of(raw[0][:, i], e) for i, e in enumerate(plain_edges)]
@@ -255,7 +259,7 @@ def histogram2d(x, y, bins=10, range=None, density=None, weights=None):
     x, y = X.asarray(x), X.asarray(y)
     if x.shape[0] != y.shape[0]:
         raise ValueError("x and y must have the same length.")
-    if np.ndim(bins) == 1 and len(bins) not in (1, 2):
+    if _several(bins) and len(bins) not in (1, 2):
         bins = [X.asarray(bins)] * 2
     counts, edges = histogramdd([x, y], bins, range, density, weights)
     return counts, edges[0], edges[1]
