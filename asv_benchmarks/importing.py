@@ -4,33 +4,49 @@
 """
 import importlib.util
 import os
+import resource
 import statistics
 import subprocess
 import sys
-import time
+import tempfile
 from pathlib import Path
 
 MODULES = ["sys", "numpy", "difftensor", "optim", "scipy.optimize", "autograd.numpy", "torch", "jax"]
 REPEAT = 15
 
 
+def seconds(module, environment):
+    """Processor time of a process that imports one module: what else the machine does hardly matters."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", f"import {module}"], env=environment, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
 def main():
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    root = Path(__file__).parent.parent
+    environment = os.environ | {"PYTHONPATH": str(root), "OPENBLAS_NUM_THREADS": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # with it every import would compile difftensor anew
+    with tempfile.TemporaryDirectory() as compiled:
+        times = measure(environment | {"PYTHONPYCACHEPREFIX": compiled})
+    numpy = statistics.median(times["numpy"])
+    print(f"medians of {REPEAT} processes, ms of processor time\n\n| import | whole process | over NumPy |")
+    print("|---|---|---|")
+    for name, spent in times.items():
+        what, median = "nothing" if name == "sys" else name, statistics.median(spent)
+        print(f"| {what} | {1e3 * median:.0f} | {1e3 * (median - numpy):+.0f} |")
+
+
+def measure(environment):
+    """{module: seconds of each process}; the modules take turns."""
     found = [name for name in MODULES if importlib.util.find_spec(name.split(".")[0])]
     times = {name: [] for name in found}
     for turn in range(REPEAT + 1):
         for name in found:
-            start = time.perf_counter()
-            subprocess.run([sys.executable, "-c", f"import {name}"], env=environment, check=True)
-            if turn:  # the first one reads the files from the disk
-                times[name].append(time.perf_counter() - start)
-    numpy = statistics.median(times["numpy"])
-    print(f"medians of {REPEAT} processes, ms\n\n| import | whole process | over NumPy |")
-    print("|---|---|---|")
-    for name, seconds in times.items():
-        median = statistics.median(seconds)
-        what = "nothing" if name == "sys" else name
-        print(f"| {what} | {1e3 * median:.0f} | {1e3 * (median - numpy):+.0f} |")
+            spent = seconds(name, environment)
+            if turn:  # the first one compiles and reads from the disk
+                times[name].append(spent)
+    return times
 
 
 def timeraw_numpy():
