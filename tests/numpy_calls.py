@@ -346,8 +346,8 @@ linalg.cross(c3, m)
 linalg.det(k)
 linalg.diagonal(k)
 linalg.eigh(m + m.T)[0]
-linalg.eigvals(p)
-linalg.eig(p)[0]
+linalg.eigvals(p) + 0j
+linalg.eig(p)[0] + 0j
 linalg.eigvalsh(m + m.T)
 linalg.inv(k)
 linalg.lstsq(a.T, y.real)[0]

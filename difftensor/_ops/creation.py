@@ -298,8 +298,28 @@ def maker(name):
     return f
 
 
-zeros, ones, empty = maker("zeros"), maker("ones"), maker("empty")
-eye, identity, tri = maker("eye"), maker("identity"), maker("tri")
+def _filled(name):
+    twin = getattr(np, name)
+
+    def f(shape, dtype=None, order="C", *, device=None, like=None):
+        shape = as_shape(shape) if isinstance(shape, Tensor) else shape
+        return _placed(wrap(_numeric(twin(shape, dtype, order), name)), device)
+
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = twin.__doc__
+    publish(name, f)
+    return f
+
+
+zeros, ones, empty = _filled("zeros"), _filled("ones"), _filled("empty")
+
+
+def eye(N, M=None, k=0, dtype=float, order="C", *, device=None, like=None):
+    """Ones on the k-th diagonal, zeros elsewhere, as ``np.eye``."""
+    return _placed(wrap(_numeric(np.eye(N, M, k, dtype, order), "eye")), device)
+
+
+identity, tri = maker("identity"), maker("tri")
 bartlett, blackman, hamming, hanning = maker("bartlett"), maker("blackman"), maker("hamming"), maker("hanning")
 frombuffer, fromfile, fromiter, fromstring = maker("frombuffer"), maker("fromfile"), maker("fromiter"), maker("fromstring")
 loadtxt, genfromtxt = maker("loadtxt"), maker("genfromtxt")
@@ -346,6 +366,6 @@ def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, d
 
 
 for _name in (
-    "array asanyarray asarray asarray_chkfinite ascontiguousarray asfortranarray from_dlpack full kaiser require tensor"
+    "array asanyarray asarray asarray_chkfinite ascontiguousarray asfortranarray eye from_dlpack full kaiser require tensor"
 ).split():
     publish(_name, globals()[_name])

@@ -13,9 +13,27 @@ def _dtype_of(v: Any) -> Any:
     return v.dtype if isinstance(v, Tensor) or isinstance(v, np.ndarray) else v
 
 
-def finfo(dtype: Any) -> np.finfo:
-    """Machine limits of a floating dtype, or of an array's."""
-    return np.finfo(_dtype_of(dtype))
+class finfo:
+    """Machine limits of a floating dtype, or of an array's: as ``np.finfo``, with Python's floats where they suffice.
+
+    Examples
+    --------
+    >>> import difftensor as dif
+    >>> dif.finfo(dif.ones(2)).eps
+    2.220446049250313e-16
+    """
+
+    __slots__ = ("_numpy",)
+
+    def __init__(self, dtype: Any):
+        self._numpy = np.finfo(_dtype_of(dtype))
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._numpy, name)
+        return float(value) if isinstance(value, (np.float16, np.float32, np.float64)) else value
+
+    def __repr__(self) -> str:
+        return repr(self._numpy)
 
 
 def iinfo(type: Any) -> np.iinfo:  # noqa: A002 - NumPy's name
@@ -36,11 +54,11 @@ class Info:
 
         return as_device(None)
 
-    def devices(self) -> list:
+    def devices(self) -> tuple:
         """The CPU, and every GPU that CuPy sees."""
         from difftensor._backend import devices
 
-        return devices()
+        return tuple(devices())
 
     def default_dtypes(self, *, device: Any = None) -> dict:
         """float64, complex128 and the integers of indices, on every device."""

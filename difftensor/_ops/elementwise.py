@@ -159,9 +159,9 @@ copysign = binary("copysign", np.copysign, lambda xp, g, y, a, b: g * (xp.sign(a
 
 
 @composition(np.clip)
-def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None, **keywords):
+def clip(a, min=None, max=None, out=None, *, a_min=None, a_max=None, **keywords):
     """`a` between two bounds; differentiable in the bounds too. Where `a` meets a bound the two share evenly."""
-    low, high = a_min if min is None else min, a_max if max is None else max
+    low, high = min if a_min is None else a_min, max if a_max is None else a_max
     y = X.asarray(a)
     if low is not None:
         y = maximum(y, low)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 from difftensor._backend import as_device, move
-from difftensor._core import Tensor, X, linear, publish, recording, take_over
+from difftensor._core import Tensor, X, adopt_foreign, linear, publish, recording, take_over
 from difftensor._core.tape import Leaf
 from difftensor._core.tensor import export
 from difftensor._ops import counting as c
@@ -263,14 +263,12 @@ def __dlpack__(x, *, stream=None, max_version=None, dl_device=None, copy=None):
 
 def _lent(x, copy):
     """The ndarray that `x` lends: its own buffer, or a copy where the tape or a reader relies on the values."""
-    from difftensor._core.writes import Storage, adopt_foreign
-
     relied = x.saved or (x.alias is not None and x.alias.saved)
     if isinstance(x._data, np.generic) or copy or (relied and not (x.alias is not None and x.alias.foreign)):
         return np.array(x._data)
     if x.alias is None:
         adopt_foreign(x)
-    elif isinstance(x.alias, Storage):
+    else:
         x.alias.foreign = True
     return x._data
 

@@ -132,6 +132,8 @@ def roots(p):
     if n > 1:
         lower = np.eye(n - 2, n - 1, dtype=p.dtype)
         found = X.linalg.eigvals(X.concatenate([(-p[1:] / p[0])[None, :], lower]))
+        if p.dtype.kind != "c" and not bool(X.imag(found).any()):
+            found = X.real(found)
     else:
         found = wrap(np.array([]))
     return X.concatenate([found, np.zeros(zeros, found.dtype)])

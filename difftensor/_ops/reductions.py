@@ -137,6 +137,8 @@ def sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=Tru
     else:
         axes = axes_of(a, axis)
     y = _sum(a, axes, keepdims is True or bool(keepdims))
+    if dtype is not None and y.dtype != dtype:  # NumPy widens the sum of small integers
+        y = X.astype(y, dtype)
     if initial is not None and not (initial.__class__ is int and initial == 0):
         y = y + _as(y.dtype, initial)
     return y if out is None else write_out("sum", y, out)
@@ -188,6 +190,8 @@ _prod = general(
 def prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=True):
     a = prepared(a, dtype, where, fill=1)
     y = _prod(a, axes_of(a, axis), bool(keepdims))
+    if dtype is not None and y.dtype != dtype:
+        y = X.astype(y, dtype)
     if initial is not None and not (initial.__class__ is int and initial == 1):
         y = y * _as(y.dtype, initial)
     return finish(y, out, "prod")

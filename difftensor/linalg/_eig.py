@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import Tensor, composition, general, operand
+from difftensor._core import Tensor, X, composition, general, operand
 from difftensor.errors import DegenerateError
 from difftensor.linalg import _degenerate
 from difftensor.linalg._algebra import diagonal, eps_of, fitted, identity, is_complex, mH, raw, with_columns_scaled
@@ -87,7 +87,7 @@ def _spanning(w: Any, v: Any, eps: float) -> None:
 
 
 _DEFECTIVE = 1e4  # condition of an eigenvalue from which a close pair counts as a defective one
-_eig = general("linalg._eig", _forward, _pull, _push, saves="yx", outputs=2, check=_check, numpy=None)
+_eig = general("linalg._eig", _forward, _pull, _push, saves="yx", outputs=2, check=_check, numpy=None, batch="trailing")
 
 
 @composition(name="linalg.eig", also=(np.linalg.eig,))
@@ -104,7 +104,7 @@ def eig(a: Any, *, degenerate: str = "raise") -> Any:
     Returns
     -------
     EigResult
-        ``eigenvalues`` (..., n) and ``eigenvectors`` (..., n, n) with columns of norm one.
+        ``eigenvalues`` (..., n) and ``eigenvectors`` (..., n, n) with columns of norm one; always complex.
 
     Raises
     ------
@@ -118,11 +118,19 @@ def eig(a: Any, *, degenerate: str = "raise") -> Any:
     """
     a = operand(a, "linalg.eig")
     strict = _degenerate.choice(degenerate)
-    return _eig(a, strict) if isinstance(a, Tensor) else np.linalg.eig(a)
+    if not isinstance(a, Tensor):
+        return np.linalg.eig(a)
+    found = _eig(a, strict)
+    return type(found)(*map(_as_complex, found))
 
 
 @composition(np.linalg.eigvals, name="linalg.eigvals")
 def eigvals(a: Any) -> Any:
-    """Eigenvalues of a square matrix, in the order of NumPy's `eig`."""
+    """Eigenvalues of a square matrix, in the order of NumPy's `eig`; always complex."""
     a = operand(a, "linalg.eigvals")
-    return _eig(a, True)[0]
+    return _as_complex(_eig(a, True)[0])
+
+
+def _as_complex(x: Any) -> Any:
+    """The dtype does not depend on the values: so the array API standard wants it, and NumPy from 2.5 on."""
+    return X.astype(x, np.result_type(x.dtype, np.complex64), copy=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import composition, general, operand
+from difftensor._core import Tensor, X, composition, general, operand, wrap
 from difftensor.linalg._algebra import is_complex
 from difftensor.linalg._solve import inv
 from difftensor.linalg._svd import svdvals
@@ -61,7 +61,7 @@ def _push(xp: Any, ts: tuple, y: Any, x: Any, p: float, axes: tuple, keepdims: b
     return (ts[0] * _direction(xp, y, x, p, axes, keepdims)).real.sum(axis=axes, keepdims=keepdims)
 
 
-_power_norm = general("linalg._power_norm", _forward, _pull, _push, saves="yx", numpy=None)
+_power_norm = general("linalg._power_norm", _forward, _pull, _push, saves="yx", numpy=None, batch="trailing")
 
 
 def _from_the_end(axes: Any, ndim: int) -> tuple:
@@ -176,4 +176,5 @@ def cond(x: Any, p: Any = None) -> Any:
 @composition(np.linalg.matrix_rank, name="linalg.matrix_rank")
 def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:  # noqa: N803 - NumPy's name
     """Number of singular values above the threshold: an integer, without derivative."""
-    return np.linalg.matrix_rank(A.detach().numpy(), tol, hermitian, rtol=rtol)
+    tol, rtol = (v._data if isinstance(v, Tensor) else v for v in (tol, rtol))
+    return wrap(np.linalg.matrix_rank(X.asarray(A)._data, tol, hermitian, rtol=rtol))
