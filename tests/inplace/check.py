@@ -1,7 +1,7 @@
 """One program through difftensor, at every order and in every mode, against its functional replay."""
 import numpy as np
-from programs import Plain
-from replay import replay
+from tests.inplace.programs import Plain
+from tests.inplace.replay import replay
 
 import difftensor as dif
 

@@ -41,11 +41,15 @@ class Program:
 
 
 class Writer:
-    """Writes a program line by line, running each in NumPy to know shapes, views and what fails."""
+    """Writes a program line by line, running each in NumPy to know shapes, views and what fails.
 
-    def __init__(self, seed, negative_steps=True):
+    peers: leave out what PyTorch has not (negative steps), or differentiates wrongly (an index that names an element
+    twice: it hands the cotangent to every value written there, not to the one that stayed).
+    """
+
+    def __init__(self, seed, peers=False):
         self.rng = rng = np.random.default_rng([seed, 20])
-        self.negative_steps = negative_steps
+        self.peers = peers
         shape = [(6,), (5,), (3, 4), (4, 3), (2, 3, 2), (3, 3)][rng.integers(6)]
         self.x = rng.uniform(0.3, 1.2, shape)
         self.complex = rng.random() < 0.2
@@ -83,7 +87,7 @@ class Writer:
             return f":-{rng.integers(1, n)}"
         if kind == 3:
             return "::2"
-        if kind == 4 and self.negative_steps:
+        if kind == 4 and not self.peers:
             return self.pick("::-1", "::-2", f"{n - 1}:0:-1")
         a = rng.integers(0, n - 1)
         return f"{a}:{rng.integers(a + 1, n + 1)}"
@@ -111,7 +115,9 @@ class Writer:
             mask = self.rng.random(a.shape if self.rng.random() < 0.5 else (n,)) < 0.6
             mask.flat[0] = True
             return f"np.array({mask.tolist()})"
-        index = f"np.array({self.rng.integers(-n, n, self.rng.integers(1, 4)).tolist()})"
+        several = self.rng.integers(-n, n, self.rng.integers(1, 4))
+        several = np.unique(several % n) if self.peers else several
+        index = f"np.array({several.tolist()})"
         return f":, {index}" if a.ndim > 1 and a.shape[1] == n and self.rng.random() < 0.3 else index
 
     def region(self, a):
@@ -217,7 +223,7 @@ class Writer:
         if not a.ndim or a.shape[0] < 2:
             return None
         forms = [f"{name}[1:] = {name}[:-1]", f"{name}[:-1] {self.pick('=', '+=', '*=')} {name}[1:]"]
-        if self.negative_steps:
+        if not self.peers:
             forms += [f"{name}[...] = {name}[::-1]", f"{name} *= {name}[::-1]", f"{name}[::-1] += {name}"]
         return self.pick(*forms)
 
@@ -229,7 +235,7 @@ class Writer:
         forms = [f"P.copyto({name}, {value})", f"P.fill({name}, {self.number()})"]
         other, third = (self.variable(lambda b: b.shape == a.shape and (c or b.dtype.kind != "c")) for _ in range(2))
         forms += [f"P.add({other}, {third}, out={name})", f"P.multiply({other}, {third}, out={name})"] * 2
-        index = self.rng.integers(0, a.size, 3).tolist()
+        index = self.rng.integers(0, a.size, 1 if self.peers else 3).tolist()
         forms.append(f"P.put({name}, np.array({index}), {self.number()})")
         if a.ndim == 2:
             forms.append(f"P.fill_diagonal({name}, {self.number()})")
@@ -268,14 +274,14 @@ class Writer:
         self.lines.append(line)
 
 
-def make(seed, negative_steps=True):
+def make(seed, peers=False):
     """The program of `seed`; its values are of moderate size."""
-    w = Writer(seed, negative_steps)
+    w = Writer(seed, peers)
     try:
         for _ in range(int(w.rng.integers(8, 20))):
             w.step()
     except OverflowError:
-        return make(seed + 10**9, negative_steps)
+        return make(seed + 10**9, peers)
     terms = []
     for name in w.names:
         a = w.state[name]
