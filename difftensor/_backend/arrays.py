@@ -57,13 +57,13 @@ def is_view(y: object, x: object) -> bool:
     An operation may return its operand itself (``np.real`` of a real array); fancy indexing may return an array with
     a base that is not x: identity of the base decides, not its presence.
     """
-    if y is x:
-        return isinstance(y, ndarray) or not isinstance(y, _scalar)
     base = getattr(y, "base", None)
+    if base is not None and (base is x or base is getattr(x, "base", None)):
+        return True
+    if y is x:
+        return not isinstance(y, _scalar)
     if base is None:
         return False
-    if base is x or base is getattr(x, "base", None):
-        return True
     # stride tricks put an object of their own in between
     return not isinstance(base, ndarray) and isinstance(y, ndarray) and np.may_share_memory(y, x)
 

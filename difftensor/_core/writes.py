@@ -92,6 +92,8 @@ def _writes_itself(x: Tensor, index: Any, v: Tensor) -> bool:
 
 def take_over(x: Tensor, t: Tensor, ufunc: Any = np.add) -> Tensor:
     """``x op= y`` after ``t = op(x, y)``: x becomes t, in the dtype and memory order of x and in everybody's eyes."""
+    if x.__class__ is not Tensor or t.__class__ is not Tensor:
+        return (t if x.__class__ is Tensor else x).__dif_in_place__(x, t)
     if t.shape != x.shape:
         raise ValueError(
             f"non-broadcastable output operand with shape {x.shape} doesn't match the broadcast shape {t.shape}"

@@ -230,7 +230,12 @@ def real(val):
 def imag(val):
     """The imaginary part: a view of a complex array, zeros of a real one."""
     val = X.asarray(val)
-    return _imag(val) if val.dtype.kind == "c" else wrap(np.zeros_like(val._data)[()])
+    if val.dtype.kind == "c":
+        return _imag(val)
+    zeros = np.zeros_like(val._data)[()]
+    if isinstance(zeros, np.ndarray):
+        zeros.flags.writeable = False  # nobody would see what is written there
+    return wrap(zeros)
 
 
 @composition(np.angle)

@@ -14,7 +14,8 @@ from difftensor.errors import explain, would_lose
 
 # x[index] -------------------------------------------------------------------------------------------------------------
 
-_BASIC = (int, slice, type(None), type(Ellipsis))
+_BASIC = frozenset((int, slice, type(None), type(Ellipsis)))
+_BOUNDS = frozenset((int, type(None)))
 
 
 def _plain(i):
@@ -61,7 +62,16 @@ def _repeats(index):
 
 def _prepared(x, params):
     """`x` and its static index; an index of a Tensor class of its own (batched) has its say first."""
-    index = static(params[0])
+    index = params[0]
+    for i in index if index.__class__ is tuple else (index,):
+        if i.__class__ is slice:
+            if not (i.start.__class__ in _BOUNDS and i.stop.__class__ in _BOUNDS and i.step.__class__ in _BOUNDS):
+                break
+        elif i.__class__ not in _BASIC:
+            break
+    else:
+        return x, params
+    index = static(index)
     for i in index if index.__class__ is tuple else (index,):
         if isinstance(i, Tensor):
             return i.__dif_index__(x, index if index.__class__ is tuple else (index,)), (index,)

@@ -45,6 +45,8 @@ def attach(t: Tensor, hook: Callable) -> Handle:
     n.seq = tick()
     n.code, n.at = t.node.code, t.node.at
     t.node = n
+    if t.alias is not None and not t.path:  # later writes start from the hook
+        t.alias.node = n
     return Handle(n.params, hook)
 
 

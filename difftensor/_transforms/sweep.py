@@ -43,11 +43,9 @@ def _place(x: Any, name: str) -> Tensor:
             raise streaming(name)
         data = snapshot(x)
         node: Node | None = x.node
-    else:
-        data, node = (
-            np.asarray(x)[()] if not isinstance(x, np.ndarray) and not hasattr(x, "__cuda_array_interface__") else x,
-            None,
-        )
+    else:  # a copy: the function may change the array behind our back
+        plain = not isinstance(x, np.ndarray) and not hasattr(x, "__cuda_array_interface__")
+        data, node = np.asarray(x)[()] if plain else x.copy("K"), None
     kind = data.dtype.kind
     if kind in "iub":
         data = data.astype(np.float64)
