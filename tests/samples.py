@@ -78,6 +78,17 @@ def _is_real(x):
     return x.dtype.kind != "c"
 
 
+def _plain(x):
+    """The array in `x`, for operands that bring known values along."""
+    return x.detach().numpy() if isinstance(x, difftensor.Tensor) else x
+
+
+def _factors(a):
+    from difftensor.linalg._factor import factors
+
+    return factors(_plain(a))
+
+
 _INDICES = (
     1,
     -2,
@@ -159,6 +170,22 @@ SAMPLES = {
         ((_normal(rng, 3, 4), _normal(rng, 3, 4)), ()),
         ((_normal(rng, 20, 3), _normal(rng, 20, 3)), ()),
     ],
+    # sorting, counting, convolution
+    "pick_along": lambda rng: [
+        ((_normal(rng, 5), np.array([3, 0, 4])), (-1, 5)),
+        ((_normal(rng, 2, 4, 3), rng.permuted(np.tile(np.arange(4)[None, :, None], (2, 1, 3)), axis=1)), (-2, 4)),
+    ],
+    "put_along": lambda rng: [
+        ((_normal(rng, 3), np.array([3, 0, 4])), (-1, 5)),
+        ((_normal(rng, 2, 2, 3), np.tile(np.array([3, 1])[None, :, None], (2, 1, 3))), (-2, 4)),
+    ],
+    "bincount": lambda rng: [((_normal(rng, 6), np.array([0, 2, 2, 1, 0, 4])), (7,))],
+    "convolve": lambda rng: [
+        ((_normal(rng, 5), _normal(rng, 3)), ("full",)),
+        ((_normal(rng, 5), _normal(rng, 3)), ("valid",)),
+        ((_normal(rng, 4), _normal(rng, 4)), ("valid",)),
+        ((_normal(rng, 3), _normal(rng, 1)), ("full",)),
+    ],
     # products
     "contract": lambda rng: [
         ((_normal(rng, *a), _normal(rng, *b)), labels)
@@ -173,7 +200,10 @@ SAMPLES = {
         ]
     ],
     "labels": lambda rng: [((_normal(rng, 3, 2, 3),), ("iji", "ij")), ((_normal(rng, 2, 3, 3),), ("ii", "i"))],
-    "embed": lambda rng: [((_normal(rng, 3, 2),), ("iji", "ij", (3, 2, 3))), ((_normal(rng, 2, 3),), ("ii", "i", (3, 3)))],
+    "embed": lambda rng: [
+        ((_normal(rng, 3, 2),), ("iji", "ij", (3, 2, 3))),
+        ((_normal(rng, 2, 3),), ("ii", "i", (3, 3))),
+    ],
     "cross": lambda rng: [((_normal(rng, 3), _normal(rng, 3)), ()), ((_normal(rng, 2, 3), _normal(rng, 4, 1, 3)), ())],
     "trace": lambda rng: [((_normal(rng, 3, 4),), (0, -2, -1)), ((_normal(rng, 3, 2, 4),), (1, -1, -3))],
     "matmul": lambda rng: [
@@ -224,9 +254,17 @@ SAMPLES = {
         ((_regular(rng, 3, 3),), (1e-15, True), _hermitian),
     ],
     "linalg._lstsq": lambda rng: [
-        ((_normal(rng, 4, 3), _normal(rng, 4, 2)), (1e-14,), _with_pseudo_inverse),
-        ((_normal(rng, 2, 3), _normal(rng, 2, 1)), (1e-14,), _with_pseudo_inverse),
+        ((_normal(rng, *shape), _normal(rng, shape[0], 2)), (1e-14,), lambda f, a, b: f(a, b, np.linalg.pinv(_plain(a))))
+        for shape in [(4, 3), (2, 3)]
     ],
+    "linalg._pinv_known": lambda rng: [
+        ((_normal(rng, *shape),), (1e-14,), lambda f, a: f(a, np.linalg.pinv(_plain(a)))) for shape in [(4, 3), (2, 3)]
+    ],
+    "linalg._solve_factored": lambda rng: [
+        ((_regular(rng, 4, 4), _normal(rng, 4, k)), (transposed,), lambda f, a, b: f(a, b, *_factors(a)))
+        for k, transposed in [(1, False), (2, False), (1, True), (3, True)]
+    ],
+    "factored": lambda rng: [((_regular(rng, n, n),), (), lambda f, a: f(a, *_factors(a))) for n in (3, 5)],
     "linalg._power_norm": lambda rng: [
         ((_normal(rng, 3, 4),), (p, axes, keepdims))
         for p, axes, keepdims in [
@@ -263,9 +301,7 @@ SAMPLES = {
         ((_normal(rng, 3, 3),), lambda x: ((3, 4), (-2, -1), "forward", _is_real(x))),
     ],
 }
-SAMPLES["special._betainc"] = lambda rng: [
-    ((_normal(rng, 3),), (), lambda f, x: f(1.5, 0.7, 0.5 + 0.3 * np.sin(x)))
-]
+SAMPLES["special._betainc"] = lambda rng: [((_normal(rng, 3),), (), lambda f, x: f(1.5, 0.7, 0.5 + 0.3 * np.sin(x)))]
 SAMPLES["points"] = lambda rng: [((1.0 + 0.5 * rng.random(shape),), ()) for shape in [(), (3,)]]
 SAMPLES["fft._ifftn"] = SAMPLES["fft._fftn"]
 _TRANSFORMS = [

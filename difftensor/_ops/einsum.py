@@ -189,11 +189,13 @@ def _program(inputs, output, shapes, optimize):
         kept = "".join(dict.fromkeys(labels))
         others = set(output).union(*(r for j, r in enumerate(remaining) if j != i))
         gone = [k for k in kept if k not in remaining[i] or k not in others]
-        prepared.append((
-            (labels, kept) if kept != labels else None,
-            tuple(kept.index(k) - len(kept) for k in gone),
-            "".join(k for k in kept if k not in gone),
-        ))
+        prepared.append(
+            (
+                (labels, kept) if kept != labels else None,
+                tuple(kept.index(k) - len(kept) for k in gone),
+                "".join(k for k in kept if k not in gone),
+            )
+        )
     labels = [p[2] for p in prepared]
     steps = []
     for pair in path if len(inputs) > 1 else ():

@@ -129,7 +129,7 @@ def corrcoef(x, y=None, rowvar=True, *, dtype=None):
 
 _weigh = general(
     "bincount_weighted",
-    lambda w, x, n: np.bincount(x, w, n),
+    lambda w, x, n: np.bincount(x, w, n).astype(w.dtype, copy=False),
     lambda xp, g, y, w, x, n: (g[x], None),
     lambda xp, ts, y, w, x, n: _weigh(ts[0], x, n),
     operands=2,

@@ -170,6 +170,7 @@ def test_vmap_of_products():
         (lambda p: np.sort(p, 0), (m,), (0,)), (np.argmax, (m,), (0,)), (lambda p: np.diff(p, axis=0), (m,), (0,)),
     ]  # fmt: skip
     for f, args, axes in programs:
+
         def row(i, f=f, args=args, axes=axes):
             return f(*(v[i] if k == 0 else v for v, k in zip(args, axes, strict=True)))
 

@@ -32,7 +32,9 @@ NANS = "nansum nanprod nanmean nanvar nanstd nanmax nanmin".split()
 TABLE += [(n, v, {"axis": a}) for n in NANS for a in AXES for v in (X,)]
 TABLE += [("cumsum", X), ("cumprod", X), ("nancumsum", X, {"axis": 0}), ("nancumprod", X, {"axis": 0})]
 TABLE += [(n, X, {"axis": a}) for n in ("cumsum", "cumprod") for a in (0, 1, -1)]
-TABLE += [(n, X, {"axis": 1, "include_initial": i}) for n in ("cumulative_sum", "cumulative_prod") for i in (False, True)]
+TABLE += [
+    (n, X, {"axis": 1, "include_initial": i}) for n in ("cumulative_sum", "cumulative_prod") for i in (False, True)
+]
 TABLE += [("diff", X, {"n": n, "axis": a}) for n in (0, 1, 2, 3) for a in (0, -1)]
 TABLE += [("diff", X, {"prepend": np.array(1.0), "append": X[..., :1]})]
 TABLE += [("ediff1d", X), ("ediff1d", X, {"to_end": np.array([1.0, 2.0]), "to_begin": 3.0})]
@@ -66,7 +68,9 @@ def test_without_nans(name, axis):
 
 
 @pytest.mark.parametrize("dtype", "?bBhilqfdFDe")
-@pytest.mark.parametrize("name", [*REDUCTIONS, "cumsum", "cumprod", *NANS, "all", "any", "argmax", "argmin", "count_nonzero"])
+@pytest.mark.parametrize(
+    "name", [*REDUCTIONS, "cumsum", "cumprod", *NANS, "all", "any", "argmax", "argmin", "count_nonzero"]
+)
 def test_dtypes_are_numpys(name, dtype):
     if name == "ptp" and dtype == "?":
         pytest.skip("NumPy does not subtract booleans")
@@ -87,7 +91,9 @@ def test_short_last_axes_add_up_as_numpy_has_it():
     for k in range(1, 18):
         x = rng.standard_normal((3000, k))
         np.testing.assert_array_equal(dif.sum(dif.tensor(x), axis=-1).numpy(), x.sum(axis=-1))
-        np.testing.assert_array_equal(dif.max(dif.tensor(x), axis=-1, keepdims=True).numpy(), x.max(axis=-1, keepdims=True))
+        np.testing.assert_array_equal(
+            dif.max(dif.tensor(x), axis=-1, keepdims=True).numpy(), x.max(axis=-1, keepdims=True)
+        )
 
 
 # Hard points --------------------------------------------------------------------------------------------------------
@@ -129,7 +135,14 @@ def test_ties_of_running_extrema_share_evenly_among_those_met():
     x = np.array([1.0, 3.0, 3.0, 2.0, 3.0, 5.0])
     j = dif.jacobian(np.maximum.accumulate)(x)
     h, t = 1 / 2, 1 / 3
-    expected = [[1, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0], [0, h, h, 0, 0, 0], [0, h, h, 0, 0, 0], [0, t, t, 0, t, 0], [0, 0, 0, 0, 0, 1]]
+    expected = [
+        [1, 0, 0, 0, 0, 0],
+        [0, 1, 0, 0, 0, 0],
+        [0, h, h, 0, 0, 0],
+        [0, h, h, 0, 0, 0],
+        [0, t, t, 0, t, 0],
+        [0, 0, 0, 0, 0, 1],
+    ]
     np.testing.assert_allclose(j, expected, rtol=1e-15)
     np.testing.assert_allclose(dif.jacobian(np.maximum.accumulate, mode="fwd")(x), expected, rtol=1e-15)
 
@@ -168,7 +181,9 @@ def test_nan_functions_warn_as_numpy():
     x = np.array([[np.nan, np.nan], [1.0, np.nan]])
     for name, text in [("nanmax", "All-NaN"), ("nanmean", "empty slice"), ("nanvar", "Degrees of freedom")]:
         with pytest.warns(RuntimeWarning, match=text):
-            same(getattr(np, name)(dif.tensor(x), axis=1), np.array([np.nan, getattr(np, name)(np.array([1.0, np.nan]))]))
+            same(
+                getattr(np, name)(dif.tensor(x), axis=1), np.array([np.nan, getattr(np, name)(np.array([1.0, np.nan]))])
+            )
     with pytest.raises(ValueError, match="All-NaN"):
         np.nanargmax(dif.tensor(x), axis=1)
 

@@ -19,22 +19,55 @@ W = rng.integers(2, 8, 9).astype(float)
 HOLES = np.where(rng.random(12) < 0.3, np.nan, F)
 
 TABLE = [(n, X, {"axis": a}) for n in ("sort", "argsort") for a in (None, 0, 1, -1)]
-TABLE += [("argsort", X[0, 0, 0]), ("sort", X, {"kind": "stable"}), ("sort", X, {"stable": True}), ("sort", X + 1j * X[::-1]), ("sort", N), ("sort", HOLES)]
+TABLE += [
+    ("argsort", X[0, 0, 0]),
+    ("sort", X, {"kind": "stable"}),
+    ("sort", X, {"stable": True}),
+    ("sort", X + 1j * X[::-1]),
+    ("sort", N),
+    ("sort", HOLES),
+]
 TABLE += [(n, X, 2, {"axis": a}) for n in ("partition",) for a in (None, 0, 1)]
 TABLE += [("sort_complex", V), ("sort_complex", V + 1j * V[::-1]), ("sort_complex", N)]
 TABLE += [("searchsorted", np.sort(V), X, {"side": s}) for s in ("left", "right")]
-TABLE += [("searchsorted", V, U, {"sorter": np.argsort(V)}), ("lexsort", (N, F)), ("lexsort", (X[..., 0], X[..., 1]), {"axis": 0})]
+TABLE += [
+    ("searchsorted", V, U, {"sorter": np.argsort(V)}),
+    ("lexsort", (N, F)),
+    ("lexsort", (X[..., 0], X[..., 1]), {"axis": 0}),
+]
 TABLE += [("digitize", V, np.sort(U)), ("digitize", V, np.sort(U)[::-1], {"right": True})]
 TABLE += [("argmax", X, {"axis": 1}), ("nonzero", N), ("flatnonzero", N), ("argwhere", N)]
 TABLE += [("extract", X > 0, X), ("compress", np.array([True, False, True]), X, {"axis": -1})]
 TABLE += [("choose", np.array([0, 2, 1, 0]), [V[:4], V[4:8], U[:4]])]
-TABLE += [("select", [V > 1, V < 0], [2 * V, V * V], {"default": 3.0}), ("trim_zeros", np.array([0.0, 0.0, 1.5, 0.0, 2.5, 0.0]))]
-FLAGS = [dict(zip(("return_index", "return_inverse", "return_counts"), f)) for f in itertools.product([False, True], repeat=3)]
-TABLE += [("unique", V, f) for f in FLAGS] + [("unique", N, f) for f in FLAGS] + [("unique", HOLES, {"equal_nan": e}) for e in (True, False)]
+TABLE += [
+    ("select", [V > 1, V < 0], [2 * V, V * V], {"default": 3.0}),
+    ("trim_zeros", np.array([0.0, 0.0, 1.5, 0.0, 2.5, 0.0])),
+]
+FLAGS = [
+    dict(zip(("return_index", "return_inverse", "return_counts"), f))
+    for f in itertools.product([False, True], repeat=3)
+]
+TABLE += (
+    [("unique", V, f) for f in FLAGS]
+    + [("unique", N, f) for f in FLAGS]
+    + [("unique", HOLES, {"equal_nan": e}) for e in (True, False)]
+)
 TABLE += [(f"unique_{n}", v) for n in ("all", "counts", "inverse") for v in (V, N)]
 TABLE += [("unique", np.array([[2.0, 1.0], [0.5, 3.0], [4.0, 1.5]]), {"axis": a}) for a in (0, 1)]
-TABLE += [("intersect1d", F, W), ("intersect1d", N, N[:3], {"return_indices": True}), ("union1d", V, U), ("setdiff1d", V, U)]
-TABLE += [("setxor1d", V, U), ("setxor1d", F, W), ("union1d", N, N), ("setdiff1d", F, W), ("isin", F, W), ("isin", N, [1, 2], {"invert": True})]
+TABLE += [
+    ("intersect1d", F, W),
+    ("intersect1d", N, N[:3], {"return_indices": True}),
+    ("union1d", V, U),
+    ("setdiff1d", V, U),
+]
+TABLE += [
+    ("setxor1d", V, U),
+    ("setxor1d", F, W),
+    ("union1d", N, N),
+    ("setdiff1d", F, W),
+    ("isin", F, W),
+    ("isin", N, [1, 2], {"invert": True}),
+]
 
 
 @cases(TABLE)
@@ -78,7 +111,9 @@ def test_of_equal_values_one_is_taken():
     """A set has the value once; its derivative belongs to the place that NumPy's return_index names."""
     g = dif.grad(lambda v: (np.unique(v) * np.arange(1.0, 4.0)).sum())(np.array([2.0, 5.0, 2.0, 9.0]))
     np.testing.assert_array_equal(g, [1, 2, 0, 3])
-    g = dif.grad(lambda v, w: (np.intersect1d(v, w) * np.array([1.0, 10.0])).sum(), argnums=0)(np.array([3.0, 1.0, 2.0]), np.array([2.0, 3.0]))
+    g = dif.grad(lambda v, w: (np.intersect1d(v, w) * np.array([1.0, 10.0])).sum(), argnums=0)(
+        np.array([3.0, 1.0, 2.0]), np.array([2.0, 3.0])
+    )
     np.testing.assert_array_equal(g, [10, 0, 1])
 
 
@@ -86,7 +121,10 @@ def test_of_equal_values_one_is_taken():
 def test_piecewise(condition):
     functions = [lambda v: -v, lambda v: v * v, 7.0]
     for m in (np, dif):
-        same(m.piecewise(dif.tensor(V), condition(m, dif.tensor(V)), functions), np.piecewise(V, condition(np, V), functions))
+        same(
+            m.piecewise(dif.tensor(V), condition(m, dif.tensor(V)), functions),
+            np.piecewise(V, condition(np, V), functions),
+        )
     check_grads(lambda v: np.piecewise(v, condition(np, v), functions), V)
 
 
@@ -114,7 +152,14 @@ def test_errors_are_of_numpys_type(call):
 
 def test_orders_have_no_tape():
     x = dif.tensor(V, requires_grad=True)
-    for y in (np.argsort(x), np.argpartition(x, 3), np.searchsorted(x, x), np.isin(x, [1.0]), np.lexsort((x,)), *np.nonzero(x)):
+    for y in (
+        np.argsort(x),
+        np.argpartition(x, 3),
+        np.searchsorted(x, x),
+        np.isin(x, [1.0]),
+        np.lexsort((x,)),
+        *np.nonzero(x),
+    ):
         assert not y.requires_grad
         assert y.dtype.kind in "ib"
     assert tensors(V).argsort().shape == (9,)

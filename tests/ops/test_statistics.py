@@ -22,24 +22,84 @@ IMPORTANCE = rng.random(7)
 EDGES = np.array([-2.0, -1.0, 0.25, 0.5, 3.0])
 Q = np.array([0.13, 0.61, 0.87])
 
-TABLE = [(n, X, {"axis": a, "keepdims": k}) for n in ("median", "nanmedian") for a in (None, 0, 1, (0, 2)) for k in (False, True)]
-TABLE += [(n, X, q, {"axis": a}) for n in ("quantile", "nanquantile") for a in (None, 0, (0, 2)) for q in (0.3, np.array(0.3), Q)]
+TABLE = [
+    (n, X, {"axis": a, "keepdims": k})
+    for n in ("median", "nanmedian")
+    for a in (None, 0, 1, (0, 2))
+    for k in (False, True)
+]
+TABLE += [
+    (n, X, q, {"axis": a})
+    for n in ("quantile", "nanquantile")
+    for a in (None, 0, (0, 2))
+    for q in (0.3, np.array(0.3), Q)
+]
 TABLE += [(n, X, 100 * Q, {"axis": 1, "keepdims": True}) for n in ("percentile", "nanpercentile")]
-TABLE += [("quantile", X, Q, {"axis": 1, "method": m}) for m in METHODS] + [("quantile", X, np.array([[0.2, 0.4], [0.6, 0.9]]), {"axis": 0})]
-TABLE += [("average", X), ("average", X, {"axis": 1, "weights": rng.random(X.shape)}), ("average", X, {"axis": 1, "weights": rng.random(5)})]
-TABLE += [("average", X, {"axis": (2, 0), "weights": rng.random((4, 3)), "returned": True}), ("average", X, {"returned": True, "axis": 0})]
+TABLE += [("quantile", X, Q, {"axis": 1, "method": m}) for m in METHODS] + [
+    ("quantile", X, np.array([[0.2, 0.4], [0.6, 0.9]]), {"axis": 0})
+]
+TABLE += [
+    ("average", X),
+    ("average", X, {"axis": 1, "weights": rng.random(X.shape)}),
+    ("average", X, {"axis": 1, "weights": rng.random(5)}),
+]
+TABLE += [
+    ("average", X, {"axis": (2, 0), "weights": rng.random((4, 3)), "returned": True}),
+    ("average", X, {"returned": True, "axis": 0}),
+]
 TABLE += [("average", X + 1j, {"axis": 1, "weights": rng.random(5), "keepdims": True})]
-TABLE += [("cov", A), ("cov", A, B), ("cov", A.T, {"rowvar": False}), ("cov", A, {"bias": True}), ("cov", A, {"ddof": 2}), ("cov", A[0]), ("cov", A[0], A[1])]
-TABLE += [("cov", A, {"aweights": IMPORTANCE}), ("cov", A, {"fweights": FREQUENCIES, "aweights": IMPORTANCE}), ("cov", A, {"fweights": FREQUENCIES})]
-TABLE += [("cov", A, {"aweights": IMPORTANCE, "ddof": 0}), ("cov", A + 1j * A[::-1] ** 2), ("cov", A.T, B.T, {"rowvar": False})]
-TABLE += [("corrcoef", A), ("corrcoef", A, B), ("corrcoef", A + 1j * A[::-1] ** 2), ("corrcoef", A.T, {"rowvar": False}), ("corrcoef", A[0])]
+TABLE += [
+    ("cov", A),
+    ("cov", A, B),
+    ("cov", A.T, {"rowvar": False}),
+    ("cov", A, {"bias": True}),
+    ("cov", A, {"ddof": 2}),
+    ("cov", A[0]),
+    ("cov", A[0], A[1]),
+]
+TABLE += [
+    ("cov", A, {"aweights": IMPORTANCE}),
+    ("cov", A, {"fweights": FREQUENCIES, "aweights": IMPORTANCE}),
+    ("cov", A, {"fweights": FREQUENCIES}),
+]
+TABLE += [
+    ("cov", A, {"aweights": IMPORTANCE, "ddof": 0}),
+    ("cov", A + 1j * A[::-1] ** 2),
+    ("cov", A.T, B.T, {"rowvar": False}),
+]
+TABLE += [
+    ("corrcoef", A),
+    ("corrcoef", A, B),
+    ("corrcoef", A + 1j * A[::-1] ** 2),
+    ("corrcoef", A.T, {"rowvar": False}),
+    ("corrcoef", A[0]),
+]
 TABLE += [("bincount", FREQUENCIES), ("bincount", FREQUENCIES, {"weights": IMPORTANCE, "minlength": 6})]
-TABLE += [("histogram", V), ("histogram", V, 5, {"weights": W}), ("histogram", V, {"bins": 4, "range": (-1.0, 1.5), "density": True})]
-TABLE += [("histogram", V, {"bins": 6, "density": True, "weights": W}), ("histogram", V, {"bins": EDGES, "weights": W}), ("histogram", V, {"bins": EDGES, "density": True})]
-TABLE += [("histogram", V, {"bins": "auto"}), ("histogram", V, 4, {"weights": W + 1j * W[::-1]}), ("histogram_bin_edges", V, 7)]
+TABLE += [
+    ("histogram", V),
+    ("histogram", V, 5, {"weights": W}),
+    ("histogram", V, {"bins": 4, "range": (-1.0, 1.5), "density": True}),
+]
+TABLE += [
+    ("histogram", V, {"bins": 6, "density": True, "weights": W}),
+    ("histogram", V, {"bins": EDGES, "weights": W}),
+    ("histogram", V, {"bins": EDGES, "density": True}),
+]
+TABLE += [
+    ("histogram", V, {"bins": "auto"}),
+    ("histogram", V, 4, {"weights": W + 1j * W[::-1]}),
+    ("histogram_bin_edges", V, 7),
+]
 TABLE += [("histogram_bin_edges", V, "fd"), ("histogram_bin_edges", V, EDGES)]
-TABLE += [("histogram2d", V, W), ("histogram2d", V, W, {"bins": 3, "weights": W[::-1].copy(), "density": True}), ("histogram2d", V, W, [EDGES, 2])]
-TABLE += [("histogramdd", np.stack([V, W, V[::-1]], 1), {"bins": (2, 3, 2)}), ("histogramdd", np.stack([V, W], 1), 3, {"density": True, "weights": W[::-1].copy()})]
+TABLE += [
+    ("histogram2d", V, W),
+    ("histogram2d", V, W, {"bins": 3, "weights": W[::-1].copy(), "density": True}),
+    ("histogram2d", V, W, [EDGES, 2]),
+]
+TABLE += [
+    ("histogramdd", np.stack([V, W, V[::-1]], 1), {"bins": (2, 3, 2)}),
+    ("histogramdd", np.stack([V, W], 1), 3, {"density": True, "weights": W[::-1].copy()}),
+]
 
 
 @cases(TABLE)
@@ -72,7 +132,14 @@ def test_weighted_quantiles(name, shape):
 
 @pytest.mark.parametrize("axis", [None, 0, 1, (0, 2)])
 def test_nans(axis):
-    for name, *q in [("median",), ("nanmedian",), ("quantile", Q), ("nanquantile", Q), ("nanquantile", 0.4), ("quantile", 0.4)]:
+    for name, *q in [
+        ("median",),
+        ("nanmedian",),
+        ("quantile", Q),
+        ("nanquantile", Q),
+        ("nanquantile", 0.4),
+        ("quantile", 0.4),
+    ]:
         agrees(name, HOLES, *q, axis=axis, derivative=False)
     for method in METHODS:
         agrees("nanquantile", HOLES, Q, axis=axis, method=method, derivative=False)
@@ -100,7 +167,11 @@ def test_median_takes_one_or_two():
 @pytest.mark.parametrize("dtype", "?bilfdFe")
 @pytest.mark.parametrize("name", ["median", "average", "quantile", "cov", "bincount", "histogram"])
 def test_dtypes_are_numpys(name, dtype):
-    if (name == "quantile" and dtype in "?F") or (name == "bincount" and dtype in "fdFe") or (name == "histogram" and dtype in "F?"):
+    if (
+        (name == "quantile" and dtype in "?F")
+        or (name == "bincount" and dtype in "fdFe")
+        or (name == "histogram" and dtype in "F?")
+    ):
         pytest.skip("NumPy refuses")
     x = np.array([1, 0, 1, 3, 2]).astype(dtype)
     agrees(name, x, *((0.3,) if name == "quantile" else ()), derivative=False, rtol=1e-12)
