@@ -421,3 +421,15 @@ def test_writes_inside_nested_functions():
 
     for a, b in product(BOTH.values(), repeat=2):
         assert math.isclose(a(lambda x: b(lambda y: inner(x, y))(3.0))(2.0), 24.0)  # noqa: B023
+
+
+def test_a_scalar_s_cotangent_meets_one_through_an_index():
+    A = np.array([[2.0, 1.0], [1.0, 3.0]])
+
+    def f(k):  # log(trace) + log(trace of the square of A k / trace) = log(k) and a constant
+        s = np.trace(A * k)
+        p = A * k / s
+        return np.log(s) + np.log(np.trace(p @ p))
+
+    third = dif.grad(dif.grad(dif.grad(f)))(1.3)
+    np.testing.assert_allclose(third, 2 / 1.3**3, rtol=1e-13)

@@ -153,6 +153,8 @@ def _add_lazily(xp: Any, cts: dict, owned: set, p: Node, r: Any, create: bool) -
     elif old is None:
         cts[p] = r.into(xp, r.blank(xp))
         owned.add(p)
+    elif old.shape == ():  # perhaps a NumPy scalar, which cannot be written into
+        cts[p] = old + r.into(xp, r.blank(xp))
     else:
         # A recorded buffer may be owned too: Tensors are copy-on-write.
         cts[p] = r.into(xp, old if p in owned else old.copy())
