@@ -33,6 +33,18 @@ class Node:
 
     __slots__ = ("a", "at", "b", "code", "op", "p", "params", "q", "seq", "y")
 
+    # For type checkers; what p and q hold depends on the operation.
+    p: Any
+    q: Any
+    y: Any
+    a: Any
+    b: Any
+    op: Any
+    params: Any
+    seq: int
+    code: CodeType | None
+    at: int | None
+
 
 class Leaf(Node):
     """A place where differentiation ends: a Tensor that requires a gradient, or an argument of a transformation.

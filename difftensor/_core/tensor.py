@@ -6,13 +6,21 @@ here needs no operation.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from difftensor._backend import Device, as_device, device_of
 from difftensor._core.tape import Leaf, Node
 from difftensor.errors import TrackedValueError, would_lose
+
+if TYPE_CHECKING:
+
+    class _Attached:
+        """Any operator of Tensor."""
+
+        def __get__(self, x: Any, cls: Any) -> Callable[..., Any]: ...
 
 
 class Tensor:
@@ -41,6 +49,20 @@ class Tensor:
 
     __hash__ = object.__hash__
     __array_priority__ = 1000.0
+
+    if TYPE_CHECKING:  # what _ops/methods.py attaches
+        _data: Any
+        node: Any
+        alias: Any
+        saved: bool
+        path: Any
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _Attached()
+        __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = _Attached()
+        __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __lshift__ = __rshift__ = _Attached()
+        __neg__ = __pos__ = __abs__ = __invert__ = __lt__ = __le__ = __gt__ = __ge__ = _Attached()
+        __getitem__ = __setitem__ = _Attached()
+
+        def __getattr__(self, name: str) -> Any: ...
 
     # what it is ---------------------------------------------------------------------------------------------------
 
