@@ -72,10 +72,10 @@ def _irfftn_pull(xp: Any, g: Any, shape: tuple, s: tuple, axes: tuple, norm: str
     return z.real if real else z
 
 
-_fftn = linear("fft._fftn", _complex(np.fft.fft, np.fft.fftn), _fftn_pull)
-_ifftn = linear("fft._ifftn", _complex(np.fft.ifft, np.fft.ifftn), _ifftn_pull)
-_rfftn = linear("fft._rfftn", _complex(np.fft.rfft, np.fft.rfftn), _rfftn_pull, real=True)
-_irfftn = linear("fft._irfftn", _complex(np.fft.irfft, np.fft.irfftn), _irfftn_pull)
+_fftn = linear("fft._fftn", _complex(np.fft.fft, np.fft.fftn), _fftn_pull, batch="trailing")
+_ifftn = linear("fft._ifftn", _complex(np.fft.ifft, np.fft.ifftn), _ifftn_pull, batch="trailing")
+_rfftn = linear("fft._rfftn", _complex(np.fft.rfft, np.fft.rfftn), _rfftn_pull, real=True, batch="trailing")
+_irfftn = linear("fft._irfftn", _complex(np.fft.irfft, np.fft.irfftn), _irfftn_pull, batch="trailing")
 
 
 def _plan(x: Any, s: Any, axes: Any, half: bool) -> tuple[tuple, tuple]:

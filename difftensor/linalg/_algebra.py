@@ -15,6 +15,7 @@ import numpy as np
 
 from difftensor._core import Tensor
 from difftensor._core.fitting import fit
+from difftensor._core.lanes import aligned
 
 _CACHED = 128  # size up to which constant matrices are kept
 
@@ -113,3 +114,8 @@ def each_matrix(f: Any, *stacks: Any) -> Any:
     if not made:
         return np.zeros(lead + f(*(np.eye(s.shape[-1], dtype=s.dtype) for s in stacks)).shape, dtype=np.result_type(*stacks))
     return np.stack(made).reshape(lead + made[0].shape)
+
+
+def in_step(call: Callable, lanes: list, flags: list, size: int, *params: Any) -> Any:
+    """Batch rule of operations whose operands are broadcast against each other."""
+    return call(*aligned(lanes, flags, 2), *params)

@@ -39,7 +39,7 @@ def _push(xp: Any, ts: tuple, y: Any, a: Any) -> Any:
     return y @ lower_half(xp, solve_triangular(y, mH(s), True))
 
 
-_lower = general("linalg._cholesky", _forward, _pull, _push, saves="y", numpy=None)
+_lower = general("linalg._cholesky", _forward, _pull, _push, saves="y", numpy=None, batch="trailing")
 
 
 @composition(np.linalg.cholesky, name="linalg.cholesky")

@@ -9,7 +9,7 @@ import numpy as np
 from difftensor._core import composition, general, operand
 from difftensor.errors import DegenerateError
 from difftensor.linalg import _factor, _small
-from difftensor.linalg._algebra import eps_of, identity, mH, mT
+from difftensor.linalg._algebra import eps_of, fitted, identity, mH, mT
 from difftensor.linalg._solve import inv
 
 
@@ -29,7 +29,7 @@ def _scaled(g: Any, x: Any) -> Any:
     return g[..., None, None] * x
 
 
-_det = general("linalg._det", _det_forward, _det_pull, _det_push, saves="x", numpy=None)
+_det = general("linalg._det", _det_forward, _det_pull, _det_push, saves="x", numpy=None, batch="trailing")
 
 
 @composition(np.linalg.det, name="linalg.det")
@@ -55,7 +55,8 @@ def _det_factored_push(xp: Any, ts: tuple, y: Any, a: Any, lu: Any, pivots: Any)
 
 
 _det_factored = general(
-    "linalg._det_factored", _det_factored_forward, _det_factored_pull, _det_factored_push, saves="abc", operands=3, numpy=None
+    "linalg._det_factored", _det_factored_forward, _det_factored_pull, _det_factored_push, saves="abc", operands=3, numpy=None,
+    samples="factored",
 )
 
 
@@ -141,10 +142,10 @@ def _cofactor_factored_push(xp: Any, ts: tuple, y: Any, a: Any, lu: Any, pivots:
 
 
 cofactor_factored = general(
-    "linalg._cofactor_factored", _cofactor_factored_forward, _cofactor_factored_pull, _cofactor_factored_push, saves="abc", operands=3,
-    numpy=None,
+    "linalg._cofactor_factored", _cofactor_factored_forward, _cofactor_factored_pull, _cofactor_factored_push, saves="a", operands=3,
+    numpy=None, samples="factored",
 )  # fmt: skip
-cofactor = general("linalg._cofactor", _cofactor_forward, _cofactor_pull, _cofactor_push, saves="x", numpy=None)
+cofactor = general("linalg._cofactor", _cofactor_forward, _cofactor_pull, _cofactor_push, saves="x", numpy=None, batch="trailing")
 
 
 def _along_forward(a: Any, t: Any) -> Any:
@@ -215,7 +216,7 @@ def _along_push(xp: Any, ts: tuple, y: Any, a: Any, t: Any) -> Any:
 
 
 cofactor_along = general(
-    "linalg._cofactor_along", _along_forward, _along_pull, _along_push, saves="ab", operands=2, check=_along_check, numpy=None
+    "linalg._cofactor_along", _along_forward, _along_pull, _along_push, saves="ab", operands=2, check=_along_check, numpy=None, batch="trailing"
 )
 
 
@@ -247,7 +248,7 @@ def _slogdet_tangents(t: Any, y: tuple, it: Any) -> tuple:
     return 1j * y[0] * tau.imag, tau.real
 
 
-_slogdet = general("linalg._slogdet", np.linalg.slogdet, _slogdet_pull, _slogdet_push, saves="yx", outputs=2, numpy=None)
+_slogdet = general("linalg._slogdet", np.linalg.slogdet, _slogdet_pull, _slogdet_push, saves="yx", outputs=2, numpy=None, batch="trailing")
 
 
 def _slogdet_factored_forward(a: Any, lu: Any, pivots: Any) -> Any:
@@ -255,7 +256,7 @@ def _slogdet_factored_forward(a: Any, lu: Any, pivots: Any) -> Any:
 
 
 def _slogdet_factored_pull(xp: Any, g: tuple, y: tuple, a: Any, lu: Any, pivots: Any) -> tuple:
-    return _slogdet_cotangent(g, y, _factor.inverse_transposed(a, lu, pivots)), None, None
+    return fitted(_slogdet_cotangent(g, y, _factor.inverse_transposed(a, lu, pivots)), a), None, None
 
 
 def _slogdet_factored_push(xp: Any, ts: tuple, y: tuple, a: Any, lu: Any, pivots: Any) -> tuple:
@@ -264,7 +265,7 @@ def _slogdet_factored_push(xp: Any, ts: tuple, y: tuple, a: Any, lu: Any, pivots
 
 _slogdet_factored = general(
     "linalg._slogdet_factored", _slogdet_factored_forward, _slogdet_factored_pull, _slogdet_factored_push, saves="yabc", operands=3,
-    outputs=2, numpy=None,
+    outputs=2, numpy=None, samples="factored",
 )  # fmt: skip
 
 

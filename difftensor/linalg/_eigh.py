@@ -56,7 +56,7 @@ def _check(g: tuple | None, y: tuple, a: Any, uplo: str, strict: bool) -> None:
         _degenerate.phases("eigh", (v * gv).sum(axis=-2).imag, abs(gv).sum(axis=-2), eps_of(np, w))
 
 
-_eigh = general("linalg._eigh", _forward, _pull, _push, saves="y", outputs=2, check=_check, numpy=None)
+_eigh = general("linalg._eigh", _forward, _pull, _push, saves="y", outputs=2, check=_check, numpy=None, batch="trailing")
 
 
 @composition(name="linalg.eigh", also=(np.linalg.eigh,))

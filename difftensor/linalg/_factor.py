@@ -58,7 +58,7 @@ def _solve_pull(xp: Any, g: Any, y: Any, a: Any, b: Any, lu: Any, pivots: Any, t
     left, right = (y, cb) if transposed else (cb, y)
     # One column: an outer product, without BLAS.
     ca = left * mT(right) if left.shape[-1] == 1 else left @ mT(right)
-    return -ca, fitted(cb, b), None, None
+    return fitted(-ca, a), fitted(cb, b), None, None
 
 
 def _solve_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, lu: Any, pivots: Any, transposed: bool) -> Any:
@@ -91,7 +91,8 @@ def _inverse_push(xp: Any, ts: tuple, y: Any, a: Any, lu: Any, pivots: Any) -> A
 
 
 inverse_transposed = general(
-    "linalg._inverse_transposed", _inverse_forward, _inverse_pull, _inverse_push, saves="yabc", operands=3, numpy=None
+    "linalg._inverse_transposed", _inverse_forward, _inverse_pull, _inverse_push, saves="y", operands=3, numpy=None,
+    samples="factored",
 )
 
 

@@ -77,7 +77,7 @@ def _expm_push(xp: Any, ts: tuple, y: Any, a: Any) -> Any:
     return _along(xp, expm, a, ts[0])
 
 
-expm = general("linalg.expm", _expm_forward, _expm_pull, _expm_push, saves="x", numpy=None)
+expm = general("linalg.expm", _expm_forward, _expm_pull, _expm_push, saves="x", numpy=None, batch="trailing")
 expm.__doc__ = """Matrix exponential.
 
 Parameters
@@ -138,7 +138,7 @@ def _logm_push(xp: Any, ts: tuple, y: Any, a: Any) -> Any:
     return _along(xp, logm, a, ts[0])
 
 
-logm = general("linalg.logm", _logm_forward, _logm_pull, _logm_push, saves="x", numpy=None)
+logm = general("linalg.logm", _logm_forward, _logm_pull, _logm_push, saves="x", numpy=None, batch="trailing")
 logm.__doc__ = """Principal logarithm of a matrix without eigenvalues on the closed negative real axis.
 
 Parameters
@@ -183,7 +183,7 @@ def _sqrtm_push(xp: Any, ts: tuple, y: Any, a: Any) -> Any:
     return solve_sylvester(y, y, ts[0])
 
 
-sqrtm = general("linalg.sqrtm", _sqrtm_forward, _sqrtm_pull, _sqrtm_push, saves="yx", numpy=None)
+sqrtm = general("linalg.sqrtm", _sqrtm_forward, _sqrtm_pull, _sqrtm_push, saves="yx", numpy=None, batch="trailing")
 sqrtm.__doc__ = """Principal square root of a matrix.
 
 Parameters

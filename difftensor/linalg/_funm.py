@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._core import Tensor, general
+from difftensor._transforms.batch import levels
 from difftensor._transforms.forward import jvp
 from difftensor.errors import DegenerateError, MissingDerivativeError
 from difftensor.linalg._algebra import eps_of, fitted, is_hermitian, mH, mT
@@ -38,12 +39,16 @@ def _value(func: Callable, x: Any) -> Any:
 
 
 def _taylor(func: Callable, x: Any, order: int) -> list[Any]:
-    """f(x), f'(x), f''(x)/2 ... up to `order`, each elementwise."""
+    """f(x), f'(x), f''(x)/2 ... up to `order`, each elementwise, of a plain array."""
     found = []
     f: Callable = func
-    for m in range(order + 1):
-        found.append(_value(f, x) / math.factorial(m))
-        f = _derivative(f)
+    token = levels.set(())  # a vmap that may be going on around this computation is none of its business
+    try:
+        for m in range(order + 1):
+            found.append(_value(f, x) / math.factorial(m))
+            f = _derivative(f)
+    finally:
+        levels.reset(token)
     return found
 
 
@@ -162,7 +167,7 @@ def _push(xp: Any, ts: tuple, y: Any, xs: tuple, func: Callable) -> Any:
     return total
 
 
-_derivatives = general("linalg._funm", _forward, _pull, _push, saves="x", operands=None, numpy=None)
+_derivatives = general("linalg._funm", _forward, _pull, _push, saves="x", operands=None, numpy=None, batch="trailing")
 
 
 def funm(a: Any, func: Callable) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._core import Tensor, composition, general, operand, wrap
-from difftensor.linalg._algebra import eps_of, fitted, hermitian_part, mH, mT, raw
+from difftensor.linalg._algebra import detached, eps_of, fitted, hermitian_part, mH, mT
 from difftensor.linalg._svd import svd
 
 
@@ -52,7 +52,7 @@ def _pinv_push(xp: Any, ts: tuple, y: Any, a: Any, rtol: Any, hermitian: bool) -
     return y @ (ph @ w) + (z @ ph) @ y - y @ t @ y
 
 
-_pinv = general("linalg._pinv", _pinv_forward, _pinv_pull, _pinv_push, saves="yx", numpy=None)
+_pinv = general("linalg._pinv", _pinv_forward, _pinv_pull, _pinv_push, saves="yx", numpy=None, batch="trailing")
 
 
 def _known_pull(xp: Any, g: Any, y: Any, a: Any, p: Any, rtol: float) -> tuple:
@@ -64,7 +64,7 @@ def _known_push(xp: Any, ts: tuple, y: Any, a: Any, p: Any, rtol: float) -> Any:
 
 
 # The pseudo-inverse of a where its value p is known already.
-pinv_known = general("linalg._pinv_known", lambda a, p, rtol: p, _known_pull, _known_push, saves="yab", operands=2, numpy=None)
+pinv_known = general("linalg._pinv_known", lambda a, p, rtol: p, _known_pull, _known_push, saves="ya", operands=2, numpy=None, batch="trailing")
 
 
 @composition(np.linalg.pinv, name="linalg.pinv")
@@ -123,7 +123,7 @@ def _lstsq_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, p: Any, rcond: float
     return d if tb is None else d + p @ tb
 
 
-_lstsq = general("linalg._lstsq", _lstsq_forward, _lstsq_pull, _lstsq_push, saves="yabc", operands=3, numpy=None)
+_lstsq = general("linalg._lstsq", _lstsq_forward, _lstsq_pull, _lstsq_push, saves="yabc", operands=3, numpy=None, batch="trailing")
 
 
 @composition(np.linalg.lstsq, name="linalg.lstsq")
@@ -151,11 +151,14 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple:
     vector = b.ndim == 1
     rhs = b[:, None] if vector else b
     u, s, vh = svd(a if isinstance(a, Tensor) else wrap(a), full_matrices=False)
-    values = raw(s)
+    u, values, vh = detached(u), detached(s), detached(vh)
     kept = values > rcond * values[:1]
-    inverse = np.where(kept, 1 / np.where(kept, values, 1), 0)
-    x = _lstsq(a, rhs, (mH(raw(vh)) * inverse) @ mH(raw(u)), float(rcond))
-    rank = int(kept.sum())
+    x = _lstsq(a, rhs, (mH(vh) * np.where(kept, 1 / np.where(kept, values, 1), 0)) @ mH(u), float(rcond))
+    rank = kept.sum()
+    if a.__class__ is Tensor or not isinstance(a, Tensor):
+        rank = int(rank)
     r = rhs - a @ x
-    residuals = (r * r.conj()).real.sum(axis=0) if rank == n and m > n else s[:0]
+    # Inside of vmap the rank is not known; the residuals are then those of full rank.
+    full = rank == n if isinstance(rank, int) else True
+    residuals = (r * r.conj()).real.sum(axis=0) if full and m > n else s[:0]
     return (x[:, 0] if vector else x), residuals, rank, s

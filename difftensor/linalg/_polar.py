@@ -9,7 +9,8 @@ import numpy as np
 from difftensor._core import composition, general, operand
 from difftensor.errors import DegenerateError
 from difftensor.linalg import _degenerate
-from difftensor.linalg._algebra import detached, eps_of, hermitian_part, identity, mH, raw
+from difftensor.linalg._algebra import detached, eps_of, hermitian_part, identity, mH
+from difftensor.linalg._eigh import eigvalsh
 from difftensor.linalg._sylvester import solve_sylvester
 
 
@@ -55,7 +56,7 @@ def _polar_push(xp: Any, ts: tuple, y: tuple, a: Any) -> tuple:
     return du, solve_sylvester(p, p, pm + mH(pm))
 
 
-_polar = general("linalg._polar", _polar_forward, _polar_pull, _polar_push, saves="y", outputs=2, numpy=None)
+_polar = general("linalg._polar", _polar_forward, _polar_pull, _polar_push, saves="y", outputs=2, numpy=None, batch="trailing")
 
 
 @composition(name="linalg.polar")
@@ -145,7 +146,7 @@ def _projector_check(g: Any, y: Any, a: Any, selected: Any) -> None:
 
 _projector = general(
     "linalg._spectral_projector", _projector_forward, _projector_pull, _projector_push, saves="yab", operands=2,
-    check=_projector_check, numpy=None,
+    check=_projector_check, numpy=None, batch="trailing",
 )  # fmt: skip
 
 
@@ -195,5 +196,5 @@ def spectral_projector(a: Any, subset_by_index: tuple | None = None, subset_by_v
         k = np.arange(n)
         selected = np.broadcast_to((k >= lo) & (k <= hi), a.shape[:-1])
         return _projector(a, selected)
-    w = np.linalg.eigvalsh(raw(detached(a)))
+    w = eigvalsh(detached(a))
     return _projector(a, (w > subset_by_value[0]) & (w <= subset_by_value[1]))

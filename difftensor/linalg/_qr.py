@@ -87,7 +87,7 @@ def _check(g: tuple | None, y: tuple, a: Any, complete: bool) -> None:
             )
 
 
-_qr = general("linalg._qr", _forward, _pull, _push, saves="y", outputs=2, check=_check, numpy=None)
+_qr = general("linalg._qr", _forward, _pull, _push, saves="y", outputs=2, check=_check, numpy=None, batch="trailing")
 
 
 @composition(np.linalg.qr, name="linalg.qr")

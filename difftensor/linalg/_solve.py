@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import composition, general, operand
+from difftensor._core import Tensor, composition, general, operand
 from difftensor.linalg import _factor, _small
-from difftensor.linalg._algebra import fitted, mT
+from difftensor.linalg._algebra import fitted, in_step, mT
 
 
 def _solve_forward(a: Any, b: Any) -> Any:
@@ -31,7 +31,7 @@ def _solve_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any) -> Any:
     return _solve(a, -(ta @ y) if tb is None else tb - ta @ y)
 
 
-_solve = general("linalg._solve", _solve_forward, _solve_pull, _solve_push, saves="yab", operands=2, numpy=None)
+_solve = general("linalg._solve", _solve_forward, _solve_pull, _solve_push, saves="yab", operands=2, numpy=None, batch=in_step)
 
 
 @composition(np.linalg.solve, name="linalg.solve")
@@ -41,10 +41,9 @@ def solve(a: Any, b: Any) -> Any:
     b = operand(b, "linalg.solve")
     if b.ndim == 1:
         return solve(a, b[:, None])[..., 0]
-    if _factor.worthwhile(a) and b.ndim == 2 and 8 * b.shape[1] <= b.shape[0] and b.dtype.char == a.dtype.char:
-        data = a._data
-        if len(b) == len(data):
-            return _factor.solve_factored(a, b, *_factor.factors(data), False)
+    if _factor.worthwhile(a) and b.__class__ in (Tensor, np.ndarray) and b.ndim == 2 and 8 * b.shape[1] <= b.shape[0] and b.dtype.char == a.dtype.char:
+        if len(a) == len(b):
+            return _factor.solve_factored(a, b, *_factor.factors(a._data), False)
     return _solve(a, b)
 
 
@@ -62,7 +61,7 @@ def _inv_push(xp: Any, ts: tuple, y: Any, a: Any) -> Any:
     return -(y @ ts[0] @ y)
 
 
-inv = general("linalg.inv", _inv_forward, _inv_pull, _inv_push, saves="y", numpy=np.linalg.inv)
+inv = general("linalg.inv", _inv_forward, _inv_pull, _inv_push, saves="y", numpy=np.linalg.inv, batch="trailing")
 
 
 @composition(np.linalg.tensorsolve, name="linalg.tensorsolve")

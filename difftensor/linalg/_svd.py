@@ -9,7 +9,7 @@ import numpy as np
 from difftensor._core import Tensor, composition, general, operand
 from difftensor.errors import DegenerateError
 from difftensor.linalg import _degenerate
-from difftensor.linalg._algebra import diagonal, eps_of, identity, is_complex, mH, raw, with_columns_scaled
+from difftensor.linalg._algebra import detached, diagonal, eps_of, identity, is_complex, mH, raw, with_columns_scaled
 from difftensor.linalg._eigh import eigh
 
 
@@ -173,7 +173,7 @@ def _complement(x: Any, g: Any, eps: float) -> None:
         )
 
 
-_svd = general("linalg._svd", _forward, _pull, _push, saves="y", outputs=3, check=_check, numpy=None)
+_svd = general("linalg._svd", _forward, _pull, _push, saves="y", outputs=3, check=_check, numpy=None, batch="trailing")
 
 
 @composition(name="linalg.svd", also=(np.linalg.svd,))
@@ -213,7 +213,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
     strict = _degenerate.choice(degenerate)
     if not isinstance(a, Tensor):
         return np.linalg.svd(a, full_matrices, compute_uv, hermitian)
-    if hermitian:
+    if hermitian and a.__class__ is Tensor:  # inside of vmap the general algorithm serves
         return _hermitian(a, compute_uv, degenerate)
     if not compute_uv:
         return _svd(a, False, strict)[1]
@@ -223,13 +223,13 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
 def _hermitian(a: Any, compute_uv: bool, degenerate: str) -> Any:
     """From a = V diag(w) V^H: s = |w| descending, u = V, vh = sign(w) V^H."""
     w, v = eigh(a, degenerate=degenerate)
-    values = raw(w)
+    values = detached(w)
     order = np.argsort(-abs(values), axis=-1)
     s = np.take_along_axis(abs(w), order, axis=-1)
     if not compute_uv:
         return s
     u = np.take_along_axis(v, order[..., None, :], axis=-1)
-    sign = np.take_along_axis(np.where(values < 0, -1, 1).astype(values.dtype), order, axis=-1)
+    sign = np.take_along_axis(np.where(values < 0, -1.0, 1.0).astype(values.dtype), order, axis=-1)
     return SVDResult(u, s, mH(u * sign[..., None, :]))
 
 

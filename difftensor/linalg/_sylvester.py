@@ -44,7 +44,7 @@ def _push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, q: Any) -> Any:
     return solve_sylvester(a, b, r)
 
 
-solve_sylvester = general("linalg.solve_sylvester", _forward, _pull, _push, saves="yabc", operands=3, numpy=None)
+solve_sylvester = general("linalg.solve_sylvester", _forward, _pull, _push, saves="yabc", operands=3, numpy=None, batch="trailing")
 solve_sylvester.__doc__ = """Solve the Sylvester equation ``a @ x + x @ b = q``.
 
 Parameters

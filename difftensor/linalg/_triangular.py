@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._core import general
-from difftensor.linalg._algebra import fitted, mT
+from difftensor.linalg._algebra import fitted, in_step, mT
 
 _BLOCK = 64
 
@@ -61,5 +61,5 @@ def _push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, lower: bool) -> Any:
 
 
 solve_triangular = general(
-    "linalg._solve_triangular", _forward, _pull, _push, saves="yab", operands=2, numpy=None
+    "linalg._solve_triangular", _forward, _pull, _push, saves="yab", operands=2, numpy=None, batch=in_step
 )
