@@ -77,6 +77,9 @@ def test_values_and_dtypes(rng, name, lead, dtype):
     a = positive(rng, *lead, 3, 3, dtype=dtype)
     f = ONE[name]
     expected, found = f(a), f(dif.tensor(a, requires_grad=True))
+    if name in ("eig", "eigvals"):  # always complex, as in the array API standard
+        expected = tuple(x.astype(np.result_type(x, np.complex64)) for x in parts(expected))
+        expected = expected if name == "eig" else expected[0]
     assert type(found) is type(expected) or isinstance(found, dif.Tensor)
     single = REAL[dtype] is np.float32
     for ours, theirs in zip(parts(found), parts(expected), strict=True):
@@ -149,7 +152,7 @@ def test_plain_arrays_stay_plain(rng):
             assert not isinstance(y, dif.Tensor)
     assert type(linalg.eigh(a)) is type(np.linalg.eigh(a))
     assert type(linalg.eigh(dif.tensor(a))) is type(np.linalg.eigh(a))
-    assert isinstance(linalg.matrix_rank(dif.tensor(a)), (int, np.integer))
+    assert int(linalg.matrix_rank(dif.tensor(a))) == 3
 
 
 @pytest.mark.parametrize("name", sorted(set(np.linalg.__all__) - {"LinAlgError"}))
