@@ -69,7 +69,11 @@ class Primitive:
             saves,
             operands,
         )
-        self.rule_a = self.rule_b = self.pull = self.push = self.check = None
+        self.rule_a: Any = None
+        self.rule_b: Any = None
+        self.pull: Any = None
+        self.push: Any = None
+        self.check: Any = None
         self.batch = facts.pop("batch", None)  # how vmap runs it: "trailing", a function, or None: example by example
         self.outputs = 1
         self.views: bool | str = False  # may the result be a view of the operand? "repeats": of elements seen many times
