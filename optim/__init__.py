@@ -1,9 +1,11 @@
-"""Optimization for functions that difftensor differentiates: minimize, fit, find roots."""
+"""Optimization for functions that difftensor differentiates: minimize, fit, find roots, train.
 
+Two habits: `minimize`, `least_squares`, `curve_fit`, `root` take a function and return a result; `SGD`, `Adam` and their
+kin hold parameters and take a step when told to.
+"""
+
+from . import lr_scheduler, methods, rules
 from .bounds import Box
-from .methods import (
-    BFGS, LBFGS, Dogleg, NelderMead, NewtonCG, NonlinearCG, TrustExact, TrustKrylov, TrustNCG,
-)
 from .minimize import minimize
 from .problem import Problem
 from .result import Result
@@ -13,17 +15,23 @@ from .roots.scalar import root_scalar
 from .squares.curve_fit import curve_fit
 from .squares.fit import Fit
 from .squares.least_squares import least_squares
-from .squares.levenberg_marquardt import LevenbergMarquardt
+from .stepwise import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdamW,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+    clip_grad_norm_,
+    clip_grad_value_,
+)
 from .stop import Stop
 
 __all__ = [
-    "BFGS",
-    "LBFGS",
-    "Box",
-    "LevenbergMarquardt",
-    "Problem",
-    "Result",
-    "Stop",
-    "curve_fit", "least_squares",
-    "minimize",
-]
+    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Box", "Fit", "NAdam", "Optimizer", "Problem", "RAdam", "RMSprop",
+    "Result", "Stop", "clip_grad_norm_", "clip_grad_value_", "curve_fit", "fixed_point", "least_squares",
+    "lr_scheduler", "methods", "minimize", "root", "root_scalar", "rules",
+]  # fmt: skip

@@ -62,6 +62,10 @@ class Method:
         """A last touch at a solution."""
         return state
 
+    def last(self, problem, state) -> State:
+        """The best state so far, for methods that do not descend at every step."""
+        return state
+
     def doubt(self, problem, state) -> Doubt | None:
         """A reason not to believe that a point within ``gtol`` is a solution, or None."""
         return problem.doubt(state.point)
@@ -133,6 +137,8 @@ def run(problem, method, stop, *, state=None, callback=None, progress=None, on_i
             reason = stop.before(problem, state, state.k - first, begun) or stop.between(old, state)
         if reason.success:
             state = method.finish(problem, state)
+        else:
+            state = method.last(problem, state)
     except StopIteration:
         reason = Reason("callback", False, "the callback asked to stop")
     except KeyboardInterrupt as interrupt:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from . import implicit
 from . import progress as progress_line
 from .loop import Method, persist
-from .methods import TABLE
+from .methods import RULES, TABLE, FirstOrder
 from .problem import Problem
+from .rules import KERNELS
 from .result import Result
 from .stop import Stop
 
@@ -130,8 +131,10 @@ def pick(method, problem, constraints):
         return method, ""
     if isinstance(method, str):
         name = SYNONYMS.get(method.lower(), method.lower())
+        if name in RULES:
+            return FirstOrder(name), ""
         if name not in TABLE:
-            raise ValueError(f"optim: unknown method {method!r}; there are {', '.join(sorted(TABLE))}")
+            raise ValueError(f"optim: unknown method {method!r}; there are {', '.join(sorted((*TABLE, *RULES)))}")
         chosen, choice = TABLE[name], ""
     elif method is None:
         if problem.n <= DENSE:
@@ -151,6 +154,10 @@ def pick(method, problem, constraints):
 def configure(method, settings: Mapping):
     """Sort options into the method's settings and a `Stop`."""
     own = {field.name for field in fields(method)}
+    if isinstance(method, FirstOrder) and method.name in RULES:
+        theirs = {k: settings[k] for k in settings if k in KERNELS[method.name].defaults and k != "lr"}
+        method = replace(method, settings={**method.settings, **theirs})
+        settings = {k: v for k, v in settings.items() if k not in theirs}
     for_stop, for_method, unknown = {}, {}, []
     for name, value in settings.items():
         ours = METHOD_NAMES.get(name, name)
@@ -165,6 +172,8 @@ def configure(method, settings: Mapping):
         raise TypeError(f"optim: unknown options {unknown} for {method.name}; known are {', '.join(known)}")
     if isinstance(method, type):
         method = method(**for_method)
+    elif for_method and isinstance(method, FirstOrder):
+        method = replace(method, **for_method)
     elif for_method:
         raise TypeError(f"optim: give {sorted(for_method)} to the {type(method).__name__} instance itself")
     return method, Stop(**for_stop)

@@ -1,6 +1,8 @@
 """The methods of `optim.minimize`, one algorithm per file, and the table of what they can do."""
 
+from ..rules import KERNELS
 from .bfgs import BFGS
+from .first_order import FirstOrder
 from .lbfgs import LBFGS
 from .nelder_mead import NelderMead
 from .newton_cg import NewtonCG
@@ -11,3 +13,4 @@ TABLE = {
     method.name: method
     for method in (BFGS, LBFGS, NonlinearCG, NewtonCG, TrustExact, TrustNCG, TrustKrylov, Dogleg, NelderMead)
 }
+RULES = tuple(KERNELS)

@@ -1,0 +1,153 @@
+"""Learning-rate schedulers for the stepwise optimizers, by PyTorch's names."""
+
+from __future__ import annotations
+
+import math
+
+from .rules import schedules
+
+
+class LRScheduler:
+    """Sets ``lr`` of every group to ``rate(group's first lr)(t)``, t being the number of calls of `step`.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    last_epoch : int
+        -1 for a fresh start.
+    """
+
+    def __init__(self, optimizer, last_epoch: int = -1):
+        self.optimizer, self.last_epoch = optimizer, last_epoch
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+        self.step()
+
+    def rate(self, lr, index):
+        """The schedule of a group whose first learning rate is ``lr``."""
+        raise NotImplementedError(f"{type(self).__name__} must define rate(lr, index)")
+
+    def step(self) -> None:
+        self.last_epoch += 1
+        for i, (group, lr) in enumerate(zip(self.optimizer.param_groups, self.base_lrs, strict=True)):
+            group["lr"] = self.rate(lr, i)(self.last_epoch)
+
+    def get_last_lr(self) -> list:
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict:
+        return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs)}
+
+    def load_state_dict(self, saved: dict) -> None:
+        self.last_epoch, self.base_lrs = saved["last_epoch"], list(saved["base_lrs"])
+        for i, (group, lr) in enumerate(zip(self.optimizer.param_groups, self.base_lrs, strict=True)):
+            group["lr"] = self.rate(lr, i)(self.last_epoch)
+
+
+class LambdaLR(LRScheduler):
+    """The first learning rate times ``lr_lambda(t)``."""
+
+    def __init__(self, optimizer, lr_lambda, last_epoch=-1):
+        many = isinstance(lr_lambda, (list, tuple))
+        self.lambdas = list(lr_lambda) if many else [lr_lambda] * len(optimizer.param_groups)
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr, index):
+        return lambda t: lr * self.lambdas[index](t)
+
+
+class StepLR(LRScheduler):
+    """Multiplied by ``gamma`` after every ``step_size`` calls."""
+
+    def __init__(self, optimizer, step_size, gamma=0.1, last_epoch=-1):
+        self.step_size, self.gamma = step_size, gamma
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr, index):
+        return schedules.step(lr, self.step_size, self.gamma)
+
+
+class ExponentialLR(LRScheduler):
+    """``lr gamma^t``."""
+
+    def __init__(self, optimizer, gamma, last_epoch=-1):
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr, index):
+        return schedules.exponential(lr, self.gamma)
+
+
+class LinearLR(LRScheduler):
+    """From ``start_factor`` to ``end_factor`` times the first learning rate: a warm-up."""
+
+    def __init__(self, optimizer, start_factor=1 / 3, end_factor=1.0, total_iters=5, last_epoch=-1):
+        self.ends, self.total_iters = (start_factor, end_factor), total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr, index):
+        return schedules.linear(lr * self.ends[0], lr * self.ends[1], self.total_iters)
+
+
+class CosineAnnealingLR(LRScheduler):
+    """Half a cosine down to ``eta_min`` in ``T_max`` calls, and up again after that."""
+
+    def __init__(self, optimizer, T_max, eta_min=0.0, last_epoch=-1):
+        self.T_max, self.eta_min = T_max, eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr, index):
+        return lambda t: self.eta_min + 0.5 * (lr - self.eta_min) * (1 + math.cos(math.pi * t / self.T_max))
+
+
+class OneCycleLR(LRScheduler):
+    """Up to ``max_lr`` and down again within ``total_steps`` calls."""
+
+    def __init__(self, optimizer, max_lr, total_steps, pct_start=0.3, div_factor=25.0, final_div_factor=1e4,
+                 last_epoch=-1):  # fmt: skip
+        self.max_lr, self.total_steps, self.pct_start = max_lr, total_steps, pct_start
+        self.div_factor, self.final_div_factor = div_factor, final_div_factor
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr, index):
+        most = self.max_lr[index] if isinstance(self.max_lr, (list, tuple)) else self.max_lr
+        first = 1 / self.div_factor
+        return schedules.one_cycle(most, self.total_steps, self.pct_start, first, first / self.final_div_factor)
+
+
+class ReduceLROnPlateau:
+    """Multiplies ``lr`` by ``factor`` when a metric has not improved for more than ``patience`` calls."""
+
+    def __init__(self, optimizer, mode="min", factor=0.1, patience=10, threshold=1e-4, cooldown=0, min_lr=0.0):
+        if mode not in ("min", "max"):
+            raise ValueError(f"optim: mode must be 'min' or 'max', got {mode!r}")
+        if not 0 < factor < 1:
+            raise ValueError(f"optim: factor must lie between 0 and 1, got {factor}")
+        self.optimizer, self.sign = optimizer, 1.0 if mode == "min" else -1.0
+        self.factor, self.patience, self.threshold = factor, patience, threshold
+        self.cooldown, self.min_lr = cooldown, min_lr
+        self.best, self.bad, self.cooling, self.last_epoch = math.inf, 0, 0, 0
+
+    def step(self, metrics) -> None:
+        value = self.sign * float(metrics)
+        self.last_epoch += 1
+        if value < self.best - self.threshold * abs(self.best) if math.isfinite(self.best) else True:
+            self.best, self.bad = value, 0
+        else:
+            self.bad += 1
+        if self.cooling > 0:
+            self.cooling, self.bad = self.cooling - 1, 0
+        if self.bad > self.patience:
+            for group in self.optimizer.param_groups:
+                group["lr"] = max(group["lr"] * self.factor, self.min_lr)
+            self.cooling, self.bad = self.cooldown, 0
+
+    def get_last_lr(self) -> list:
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict:
+        return {k: v for k, v in self.__dict__.items() if k != "optimizer"}
+
+    def load_state_dict(self, saved: dict) -> None:
+        self.__dict__.update(saved)

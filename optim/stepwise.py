@@ -1,0 +1,261 @@
+"""Optimizers that take one step at a time, in PyTorch's manner: ``step()``, ``zero_grad()``, ``state_dict()``."""
+
+from __future__ import annotations
+
+import difftensor as dif
+
+from .rules import KERNELS
+
+BLOCK = 1 << 14  # elements whose parameters, gradients and moments stay in a core's cache together
+
+
+class Optimizer:
+    """Base of the stepwise optimizers; a subclass needs `step` only.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        Parameter groups ``{"params": [...], "lr": ...}`` may have settings of their own.
+    defaults : dict
+        Settings of the groups that do not have them.
+
+    Attributes
+    ----------
+    param_groups : list of dict
+        What schedulers change.
+    state : dict
+        What a subclass remembers per parameter.
+    """
+
+    def __init__(self, params, defaults):
+        self.defaults = dict(defaults)
+        self.param_groups = []
+        self.state = {}
+        if isinstance(params, dif.Tensor):
+            raise TypeError("optim: params must be a list of Tensors; wrap the one Tensor in a list")
+        params = list(params)
+        if not params:
+            raise ValueError("optim: the parameter list is empty; was it an iterator that is used up?")
+        for group in params if isinstance(params[0], dict) else [{"params": params}]:
+            self.add_param_group(group)
+
+    def add_param_group(self, group: dict) -> None:
+        """Add parameters with settings of their own."""
+        group = {**group}
+        tensors = group["params"]
+        group["params"] = tensors = [tensors] if isinstance(tensors, dif.Tensor) else list(tensors)
+        known = {id(p) for g in self.param_groups for p in g["params"]}
+        for p in tensors:
+            if not isinstance(p, dif.Tensor):
+                raise TypeError(f"optim: parameters must be Tensors, got {type(p).__name__}; use dif.tensor(a, "
+                                "requires_grad=True), or optim.minimize for arrays")  # fmt: skip
+            if not p.requires_grad or not p.is_leaf:
+                raise ValueError("optim: a parameter must be a leaf with requires_grad=True, or it never gets a "
+                                 "gradient; create it with dif.tensor(a, requires_grad=True)")  # fmt: skip
+            if id(p) in known:
+                raise ValueError("optim: a parameter appears twice; it would be stepped twice")
+            known.add(id(p))
+        unknown = set(group) - set(self.defaults) - {"params"}
+        if unknown and self.defaults:
+            raise TypeError(f"optim: unknown settings {sorted(unknown)}; known are {sorted(self.defaults)}")
+        for name, value in self.defaults.items():
+            group.setdefault(name, value)
+        if not group.get("lr", 1.0) >= 0:
+            raise ValueError(f"optim: lr must not be negative, got {group['lr']}")
+        self.param_groups.append(group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none or p.grad is None:
+                    p.grad = None
+                else:
+                    p.grad = dif.zeros_like(p.grad)
+
+    def step(self, closure=None):
+        """Take one step; ``closure`` evaluates the loss again and returns it."""
+        raise NotImplementedError(f"{type(self).__name__} must define step(closure=None)")
+
+    def _loss(self, closure):
+        if closure is None:
+            return None
+        with dif.enable_grad():
+            return closure()
+
+    def state_dict(self) -> dict:
+        """Settings and state as plain containers of arrays, parameters by their number."""
+        number = {id(p): i for i, p in enumerate(p for g in self.param_groups for p in g["params"])}
+        groups = [
+            {**{k: v for k, v in g.items() if k != "params"}, "params": [number[id(p)] for p in g["params"]]}
+            for g in self.param_groups
+        ]
+        return {"state": {number[key]: _copied(value) for key, value in self.state.items()}, "param_groups": groups}
+
+    def load_state_dict(self, saved: dict) -> None:
+        """Continue from `state_dict` of an optimizer with the same groups."""
+        tensors = [p for g in self.param_groups for p in g["params"]]
+        sizes = [len(g["params"]) for g in saved["param_groups"]]
+        if sizes != [len(g["params"]) for g in self.param_groups]:
+            raise ValueError(f"optim: the saved groups have {sizes} parameters, these have "
+                             f"{[len(g['params']) for g in self.param_groups]}")  # fmt: skip
+        for group, old in zip(self.param_groups, saved["param_groups"], strict=True):
+            group.update({k: v for k, v in old.items() if k != "params"})
+        self.state = {id(tensors[i]): _copied(value) for i, value in saved["state"].items()}
+
+    def __repr__(self):
+        lines = [f"{type(self).__name__} ("]
+        for i, group in enumerate(self.param_groups):
+            settings = ", ".join(f"{k}={v}" for k, v in group.items() if k != "params")
+            lines.append(f"  group {i}: {len(group['params'])} parameters, {settings}")
+        return "\n".join([*lines, ")"])
+
+
+def _copied(value):
+    return {k: [a.copy() for a in v] if isinstance(v, (list, tuple)) else v for k, v in value.items()}
+
+
+class _ByKernel(Optimizer):
+    """A stepwise optimizer whose mathematics is a kernel of `optim.rules.kernels`.
+
+    Parameters of one group that are at the same step run as one long vector, block by block.
+    """
+
+    kernel = None
+
+    def __init__(self, params, lr=None, **settings):
+        kernel = KERNELS[self.kernel]
+        unknown = set(settings) - set(kernel.defaults)
+        if unknown:
+            raise TypeError(f"optim: {type(self).__name__} has no setting {sorted(unknown)}; it has "
+                            f"{sorted(kernel.defaults)}")  # fmt: skip
+        defaults = {**kernel.defaults, **settings}
+        if lr is not None:
+            defaults["lr"] = lr
+        super().__init__(params, defaults)
+
+    def step(self, closure=None):
+        loss = self._loss(closure)
+        kernel = KERNELS[self.kernel]
+        with dif.no_grad():
+            for group in self.param_groups:
+                settings = {k: v for k, v in group.items() if k in kernel.defaults}
+                for batch, t in self._batches(group, kernel, settings):
+                    self._advance(batch, t, kernel, settings)
+        return loss
+
+    def _batches(self, group, kernel, settings):
+        """Parameters that have a gradient, by step number, dtype and device."""
+        batches = {}
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            state = self.state.get(id(p))
+            if state is None:
+                raw = p.grad.numpy() if p.device == "cpu" else p.grad
+                state = self.state[id(p)] = {"step": 0, "arrays": kernel.start(raw.reshape(-1), settings)}
+            state["step"] += 1
+            batches.setdefault((state["step"], p.dtype, p.device), []).append((p, state))
+        return [(batch, key[0]) for key, batch in batches.items()]
+
+    def _advance(self, batch, t, kernel, settings):
+        decays = settings.get("weight_decay")  # else the parameters are not looked at, which spares a copy
+        for p, state in batch:
+            g = p.grad.numpy().reshape(-1)
+            x = p.detach().numpy().reshape(-1) if decays else None
+            if g.size <= BLOCK:
+                step, state["arrays"] = kernel.update(g, x, state["arrays"], t, **settings)
+                p += step.reshape(p.shape)
+            else:
+                _by_blocks(kernel, p.reshape(-1), g, x, state["arrays"], t, settings)
+
+
+def _by_blocks(kernel, p, g, x, arrays, t, settings):
+    """The same, block by block, so that the intermediate arrays stay in the cache; ``p`` is a view."""
+    for first in range(0, g.size, BLOCK):
+        part = slice(first, first + BLOCK)
+        step, new = kernel.update(
+            g[part], None if x is None else x[part], tuple(a[part] for a in arrays), t, **settings
+        )
+        p[part] += step
+        for a, b in zip(arrays, new, strict=True):
+            a[part] = b
+
+
+class SGD(_ByKernel):
+    """Stochastic gradient descent; settings: lr, momentum, dampening, weight_decay, nesterov, maximize."""
+
+    kernel = "sgd"
+
+
+class Adagrad(_ByKernel):
+    """Adagrad; settings: lr, lr_decay, weight_decay, initial_accumulator_value, eps, maximize."""
+
+    kernel = "adagrad"
+
+
+class RMSprop(_ByKernel):
+    """RMSprop; settings: lr, alpha, eps, weight_decay, momentum, centered, maximize."""
+
+    kernel = "rmsprop"
+
+
+class Adadelta(_ByKernel):
+    """Adadelta; settings: lr, rho, eps, weight_decay, maximize."""
+
+    kernel = "adadelta"
+
+
+class Adam(_ByKernel):
+    """Adam; settings: lr, betas, eps, weight_decay, amsgrad, maximize.
+
+    Examples
+    --------
+    >>> import difftensor as dif, optim
+    >>> w = dif.tensor([3.0, -2.0], requires_grad=True)
+    >>> opt = optim.Adam([w], lr=0.1)
+    >>> for _ in range(300):
+    ...     opt.zero_grad()
+    ...     loss = dif.sum((w - 1) ** 2)
+    ...     loss.backward()
+    ...     opt.step()
+    >>> w.detach().numpy().round(3).tolist()
+    [1.0, 1.0]
+    """
+
+    kernel = "adam"
+
+
+class AdamW(_ByKernel):
+    """Adam with decoupled weight decay; settings: lr, betas, eps, weight_decay, amsgrad, maximize."""
+
+    kernel = "adamw"
+
+
+class NAdam(_ByKernel):
+    """Nadam; settings: lr, betas, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize."""
+
+    kernel = "nadam"
+
+
+class RAdam(_ByKernel):
+    """RAdam; settings: lr, betas, eps, weight_decay, decoupled_weight_decay, maximize."""
+
+    kernel = "radam"
+
+
+def clip_grad_norm_(params, max_norm: float) -> float:
+    """Scale all gradients together so that their common norm is at most ``max_norm``; returns the norm before."""
+    params = [p for p in ([params] if isinstance(params, dif.Tensor) else params) if p.grad is not None]
+    size = sum(float((p.grad.numpy() ** 2).sum()) for p in params) ** 0.5
+    if size > max_norm:
+        for p in params:
+            p.grad = p.grad * (max_norm / (size + 1e-6))
+    return size
+
+
+def clip_grad_value_(params, clip_value: float) -> None:
+    """Clip every element of the gradients to ``[-clip_value, clip_value]``."""
+    for p in [params] if isinstance(params, dif.Tensor) else params:
+        if p.grad is not None:
+            p.grad = dif.clip(p.grad, -clip_value, clip_value)

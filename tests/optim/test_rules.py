@@ -1,0 +1,217 @@
+"""First-order rules and stepwise optimizers, step by step against PyTorch."""
+
+import copy
+
+import numpy as np
+import pytest
+
+import difftensor as dif
+import optim
+from optim import rules
+
+torch = pytest.importorskip("torch")
+
+CASES = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "maximize": True}),
+    ("Adagrad", {"lr": 0.3, "lr_decay": 0.1, "initial_accumulator_value": 0.5}),
+    ("RMSprop", {"lr": 0.05}),
+    ("RMSprop", {"lr": 0.05, "centered": True, "momentum": 0.5, "weight_decay": 0.1}),
+    ("Adadelta", {"lr": 1.0, "weight_decay": 0.1}),
+    ("Adam", {"lr": 0.1, "weight_decay": 0.01}),
+    ("Adam", {"lr": 0.1, "amsgrad": True}),
+    ("Adam", {"lr": 0.1, "maximize": True}),
+    ("AdamW", {"lr": 0.1, "weight_decay": 0.1}),
+    ("NAdam", {"lr": 0.1, "weight_decay": 0.01}),
+    ("NAdam", {"lr": 0.1, "weight_decay": 0.01, "decoupled_weight_decay": True}),
+    ("RAdam", {"lr": 0.1, "weight_decay": 0.01}),
+]
+
+
+def loss(tensors, k, sin):
+    a, b = tensors
+    # moves with k, and convex, so that roundings do not grow
+    return 0.3 * sin(a + 0.1 * k).sum() + (a**2).sum() + 0.5 * (b**2).sum() + 0.2 * k * b.sum()
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES)
+@pytest.mark.parametrize("size", [4, 40000], ids=["small", "blocks"])
+def test_same_course_as_pytorch(name, settings, size):
+    rng = np.random.default_rng(11)
+    first = [rng.normal(size=size), rng.normal(size=(2, 3))]
+    ours = [dif.tensor(a, requires_grad=True) for a in first]
+    theirs = [torch.tensor(a.copy(), requires_grad=True) for a in first]
+    opt, peer = getattr(optim, name)(ours, **settings), getattr(torch.optim, name)(theirs, **settings)
+    for k in range(8 if size > 100 else 30):
+        opt.zero_grad()
+        loss(ours, k, dif.sin).backward()
+        opt.step()
+        peer.zero_grad()
+        loss(theirs, k, torch.sin).backward()
+        peer.step()
+    # PyTorch keeps Nadam's product of momenta in single precision
+    close = {"rtol": 1e-5, "atol": 1e-6} if name == "NAdam" else {"rtol": 1e-9, "atol": 1e-11}
+    for p, q in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), **close)
+
+
+def test_groups_and_state_dict_continue_the_course():
+    def build():
+        a = dif.tensor(np.array([1.0, 2.0]), requires_grad=True)
+        b = dif.tensor(np.array([-1.0]), requires_grad=True)
+        return (a, b), optim.Adam([{"params": [a], "lr": 0.3}, {"params": b}], lr=0.1, betas=(0.8, 0.9))
+
+    def train(tensors, opt, steps):
+        for _ in range(steps):
+            opt.zero_grad()
+            (dif.sum(tensors[0] ** 2) * tensors[1][0] ** 2 + dif.sum((tensors[0] - 1) ** 2)).backward()
+            opt.step()
+
+    tensors, opt = build()
+    assert [g["lr"] for g in opt.param_groups] == [0.3, 0.1]
+    train(tensors, opt, 5)
+    saved, values = copy.deepcopy(opt.state_dict()), [t.detach().numpy().copy() for t in tensors]
+    train(tensors, opt, 5)
+    again, other = build()
+    with dif.no_grad():
+        for t, v in zip(again, values, strict=True):
+            t[...] = v
+    other.load_state_dict(saved)
+    train(again, other, 5)
+    for t, u in zip(tensors, again, strict=True):
+        assert (t.detach().numpy() == u.detach().numpy()).all()
+
+
+def test_parameters_without_gradient_are_left_alone():
+    a, b = (dif.tensor(np.ones(2), requires_grad=True) for _ in range(2))
+    opt = optim.Adam([a, b], lr=0.1)
+    dif.sum(a**2).backward()
+    opt.step()
+    assert (b.detach().numpy() == 1).all() and (a.detach().numpy() < 1).all()
+
+
+def test_closure_is_evaluated_and_returned():
+    w = dif.tensor(np.array([2.0]), requires_grad=True)
+    opt = optim.SGD([w], lr=0.25)
+
+    def closure():
+        opt.zero_grad()
+        value = dif.sum(w**2)
+        value.backward()
+        return value
+
+    assert float(opt.step(closure).detach()) == 4.0
+    np.testing.assert_allclose(w.detach().numpy(), [1.0])
+
+
+def test_subclass_with_step_only():
+    class Signs(optim.Optimizer):
+        def __init__(self, params, lr):
+            super().__init__(params, {"lr": lr})
+
+        def step(self, closure=None):
+            with dif.no_grad():
+                for group in self.param_groups:
+                    for p in group["params"]:
+                        p -= group["lr"] * dif.sign(p.grad)
+
+    w = dif.tensor(np.array([1.0, -1.0]), requires_grad=True)
+    opt = Signs([w], lr=0.5)
+    dif.sum(w**2).backward()
+    opt.step()
+    np.testing.assert_allclose(w.detach().numpy(), [0.5, -0.5])
+
+
+def test_wrong_calls():
+    w = dif.tensor(np.ones(2), requires_grad=True)
+    with pytest.raises(ValueError, match="empty"):
+        optim.Adam([])
+    with pytest.raises(TypeError, match="list"):
+        optim.Adam(w)
+    with pytest.raises(TypeError, match="Tensors"):
+        optim.Adam([np.ones(2)])
+    with pytest.raises(ValueError, match="leaf"):
+        optim.Adam([w * 2])
+    with pytest.raises(ValueError, match="twice"):
+        optim.Adam([w, w])
+    with pytest.raises(TypeError, match="no setting"):
+        optim.Adam([w], momentum=0.9)
+
+
+SCHEDULERS = [
+    ("StepLR", {"step_size": 3, "gamma": 0.5}),
+    ("ExponentialLR", {"gamma": 0.9}),
+    ("CosineAnnealingLR", {"T_max": 10, "eta_min": 0.01}),
+    ("LinearLR", {"start_factor": 0.1, "total_iters": 4}),
+    ("OneCycleLR", {"max_lr": 0.7, "total_steps": 12}),
+    ("LambdaLR", {"lr_lambda": lambda t: 1 / (1 + t)}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), SCHEDULERS)
+@pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*:UserWarning")
+def test_schedulers_follow_pytorchs(name, settings):
+    ours = optim.SGD([dif.tensor(np.ones(1), requires_grad=True)], lr=0.4)
+    theirs = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.4)
+    a = getattr(optim.lr_scheduler, name)(ours, **settings)
+    extra = {"cycle_momentum": False} if name == "OneCycleLR" else {}
+    b = getattr(torch.optim.lr_scheduler, name)(theirs, **settings, **extra)
+    for _ in range(11):
+        np.testing.assert_allclose(a.get_last_lr(), b.get_last_lr(), rtol=1e-12)
+        a.step()
+        theirs.step()
+        b.step()
+
+
+def test_plateau_scheduler_follows_pytorchs():
+    ours = optim.SGD([dif.tensor(np.ones(1), requires_grad=True)], lr=1.0)
+    theirs = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0)
+    a = optim.lr_scheduler.ReduceLROnPlateau(ours, patience=2, factor=0.5, cooldown=1)
+    b = torch.optim.lr_scheduler.ReduceLROnPlateau(theirs, patience=2, factor=0.5, cooldown=1)
+    for value in [3, 2, 2, 2, 2, 1.9, 1.9, 1.9, 1.9, 1.9, 1.9, 1, 1, 1, 1, 1]:
+        a.step(value)
+        b.step(value)
+        assert a.get_last_lr() == [g["lr"] for g in theirs.param_groups]
+
+
+def test_gradient_clipping_as_pytorch():
+    g = np.array([3.0, 4.0])
+    w, v = dif.tensor(np.ones(2), requires_grad=True), torch.ones(2, requires_grad=True, dtype=torch.float64)
+    w.grad, v.grad = dif.asarray(g.copy()), torch.tensor(g)
+    assert optim.clip_grad_norm_([w], 1.0) == pytest.approx(5.0)
+    torch.nn.utils.clip_grad_norm_([v], 1.0)
+    np.testing.assert_allclose(w.grad.numpy(), v.grad.numpy())
+
+
+def test_chain_is_the_composition():
+    x = np.array([1.0, -2.0, 0.5])
+    r = rules.chain(rules.clip_by_norm(1.0), rules.adam(lr=0.1))
+    plain = rules.adam(lr=0.1)
+    s, t = r.start(x), plain.start(x)
+    for g in (np.array([3.0, 4.0, 0.0]), np.array([0.1, 0.2, -0.2])):
+        step, s = r.update(g, s, x)
+        short = g / max(1.0, np.linalg.norm(g))
+        expected, t = plain.update(short, t, x)
+        np.testing.assert_allclose(step, expected, rtol=1e-14)
+
+
+def test_schedule_inside_a_rule():
+    r = rules.sgd(lr=rules.schedules.step(1.0, every=2, gamma=0.1))
+    x, g = np.zeros(1), np.ones(1)
+    state, steps = r.start(x), []
+    for _ in range(5):
+        step, state = r.update(g, state, x)
+        steps.append(float(step[0]))
+    np.testing.assert_allclose(steps, [-1, -1, -0.1, -0.1, -0.01])
+
+
+@pytest.mark.parametrize("name", sorted(rules.KERNELS))
+def test_rules_as_methods_of_minimize(name):
+    lr = {"sgd": 0.05, "adadelta": 20.0, "adagrad": 0.5}.get(name, 0.02)
+    result = optim.minimize(
+        lambda x: (x[0] - 1) ** 2 + 2 * (x[1] + 1) ** 2, [0.0, 0.0], method=name, options={"lr": lr, "gtol": 1e-3}
+    )
+    assert result.method == name
+    np.testing.assert_allclose(result.x, [1, -1], atol=0.02)
