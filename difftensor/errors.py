@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 
@@ -68,6 +70,22 @@ def describe(operand: object) -> str:
     return f"{kind}{tuple(shape)} {dtype} on {device}"
 
 
+# A primitive behind a public function has its name with a suffix, or with an underscore: reshape_to, linalg._solve.
+_SUFFIX = re.compile(r"(?<=[a-z])_(to|along|of|else|in|between|shape)$")
+_ADVICE = {
+    "could not be broadcast together": "Axes are matched from the last one: insert one with x[:, None], or reshape.",
+    "not aligned": "The last axis of a must fit the last but one of b: transpose with .mT, or use einsum.",
+    "mismatch in its core dimension": "The last axis of a must fit the last but one of b: transpose with .mT.",
+    "Singular matrix": "Use lstsq or pinv, or regularize the matrix.",
+    "not positive definite": "Is it symmetric? Add a small multiple of the identity, or use eigh.",
+}
+
+
+def public_name(name: str) -> str:
+    """The name by which a user knows the operation of primitive `name`."""
+    return _SUFFIX.sub("", name.replace("._", "."))
+
+
 def explain(name: str, operands: tuple, error: Exception, params: tuple = ()) -> Exception:
     """`error` of a forward call, of the same type where possible, with the operation and its operands.
 
@@ -78,7 +96,9 @@ def explain(name: str, operands: tuple, error: Exception, params: tuple = ()) ->
     found = ", ".join(map(describe, operands))
     if params:
         found += "; " + ", ".join(map(repr, params))
-    text = f"{name}: {error} [operands: {found}]"
+    said = str(error).strip()
+    advice = next((f" {what}" for sign, what in _ADVICE.items() if sign in said), "")
+    text = f"{public_name(name)}: {said} [operands: {found}]{advice}"
     for cls in (type(error), *type(error).__mro__[1:]):
         if cls in (Exception, BaseException, object):
             break

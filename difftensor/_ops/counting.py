@@ -25,7 +25,10 @@ def counting(name: str, ufunc: Any, forward: Callable | None = None) -> Callable
         def f(x: Any, out: Any = None, **keywords: Any) -> Any:
             if x.__class__ is not Tensor or out is not None or keywords:
                 return operands.unusual(op, f, (x,), out, keywords)
-            return _result(forward(x._data))
+            try:
+                return _result(forward(x._data))
+            except Exception as error:
+                raise explain(op.name, (x,), error) from error
     else:
         f = _two(op, operands.unusual)
         f.operator = _two(op, operands.unusual_operator)  # type: ignore[attr-defined]

@@ -72,8 +72,8 @@ class _Placed:
 def _as_result(y: Any, name: str) -> Tensor:
     if isinstance(y, Tensor):
         return y
-    a = np.asarray(y)
-    if a.dtype == object:
+    a = None if isinstance(y, (list, tuple, dict)) else np.asarray(y)
+    if a is None or a.dtype.kind not in "biufc":
         raise TypeError(
             f"{name}: the function returned {type(y).__name__}, expected one number; return dif.array(...) of "
             "Tensors, or use has_aux=True for (value, aux)"
@@ -128,8 +128,12 @@ def value_and_grad(
     >>> gradient.round(6).tolist()
     [0.0, 0.841471]
     """
-    name = "value_and_grad"
+    return _differentiated("value_and_grad", f, argnums, has_aux, holomorphic, strict)
 
+
+def _differentiated(
+    name: str, f: Callable, argnums: int | tuple[int, ...], has_aux: bool, holomorphic: bool, strict: bool
+) -> Callable:
     @wraps(f)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         a = _Placed(args, argnums, name)
@@ -189,7 +193,7 @@ def grad(
     >>> float(dif.grad(dif.grad(dif.sin))(0.5)) == -dif.sin(0.5)
     True
     """
-    both = value_and_grad(f, argnums, has_aux, holomorphic=holomorphic, strict=strict)
+    both = _differentiated("grad", f, argnums, has_aux, holomorphic, strict)
 
     @wraps(f)
     def gradient(*args: Any, **kwargs: Any) -> Any:
@@ -293,8 +297,9 @@ def backward(t: Tensor, gradient: Any = None, retain_graph: bool = False, create
         )
     if gradient is None:
         if t.size != 1 or t.dtype.kind == "c":
+            how = "Take a real function of it (abs, .real)" if t.dtype.kind == "c" else "Sum it"
             raise ScalarOutputError(
-                f"backward() of {describe(t)}: a gradient belongs to one real number. Sum it, or pass "
+                f"backward() of {describe(t)}: a gradient belongs to one real number. {how}, or pass "
                 f"backward(gradient=cotangent of shape {t.shape})"
             )
         seed: Any = one_like(t)
