@@ -35,7 +35,7 @@ from numpy import (
 from difftensor import errors, tree
 from difftensor._backend import Device
 from difftensor._core import Tensor, enable_grad, no_grad
-from difftensor._transforms.derived import hessian, hvp, jacobian
+from difftensor._transforms.derived import ggn_vp, hessian, hvp, jacobian
 from difftensor._transforms.forward import jvp, linearize
 from difftensor._transforms.reverse import grad, value_and_grad, vjp
 from difftensor._transforms.vmap import vmap
@@ -153,13 +153,23 @@ _CHAPTERS = (
     "testing", "debug", "viz", "io", "distributed", "nn",
 )
 
+_TRANSFORMATIONS = {
+    "checkpoint": "checkpoint", "checkpoint_loop": "revolve", "custom_jvp": "custom", "custom_vjp": "custom",
+    "from_function": "custom", "sparse_hessian": "sparse", "sparse_jacobian": "sparse", "taylor": "taylor",
+}
+
 __all__ = [
     *(_name for _name in dir() if not _name.startswith("_") or _name in ("__array_api_version__", "__array_namespace_info__")),
-    "fft", "linalg",
+    "fft", "linalg", *_TRANSFORMATIONS,
 ]
 
 
 def __getattr__(name):
+    if name in _TRANSFORMATIONS:
+        from importlib import import_module
+
+        f = globals()[name] = getattr(import_module(f"{__name__}._transforms.{_TRANSFORMATIONS[name]}"), name)
+        return f
     if name in _CHAPTERS:
         from importlib import import_module
 

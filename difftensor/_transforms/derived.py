@@ -242,3 +242,35 @@ def hvp(f: Callable, argnums: int = 0) -> Callable:
         return jvp(grad(g), (x,), (v,))[1]
 
     return product
+
+
+def ggn_vp(f: Callable, loss: Callable) -> Callable:
+    """The Gauss-Newton vector product of ``loss(f(x))``: J^T (Hessian of loss) J v, positive semidefinite for convex
+    losses.
+
+    Parameters
+    ----------
+    f : callable
+        The model, ``f(x) -> y``, of arrays or pytrees.
+    loss : callable
+        ``loss(y)`` returns one real number.
+
+    Returns
+    -------
+    callable
+        ``ggn_vp(f, loss)(x, v)``, with v and the result like x.
+
+    Examples
+    --------
+    >>> import numpy as np, difftensor as dif
+    >>> product = dif.ggn_vp(lambda x: x**2, lambda y: np.sum(y**2) / 2)
+    >>> product(np.array([1.0, 3.0]), np.array([1.0, 1.0])).tolist()
+    [4.0, 36.0]
+    """
+
+    def product(x: Any, v: Any) -> Any:
+        y, push = linearize(f, x)
+        _, pull = vjp(f, x)
+        return pull(hvp(loss)(y, push(v)))[0]
+
+    return product
