@@ -2,6 +2,7 @@
 
     python -m asv_benchmarks.linalg_fft [n ...]          # 50 500 1500 by default; 3 is the stack 10000 x 3 x 3
 """
+
 import sys
 import timeit
 
@@ -9,8 +10,25 @@ import numpy as np
 
 STACK = 10_000
 SIZES = (3, 50, 500, 1500)
-MATRIX = ("solve vector", "solve matrix", "inv", "det", "slogdet", "cholesky", "qr", "eigh", "eigvalsh", "svd", "svdvals", "eigvals",
-          "pinv", "lstsq", "norm", "expm", "matrix_power")
+MATRIX = (
+    "solve vector",
+    "solve matrix",
+    "inv",
+    "det",
+    "slogdet",
+    "cholesky",
+    "qr",
+    "eigh",
+    "eigvalsh",
+    "svd",
+    "svdvals",
+    "eigvals",
+    "pinv",
+    "lstsq",
+    "norm",
+    "expm",
+    "matrix_power",
+)
 SIGNAL = ("fft", "rfft", "irfft", "fft2")
 STACKED = ("solve vector", "solve matrix", "inv", "det", "cholesky", "eigh")
 SLOW = {"eigh", "eigvalsh", "svd", "svdvals", "eigvals", "pinv", "lstsq", "expm"}  # not at n = 1500: seconds each
@@ -190,13 +208,17 @@ class Gradient:
 def main(sizes):
     import torch
 
-    print(f"gradient with its forward, ms; NumPy {np.__version__}, PyTorch {torch.__version__}, {torch.get_num_threads()} thread(s)\n")
+    print(
+        f"gradient with its forward, ms; NumPy {np.__version__}, PyTorch {torch.__version__}, "
+        f"{torch.get_num_threads()} thread(s)\n"
+    )
     print("| function | n | difftensor | PyTorch | ratio | gradients agree |\n|---|---|---|---|---|---|")
     for n in sizes:
         for name in names(n):
             a, b = least(ours(name, n), peers(name, n))
             shape = f"{STACK} x 3 x 3" if n == 3 else str(n)
-            print(f"| {name} | {shape} | {1e3 * a:.3f} | {1e3 * b:.3f} | {a / b:.2f} | {'yes' if agree(name, n) else 'NO'} |", flush=True)
+            same = "yes" if agree(name, n) else "NO"
+            print(f"| {name} | {shape} | {1e3 * a:.3f} | {1e3 * b:.3f} | {a / b:.2f} | {same} |", flush=True)
 
 
 if __name__ == "__main__":

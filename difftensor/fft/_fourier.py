@@ -1,9 +1,10 @@
 """The discrete Fourier transforms of np.fft: four linear primitives, and everything else in terms of them.
 
-The matrix of the transform is symmetric, so the plain transpose of fftn is fftn again, after zero padding has become cropping and
-the other way round. For real transforms only half of the spectrum is stored: with edges at 0 and n/2,
+The matrix of the transform is symmetric, so the plain transpose of fftn is fftn again, after zero padding has become
+cropping and the other way round. For real transforms only half of the spectrum is stored: with edges at 0 and n/2,
 
-    rfft:   c_x = irfft(conj(c_y) w), w = 1 at the edges and 1/2 between;      irfft:   c_x = conj(rfft(c_y)) w, w = 1 and 2,
+    rfft:   c_x = irfft(conj(c_y) w),  w = 1 at the edges and 1/2 between;
+    irfft:  c_x = conj(rfft(c_y)) w,   w = 1 at the edges and 2 between;
 
 both with the opposite normalization.
 """

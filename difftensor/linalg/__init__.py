@@ -1,5 +1,7 @@
 """Linear algebra by NumPy's and SciPy's names, differentiable in both modes and to any order, on stacks of matrices."""
 
+from numpy.linalg import LinAlgError
+
 from difftensor.linalg._cholesky import cholesky
 from difftensor.linalg._det import det, slogdet
 from difftensor.linalg._eig import eig, eigvals
@@ -25,7 +27,6 @@ from difftensor.linalg._qr import qr
 from difftensor.linalg._solve import inv, solve, tensorinv, tensorsolve
 from difftensor.linalg._svd import svd, svdvals
 from difftensor.linalg._sylvester import solve_sylvester
-from numpy.linalg import LinAlgError
 
 __all__ = [
     "LinAlgError",

@@ -1,8 +1,8 @@
 """The matrix algebra that the rules of this package are written in.
 
 Cotangents are plain transposes: c of z satisfies dL = Re(sum(c dz)). Rules of functions that are not holomorphic
-(Cholesky, QR, eigh, svd ...) are easier to derive for G = conj(c), the gradient of dL = Re tr(G^H dz); they conjugate when they
-start and when they end.
+(Cholesky, QR, eigh, svd ...) are easier to derive for G = conj(c), the gradient of dL = Re tr(G^H dz); they conjugate
+when they start and when they end.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def is_complex(x: Any) -> bool:
 
 
 def fitted(g: Any, x: Any) -> Any:
-    """Cotangent `g` in shape and dtype of operand `x`: broadcasting undone, the real part for a real one; None for integers."""
+    """Cotangent `g` in shape and dtype of operand `x`: unbroadcast, real for a real one; None for integers."""
     return fit(g, x.shape, x.dtype) if x.dtype.kind in "fc" else None
 
 
@@ -112,7 +112,9 @@ def each_matrix(f: Any, *stacks: Any) -> Any:
     flat = [s.reshape(-1, *s.shape[-2:]) for s in stacks]
     made = [f(*matrices) for matrices in zip(*flat, strict=True)]
     if not made:
-        return np.zeros(lead + f(*(np.eye(s.shape[-1], dtype=s.dtype) for s in stacks)).shape, dtype=np.result_type(*stacks))
+        return np.zeros(
+            lead + f(*(np.eye(s.shape[-1], dtype=s.dtype) for s in stacks)).shape, dtype=np.result_type(*stacks)
+        )
     return np.stack(made).reshape(lead + made[0].shape)
 
 

@@ -22,7 +22,8 @@ def _forward(a: Any) -> Any:
 def _pull(xp: Any, g: Any, y: Any, a: Any) -> Any:
     """A = L L^H gives dL = L Phi(L^-1 dA L^-H), Phi taking the lower triangle and half the diagonal.
 
-    The gradient is Hermitian, as A is: it is the one of the function on Hermitian matrices, whichever triangle NumPy reads.
+    The gradient is Hermitian, as A is: it is the one of the function on Hermitian matrices, whichever triangle NumPy
+    reads.
     """
     ut = mH(y)
     p = hermitian_part(lower_half(xp, ut @ g.conj()))

@@ -21,7 +21,7 @@ def choice(degenerate: str) -> bool:
 
 
 def tolerance(xp: Any, w: Any, eps: float) -> Any:
-    """Distance (..., 1, 1) under which two of the values `w` count as equal: a few roundings of the computed spectrum."""
+    """Distance (..., 1, 1) under which two of the values `w` count as equal: a few roundings of the spectrum."""
     return 8 * eps * abs(w).sum(axis=-1)[..., None, None]
 
 
@@ -39,7 +39,7 @@ def apart(w: Any, eps: float) -> bool:
 
 
 def vectors(name: str, w: Any, g: Any, same: Any) -> None:
-    """Raise if cotangent `g` (..., m, n) reaches a vector whose value shares a group with another one (None: it reaches all)."""
+    """Raise if cotangent `g` (..., m, n) reaches a vector of a degenerate group (None: it reaches all)."""
     n = w.shape[-1]
     grouped = same.sum(axis=-1) > 1
     if n < 2 or not bool(grouped.any()):
@@ -48,14 +48,17 @@ def vectors(name: str, w: Any, g: Any, same: Any) -> None:
     if bool(reached.any()):
         value = w[reached][0]
         raise DegenerateError(
-            f"{name}: the derivative with respect to vectors of a degenerate group (value {value:.6g} occurs more than once) "
-            f"does not exist. Use a function that is differentiable there: {RIGHT_THERE} of difftensor.linalg. If your function "
-            "depends on the group only through its projector, degenerate='zero' gives its derivative; the values alone are fine."
+            f"{name}: the derivative with respect to vectors of a degenerate group (value {value:.6g} occurs "
+            f"more than once) "
+            f"does not exist. Use a function that is differentiable there: {RIGHT_THERE} of "
+            f"difftensor.linalg. If your function "
+            "depends on the group only through its projector, degenerate='zero' gives its derivative; the "
+            "values alone are fine."
         )
 
 
 class Tangents(tuple):
-    """Tangents of values and vectors of a decomposition. Taking those of the vectors runs `check` first, which may raise.
+    """Tangents of values and vectors of a decomposition; taking those of the vectors runs `check` first.
 
     In forward mode nobody knows, while the rule runs, whether the vectors will be used.
     """
@@ -80,6 +83,7 @@ def phases(name: str, overlap: Any, scale: Any, eps: float) -> None:
     """Raise if the function depends on the free phases of complex vectors: `overlap` is its derivative along them."""
     if overlap.size and bool((abs(overlap) > 1e3 * overlap.shape[-1] * eps * (scale + 1e-300)).any()):
         raise DegenerateError(
-            f"{name}: the result depends on the phases of complex vectors, which are arbitrary, so it has no derivative. "
+            f"{name}: the result depends on the phases of complex vectors, which are arbitrary, so it has no "
+            f"derivative. "
             "Make the function independent of them, for example by v = v * conj(v[0]) / abs(v[0])."
         )

@@ -34,7 +34,9 @@ _det = general("linalg._det", _det_forward, _det_pull, _det_push, saves="x", num
 
 @composition(np.linalg.det, name="linalg.det")
 def det(a: Any) -> Any:
-    """Determinant. Its derivative, the matrix of cofactors, is right for singular matrices too, at second order as well."""
+    """Determinant. Its derivative, the matrix of cofactors, is right for singular matrices too, at second order
+    as well.
+    """
     a = operand(a, "linalg.det")
     if _factor.worthwhile(a):
         return _det_factored(a, *_factor.factors(a._data))
@@ -55,7 +57,13 @@ def _det_factored_push(xp: Any, ts: tuple, y: Any, a: Any, lu: Any, pivots: Any)
 
 
 _det_factored = general(
-    "linalg._det_factored", _det_factored_forward, _det_factored_pull, _det_factored_push, saves="abc", operands=3, numpy=None,
+    "linalg._det_factored",
+    _det_factored_forward,
+    _det_factored_pull,
+    _det_factored_push,
+    saves="abc",
+    operands=3,
+    numpy=None,
     samples="factored",
 )
 
@@ -142,14 +150,25 @@ def _cofactor_factored_push(xp: Any, ts: tuple, y: Any, a: Any, lu: Any, pivots:
 
 
 cofactor_factored = general(
-    "linalg._cofactor_factored", _cofactor_factored_forward, _cofactor_factored_pull, _cofactor_factored_push, saves="a", operands=3,
-    numpy=None, samples="factored",
-)  # fmt: skip
-cofactor = general("linalg._cofactor", _cofactor_forward, _cofactor_pull, _cofactor_push, saves="x", numpy=None, batch="trailing")
+    "linalg._cofactor_factored",
+    _cofactor_factored_forward,
+    _cofactor_factored_pull,
+    _cofactor_factored_push,
+    saves="a",
+    operands=3,
+    numpy=None,
+    samples="factored",
+)
+cofactor = general(
+    "linalg._cofactor", _cofactor_forward, _cofactor_pull, _cofactor_push, saves="x", numpy=None, batch="trailing"
+)
 
 
 def _along_forward(a: Any, t: Any) -> Any:
-    """Second derivative of det: in the singular basis D_ii = sum_j w_ij E_jj, D_ij = -w_ij E_ji, w_ij = prod of the other s."""
+    """Second derivative of det.
+
+    In the singular basis D_ii = sum_j w_ij E_jj and D_ij = -w_ij E_ji, with w_ij the product of the other s.
+    """
     if 0 < a.shape[-1] <= _small.LARGEST and a.dtype == t.dtype and a.dtype.kind in "fc":
         return _small.cofactor_along(a, t)
     b = _well_conditioned(a)
@@ -216,7 +235,15 @@ def _along_push(xp: Any, ts: tuple, y: Any, a: Any, t: Any) -> Any:
 
 
 cofactor_along = general(
-    "linalg._cofactor_along", _along_forward, _along_pull, _along_push, saves="ab", operands=2, check=_along_check, numpy=None, batch="trailing"
+    "linalg._cofactor_along",
+    _along_forward,
+    _along_pull,
+    _along_push,
+    saves="ab",
+    operands=2,
+    check=_along_check,
+    numpy=None,
+    batch="trailing",
 )
 
 
@@ -248,7 +275,16 @@ def _slogdet_tangents(t: Any, y: tuple, it: Any) -> tuple:
     return 1j * y[0] * tau.imag, tau.real
 
 
-_slogdet = general("linalg._slogdet", np.linalg.slogdet, _slogdet_pull, _slogdet_push, saves="yx", outputs=2, numpy=None, batch="trailing")
+_slogdet = general(
+    "linalg._slogdet",
+    np.linalg.slogdet,
+    _slogdet_pull,
+    _slogdet_push,
+    saves="yx",
+    outputs=2,
+    numpy=None,
+    batch="trailing",
+)
 
 
 def _slogdet_factored_forward(a: Any, lu: Any, pivots: Any) -> Any:
@@ -264,9 +300,16 @@ def _slogdet_factored_push(xp: Any, ts: tuple, y: tuple, a: Any, lu: Any, pivots
 
 
 _slogdet_factored = general(
-    "linalg._slogdet_factored", _slogdet_factored_forward, _slogdet_factored_pull, _slogdet_factored_push, saves="yabc", operands=3,
-    outputs=2, numpy=None, samples="factored",
-)  # fmt: skip
+    "linalg._slogdet_factored",
+    _slogdet_factored_forward,
+    _slogdet_factored_pull,
+    _slogdet_factored_push,
+    saves="yabc",
+    operands=3,
+    outputs=2,
+    numpy=None,
+    samples="factored",
+)
 
 
 @composition(np.linalg.slogdet, name="linalg.slogdet")

@@ -64,7 +64,8 @@ def _check(g: tuple | None, y: tuple, a: Any, strict: bool) -> None:
 def _spanning(w: Any, v: Any, eps: float) -> None:
     """Raise if a matrix cannot be told from a defective one.
 
-    Its eigenvalue w_i is known to eps |A| k_i, k_i the norm of the left eigenvector; a defective one splits into values that far apart.
+    Its eigenvalue w_i is known to eps |A| k_i, k_i the norm of the left eigenvector; a defective one splits into
+    values that far apart.
     """
     n = w.shape[-1]
     if n < 2 or w.size == 0:
@@ -81,7 +82,8 @@ def _spanning(w: Any, v: Any, eps: float) -> None:
     k = (abs(left) ** 2).sum(axis=-1) ** 0.5
     if bool(((k > _DEFECTIVE) & (gap <= 100 * eps * k * size[..., None])).any()):
         raise DegenerateError(
-            "eig: the matrix is defective (its eigenvectors do not span the space), so its eigenvalues have no derivative. "
+            "eig: the matrix is defective (its eigenvectors do not span the space), so its eigenvalues have "
+            "no derivative. "
             f"Use a function that is differentiable there: {_degenerate.RIGHT_THERE} of difftensor.linalg."
         )
 

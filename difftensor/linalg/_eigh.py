@@ -8,7 +8,17 @@ import numpy as np
 
 from difftensor._core import Tensor, composition, general, operand
 from difftensor.linalg import _degenerate
-from difftensor.linalg._algebra import diagonal, eps_of, hermitian_part, identity, is_complex, mH, mT, raw, with_columns_scaled
+from difftensor.linalg._algebra import (
+    diagonal,
+    eps_of,
+    hermitian_part,
+    identity,
+    is_complex,
+    mH,
+    mT,
+    raw,
+    with_columns_scaled,
+)
 from difftensor.linalg._cholesky import cholesky
 from difftensor.linalg._triangular import solve_triangular
 
@@ -56,12 +66,14 @@ def _check(g: tuple | None, y: tuple, a: Any, uplo: str, strict: bool) -> None:
         _degenerate.phases("eigh", (v * gv).sum(axis=-2).imag, abs(gv).sum(axis=-2), eps_of(np, w))
 
 
-_eigh = general("linalg._eigh", _forward, _pull, _push, saves="y", outputs=2, check=_check, numpy=None, batch="trailing")
+_eigh = general(
+    "linalg._eigh", _forward, _pull, _push, saves="y", outputs=2, check=_check, numpy=None, batch="trailing"
+)
 
 
 @composition(name="linalg.eigh", also=(np.linalg.eigh,))
 def eigh(a: Any, UPLO: str = "L", *, b: Any = None, degenerate: str = "raise") -> Any:  # noqa: N803 - NumPy's name
-    """Eigenvalues, ascending, and eigenvectors of a Hermitian matrix; with `b` of ``a v = w b v`` (b positive definite).
+    """Eigenvalues, ascending, and eigenvectors of a Hermitian matrix, or of the problem ``a v = w b v``.
 
     Parameters
     ----------
@@ -87,8 +99,8 @@ def eigh(a: Any, UPLO: str = "L", *, b: Any = None, degenerate: str = "raise") -
 
     Notes
     -----
-    dw = diag(V^H dA V); dV = V (F * V^H dA V), F_ij = 1 / (w_j - w_i). Functions of the eigenvalues alone that treat equal ones
-    alike are right at degenerate spectra too.
+    dw = diag(V^H dA V); dV = V (F * V^H dA V), F_ij = 1 / (w_j - w_i). Functions of the eigenvalues alone that treat
+    equal ones alike are right at degenerate spectra too.
 
     Examples
     --------
@@ -117,7 +129,9 @@ def eigh(a: Any, UPLO: str = "L", *, b: Any = None, degenerate: str = "raise") -
 
 @composition(name="linalg.eigvalsh", also=(np.linalg.eigvalsh,))
 def eigvalsh(a: Any, UPLO: str = "L", *, b: Any = None) -> Any:  # noqa: N803 - NumPy's name
-    """Eigenvalues of a Hermitian matrix, ascending; see `eigh`. Right at degenerate spectra for symmetric functions of them."""
+    """Eigenvalues of a Hermitian matrix, ascending; see `eigh`. Right at degenerate spectra for symmetric
+    functions of them.
+    """
     return eigh(a, UPLO, b=b)[0] if b is not None or isinstance(a, Tensor) else np.linalg.eigvalsh(a, UPLO)
 
 

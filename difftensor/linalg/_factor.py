@@ -1,7 +1,8 @@
 """LU factors that the forward pass leaves for the backward pass, so that a large matrix is factored once.
 
-The factors are plain arrays that travel beside the matrix they belong to: the operations below are functions of the matrix, which is
-what is differentiated, and only compute with the factors. LAPACK through SciPy, which exposes what NumPy keeps to itself.
+The factors are plain arrays that travel beside the matrix they belong to: the operations below are functions of the
+matrix, which is what is differentiated, and only compute with the factors. LAPACK through SciPy, which exposes what
+NumPy keeps to itself.
 """
 
 from __future__ import annotations
@@ -91,7 +92,13 @@ def _inverse_push(xp: Any, ts: tuple, y: Any, a: Any, lu: Any, pivots: Any) -> A
 
 
 inverse_transposed = general(
-    "linalg._inverse_transposed", _inverse_forward, _inverse_pull, _inverse_push, saves="y", operands=3, numpy=None,
+    "linalg._inverse_transposed",
+    _inverse_forward,
+    _inverse_pull,
+    _inverse_push,
+    saves="y",
+    operands=3,
+    numpy=None,
     samples="factored",
 )
 

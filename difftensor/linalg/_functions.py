@@ -1,7 +1,9 @@
 """Functions of matrices whose derivative needs no eigenvectors, so that degenerate and defective matrices do no harm.
 
-For an analytic f, f([[a, e], [0, a]]) = [[f(a), L(a, e)], [0, f(a)]] with L the derivative of f at a along e, and the cotangent
-of a is L(a^T, c). R. Mathias, "A chain rule for matrix functions and applications", SIAM J. Matrix Anal. Appl. 17 (1996) 610.
+For an analytic f, f([[a, e], [0, a]]) = [[f(a), L(a, e)], [0, f(a)]] with L the derivative of f at a along e, and the
+cotangent of a is L(a^T, c).
+
+R. Mathias, "A chain rule for matrix functions and applications", SIAM J. Matrix Anal. Appl. 17 (1996) 610.
 """
 
 from __future__ import annotations
@@ -14,12 +16,25 @@ from typing import Any
 import numpy as np
 
 from difftensor._core import general
-from difftensor.linalg._algebra import detached, each_matrix, eps_of, fitted, hermitian_part, identity, is_hermitian, mH, mT
+from difftensor.linalg._algebra import (
+    detached,
+    each_matrix,
+    eps_of,
+    fitted,
+    hermitian_part,
+    identity,
+    is_hermitian,
+    mH,
+    mT,
+)
 from difftensor.linalg._sylvester import solve_sylvester
 
 
 def _along(xp: Any, f: Callable, a: Any, e: Any) -> Any:
-    """Derivative of f at a along e; linear in e, which is brought to the size of a, so that the block matrix is no worse than a."""
+    """Derivative of f at a along e.
+
+    It is linear in e, which is brought to the size of a, so that the block matrix is no worse than a.
+    """
     n = a.shape[-1]
     size = _size(detached(a))
     scale = _size(detached(e)) / xp.where(size == 0, 1, size)
@@ -33,7 +48,8 @@ def _size(x: Any) -> Any:
 
 
 # Numerator and denominator of the [13/13] Pade approximant of exp, and the norm up to which it is accurate to 2^-53:
-# N. J. Higham, "The scaling and squaring method for the matrix exponential revisited", SIAM Review 51 (2009) 747, table 2.1
+# N. J. Higham, "The scaling and squaring method for the matrix exponential revisited", SIAM Review 51 (2009) 747,
+# table 2.1
 # and algorithm 2.3.
 _PADE = (
     64764752532480000, 32382376266240000, 7771770303897600, 1187353796428800, 129060195264000, 10559470521600,

@@ -4,8 +4,8 @@ With A = V diag(w) V^-1 the k-th derivative of f(A) in the directions E_1 ... E_
 
     D_k = V [ sum over orders of the E and over i_1 .. i_(k-1) of f[w_i0, ..., w_ik] e_1 ... e_k ] V^-1,   e = V^-1 E V,
 
-(Daleckii and Krein for k = 1). Divided differences exist where eigenvalues coincide, so degenerate spectra do no harm. The D_k are one
-family of primitives: each is linear in its directions, and its derivative in A is the next one.
+(Daleckii and Krein for k = 1). Divided differences exist where eigenvalues coincide, so degenerate spectra do no
+harm. The D_k are one family of primitives: each is linear in its directions, and its derivative in A is the next one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def _value(func: Callable, x: Any) -> Any:
     if isinstance(y, Tensor):
         if y.requires_grad:
             raise MissingDerivativeError(
-                "funm: the scalar function depends on a tracked Tensor, whose derivative would be lost. Let the matrix carry it "
+                "funm: the scalar function depends on a tracked Tensor, whose derivative would be lost. Let "
+                "the matrix carry it "
                 "(funm(t * a, exp) instead of funm(a, lambda w: exp(t * w))), or detach it."
             )
         y = y._data
@@ -57,7 +58,9 @@ def _derivative(f: Callable) -> Callable:
 
 
 def divided_difference(func: Callable, points: list[Any], eps: float) -> Any:
-    """f[p_0, ..., p_k] of arrays of points, elementwise: by differences or by a Taylor series, whichever has the smaller bound."""
+    """f[p_0, ..., p_k] of arrays of points, elementwise: by differences or by a Taylor series, whichever has the
+    smaller bound.
+    """
     points = np.broadcast_arrays(*points)
     return _divided(func, np.stack(points), eps)[0]
 
@@ -124,7 +127,11 @@ def _forward(xs: tuple, func: Callable) -> Any:
             )
         inverse = np.linalg.inv(v)
     y = v @ _core(func, w, [inverse @ e @ v for e in directions], eps) @ inverse
-    if real and y.dtype.kind == "c" and bool((abs(y.imag).max(axis=(-2, -1)) <= 1e3 * eps * abs(y).max(axis=(-2, -1))).all()):
+    if (
+        real
+        and y.dtype.kind == "c"
+        and bool((abs(y.imag).max(axis=(-2, -1)) <= 1e3 * eps * abs(y).max(axis=(-2, -1))).all())
+    ):
         y = y.real
     return y
 
@@ -178,8 +185,8 @@ def funm(a: Any, func: Callable) -> Any:
     a : (..., n, n) array
         Hermitian matrices are the well-conditioned case; others must be diagonalizable.
     func : callable
-        Elementwise and analytic on the spectrum, written with NumPy or difftensor functions: its derivatives are taken by
-        difftensor. It must not depend on tracked Tensors.
+        Elementwise and analytic on the spectrum, written with NumPy or difftensor functions: its derivatives are
+        taken by difftensor. It must not depend on tracked Tensors.
 
     Returns
     -------
@@ -195,8 +202,8 @@ def funm(a: Any, func: Callable) -> Any:
 
     Notes
     -----
-    The derivative uses divided differences of `func` over the eigenvalues, by a Taylor series where they are close, so degenerate
-    spectra do no harm, at any order. Cost: order k takes O(n^(k+2)).
+    The derivative uses divided differences of `func` over the eigenvalues, by a Taylor series where they are close,
+    so degenerate spectra do no harm, at any order. Cost: order k takes O(n^(k+2)).
 
     References
     ----------

@@ -1,7 +1,7 @@
 """Pseudo-inverses and linear least squares, with the derivative along matrices of constant rank.
 
-G. H. Golub, V. Pereyra, "The differentiation of pseudo-inverses and nonlinear least squares problems whose variables separate",
-SIAM J. Numer. Anal. 10 (1973) 413, equation (4.12).
+G. H. Golub, V. Pereyra, "The differentiation of pseudo-inverses and nonlinear least squares problems whose variables
+separate", SIAM J. Numer. Anal. 10 (1973) 413, equation (4.12).
 """
 
 from __future__ import annotations
@@ -64,7 +64,16 @@ def _known_push(xp: Any, ts: tuple, y: Any, a: Any, p: Any, rtol: float) -> Any:
 
 
 # The pseudo-inverse of a where its value p is known already.
-pinv_known = general("linalg._pinv_known", lambda a, p, rtol: p, _known_pull, _known_push, saves="ya", operands=2, numpy=None, batch="trailing")
+pinv_known = general(
+    "linalg._pinv_known",
+    lambda a, p, rtol: p,
+    _known_pull,
+    _known_push,
+    saves="ya",
+    operands=2,
+    numpy=None,
+    batch="trailing",
+)
 
 
 @composition(np.linalg.pinv, name="linalg.pinv")
@@ -123,7 +132,9 @@ def _lstsq_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, p: Any, rcond: float
     return d if tb is None else d + p @ tb
 
 
-_lstsq = general("linalg._lstsq", _lstsq_forward, _lstsq_pull, _lstsq_push, saves="yabc", operands=3, numpy=None, batch="trailing")
+_lstsq = general(
+    "linalg._lstsq", _lstsq_forward, _lstsq_pull, _lstsq_push, saves="yabc", operands=3, numpy=None, batch="trailing"
+)
 
 
 @composition(np.linalg.lstsq, name="linalg.lstsq")
@@ -135,7 +146,8 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple:
     a : (m, n) array
     b : (m,) or (m, k) array
     rcond : float, optional
-        Singular values below this fraction of the largest count as zero; by default the machine precision times max(m, n).
+        Singular values below this fraction of the largest count as zero; by default the machine precision times
+        max(m, n).
 
     Notes
     -----

@@ -127,8 +127,9 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
     Notes
     -----
-    The derivative of the 2-norm is x / norm(x), and 0 at x = 0; likewise 0 at the kinks of the others: entries 0 (p-norms), singular
-    values 0 (nuclear norm). Ties of the largest or smallest share evenly. `ord=0` counts: no derivative.
+    The derivative of the 2-norm is x / norm(x), and 0 at x = 0; likewise 0 at the kinks of the others: entries 0
+    (p-norms), singular values 0 (nuclear norm). Ties of the largest or smallest share evenly. `ord=0` counts: no
+    derivative.
     """
     x = operand(x, "linalg.norm")
     x = _inexact(x)

@@ -1,4 +1,6 @@
-"""Polar decomposition and spectral projectors: functions of groups of singular or eigenvectors that have derivatives."""
+"""Polar decomposition and spectral projectors: functions of groups of singular or eigenvectors that have
+derivatives.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def _polar_push(xp: Any, ts: tuple, y: tuple, a: Any) -> tuple:
     return du, solve_sylvester(p, p, pm + mH(pm))
 
 
-_polar = general("linalg._polar", _polar_forward, _polar_pull, _polar_push, saves="y", outputs=2, numpy=None, batch="trailing")
+_polar = general(
+    "linalg._polar", _polar_forward, _polar_pull, _polar_push, saves="y", outputs=2, numpy=None, batch="trailing"
+)
 
 
 @composition(name="linalg.polar")
@@ -113,8 +117,8 @@ def _projector_forward(a: Any, selected: Any) -> Any:
 def _projector_solve(xp: Any, p: Any, a: Any, m: Any) -> Any:
     """X = P X Q with A X - X A = P M Q, Q = 1 - P, as a regular Sylvester equation.
 
-    P A P + s Q and Q A Q - s P have disjoint spectra for s larger than any eigenvalue, if the group and the others have; that X lies
-    between P and Q follows from the equation itself.
+    P A P + s Q and Q A Q - s P have disjoint spectra for s larger than any eigenvalue, if the group and the others
+    have; that X lies between P and Q follows from the equation itself.
     """
     q = identity(xp, p) - p
     size = (a * a.conj()).real.sum(axis=(-2, -1)) ** 0.5
@@ -138,16 +142,24 @@ def _projector_check(g: Any, y: Any, a: Any, selected: Any) -> None:
     split = selected[..., 1:] != selected[..., :-1]
     close = w[..., 1:] - w[..., :-1] <= _degenerate.tolerance(np, w, eps_of(np, w))[..., 0]
     if bool((split & close).any()):
+        value = w[..., 1:][split & close][0]
         raise DegenerateError(
-            f"spectral_projector: the selection splits a group of equal eigenvalues ({w[..., 1:][split & close][0]:.6g}), so the "
-            "projector has no derivative. Select the whole group."
+            f"spectral_projector: the selection splits a group of equal eigenvalues ({value:.6g}), so the projector "
+            "has no derivative. Select the whole group."
         )
 
 
 _projector = general(
-    "linalg._spectral_projector", _projector_forward, _projector_pull, _projector_push, saves="yab", operands=2,
-    check=_projector_check, numpy=None, batch="trailing",
-)  # fmt: skip
+    "linalg._spectral_projector",
+    _projector_forward,
+    _projector_pull,
+    _projector_push,
+    saves="yab",
+    operands=2,
+    check=_projector_check,
+    numpy=None,
+    batch="trailing",
+)
 
 
 @composition(name="linalg.spectral_projector")
@@ -159,7 +171,8 @@ def spectral_projector(a: Any, subset_by_index: tuple | None = None, subset_by_v
     a : (..., n, n) array
         Hermitian.
     subset_by_index : (lo, hi), optional
-        Selects the eigenvalues lo to hi, both included, counted from 0 in ascending order (SciPy's `eigh` has the same keyword).
+        Selects the eigenvalues lo to hi, both included, counted from 0 in ascending order (SciPy's `eigh` has the
+        same keyword).
     subset_by_value : (lo, hi), optional
         Selects the eigenvalues in the half-open interval (lo, hi].
 
@@ -174,8 +187,8 @@ def spectral_projector(a: Any, subset_by_index: tuple | None = None, subset_by_v
 
     Notes
     -----
-    Only the gap between the selected eigenvalues and the others matters: inside of the group they may coincide. The density matrix
-    of a closed shell is such a projector.
+    Only the gap between the selected eigenvalues and the others matters: inside of the group they may coincide. The
+    density matrix of a closed shell is such a projector.
 
     Examples
     --------

@@ -118,7 +118,8 @@ def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     x1, x2 = operand(x1, "linalg.cross"), operand(x2, "linalg.cross")
     if x1.shape[axis] != 3 or x2.shape[axis] != 3:
         raise ValueError(
-            f"Both input arrays must be (arrays of) 3-dimensional vectors, but they are {x1.shape[axis]} and {x2.shape[axis]} "
+            f"Both input arrays must be (arrays of) 3-dimensional vectors, but they are {x1.shape[axis]} and "
+            f"{x2.shape[axis]} "
             "dimensional instead."
         )
     return np.cross(x1, x2, axis=axis)

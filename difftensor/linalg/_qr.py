@@ -23,10 +23,11 @@ def _over_r(x: Any, r: Any) -> Any:
 
 
 def _pull(xp: Any, g: tuple, y: tuple, a: Any, complete: bool) -> Any:
-    """G_A = (G_Q + Q copyltu(R G_R^H - G_Q^H Q)) R^-H, copyltu(M) = tril(M,-1) + tril(M,-1)^H + Re diag(M): R has a real diagonal.
+    """G_A = (G_Q + Q copyltu(R G_R^H - G_Q^H Q)) R^-H.
 
-    Walter, Lehmann, "Algorithmic differentiation of linear algebra functions with application in optimum experimental design",
-    section 2.3 (2010), for the real case.
+    copyltu(M) = tril(M,-1) + tril(M,-1)^H + Re diag(M), since R has a real diagonal.
+    Walter, Lehmann, "Algorithmic differentiation of linear algebra functions with application in optimum experimental
+    design", section 2.3 (2010), for the real case.
     """
     q, r = y
     gq, gr = g
@@ -51,7 +52,10 @@ def _pull(xp: Any, g: tuple, y: tuple, a: Any, complete: bool) -> Any:
 
 
 def _push(xp: Any, ts: tuple, y: tuple, a: Any, complete: bool) -> tuple:
-    """With C = Q^H dA R^-1: dQ = Q W + (1 - Q Q^H) dA R^-1, W = tril(C,-1) - tril(C,-1)^H + i Im diag(C), and dR = (C - W) R."""
+    """With C = Q^H dA R^-1 and W = tril(C,-1) - tril(C,-1)^H + i Im diag(C):
+
+    dQ = Q W + (1 - Q Q^H) dA R^-1 and dR = (C - W) R.
+    """
     qf, rf = y
     k = rf.shape[-1]
     q, r = qf[..., :k], rf[..., :k, :]
@@ -72,7 +76,9 @@ def _check(g: tuple | None, y: tuple, a: Any, complete: bool) -> None:
     q, r = y
     k, eps = r.shape[-1], eps_of(np, r)
     pivots = abs(diagonal(np, r))
-    if k and bool((pivots.min(axis=-1, initial=np.inf) <= 8 * r.shape[-2] * eps * pivots.max(axis=-1, initial=0)).any()):
+    if k and bool(
+        (pivots.min(axis=-1, initial=np.inf) <= 8 * r.shape[-2] * eps * pivots.max(axis=-1, initial=0)).any()
+    ):
         raise DegenerateError(
             "qr: the leading columns of the matrix are linearly dependent, so Q and R have no derivative. "
             "Use pinv, lstsq or svd, or reorder the columns."
@@ -80,9 +86,14 @@ def _check(g: tuple | None, y: tuple, a: Any, complete: bool) -> None:
     if g is not None and g[0] is not None and q.shape[-1] > k:
         x, gx = q[..., k:], g[0][..., k:]
         turn = mH(x) @ gx.conj()
-        if bool((abs(turn - mH(turn)) > 1e3 * q.shape[-2] * eps * (abs(gx).sum(axis=(-2, -1))[..., None, None] + 1e-300)).any()):
+        if bool(
+            (
+                abs(turn - mH(turn)) > 1e3 * q.shape[-2] * eps * (abs(gx).sum(axis=(-2, -1))[..., None, None] + 1e-300)
+            ).any()
+        ):
             raise DegenerateError(
-                "qr with mode='complete': the result depends on the choice of the extra columns of Q, which is arbitrary, so it has "
+                "qr with mode='complete': the result depends on the choice of the extra columns of Q, which "
+                "is arbitrary, so it has "
                 "no derivative. Use mode='reduced', or a function of the space that they span (its projector)."
             )
 
@@ -108,12 +119,13 @@ def qr(a: Any, mode: str = "reduced") -> Any:
     Raises
     ------
     DegenerateError
-        In the derivative, if the first min(m, n) columns are dependent, or if the result depends on the arbitrary choice of
-        the extra columns in mode "complete".
+        In the derivative, if the first min(m, n) columns are dependent, or if the result depends on the arbitrary
+        choice of the extra columns in mode "complete".
 
     Notes
     -----
-    For wide matrices ``a = [b c]`` with b square, Q and R_1 are those of b, and R = [R_1, Q^H c]. R has a real diagonal.
+    For wide matrices ``a = [b c]`` with b square, Q and R_1 are those of b, and R = [R_1, Q^H c]. R has a real
+    diagonal.
     """
     a = operand(a, "linalg.qr")
     if mode in ("raw", "r", "reduced", "complete"):
@@ -122,7 +134,9 @@ def qr(a: Any, mode: str = "reduced") -> Any:
         raise ValueError(f"Unrecognized mode '{mode}'")
     if mode == "raw":
         if a.requires_grad:
-            raise MissingDerivativeError("qr: mode='raw' has no derivative; use mode='reduced', 'complete' or 'r', or a.detach().")
+            raise MissingDerivativeError(
+                "qr: mode='raw' has no derivative; use mode='reduced', 'complete' or 'r', or a.detach()."
+            )
         return np.linalg.qr(a.numpy(), "raw")
     m, n = a.shape[-2:]
     if n > m:

@@ -31,7 +31,9 @@ def _solve_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any) -> Any:
     return _solve(a, -(ta @ y) if tb is None else tb - ta @ y)
 
 
-_solve = general("linalg._solve", _solve_forward, _solve_pull, _solve_push, saves="yab", operands=2, numpy=None, batch=in_step)
+_solve = general(
+    "linalg._solve", _solve_forward, _solve_pull, _solve_push, saves="yab", operands=2, numpy=None, batch=in_step
+)
 
 
 @composition(np.linalg.solve, name="linalg.solve")
@@ -41,7 +43,13 @@ def solve(a: Any, b: Any) -> Any:
     b = operand(b, "linalg.solve")
     if b.ndim == 1:
         return solve(a, b[:, None])[..., 0]
-    if _factor.worthwhile(a) and b.__class__ in (Tensor, np.ndarray) and b.ndim == 2 and 8 * b.shape[1] <= b.shape[0] and b.dtype.char == a.dtype.char:
+    if (
+        _factor.worthwhile(a)
+        and b.__class__ in (Tensor, np.ndarray)
+        and b.ndim == 2
+        and 8 * b.shape[1] <= b.shape[0]
+        and b.dtype.char == a.dtype.char
+    ):
         if len(a) == len(b):
             return _factor.solve_factored(a, b, *_factor.factors(a._data), False)
     return _solve(a, b)
@@ -75,7 +83,9 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     shape = a.shape[b.ndim :]
     n = math.prod(shape)
     if a.size != n * n:
-        raise np.linalg.LinAlgError("Input arrays must satisfy the requirement prod(a.shape[b.ndim:]) == prod(a.shape[:b.ndim])")
+        raise np.linalg.LinAlgError(
+            "Input arrays must satisfy the requirement prod(a.shape[b.ndim:]) == prod(a.shape[:b.ndim])"
+        )
     return solve(a.reshape(n, n), b.reshape(n)).reshape(shape)
 
 

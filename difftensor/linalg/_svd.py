@@ -25,7 +25,8 @@ def _zero(s: Any, eps: float) -> Any:
 def _folded(x: Any, gx: Any, k: int) -> tuple:
     """The first k columns of an orthogonal matrix and the cotangent G that reaches them.
 
-    The others span the complement and turn with it, dX2 = -X1 dX1^H X2: their cotangent acts as -X2 G2^H X1 on the first.
+    The others span the complement and turn with it, dX2 = -X1 dX1^H X2: their cotangent acts as -X2 G2^H X1 on the
+    first.
     """
     if x.shape[-1] == k:
         return x, gx
@@ -168,7 +169,8 @@ def _complement(x: Any, g: Any, eps: float) -> None:
     turn = turn - mH(turn)
     if bool((abs(turn) > 1e3 * x.shape[-2] * eps * (abs(g).sum(axis=(-2, -1))[..., None, None] + 1e-300)).any()):
         raise DegenerateError(
-            "svd with full_matrices=True: the result depends on the choice of the extra columns, which is arbitrary, so it has no "
+            "svd with full_matrices=True: the result depends on the choice of the extra columns, which is "
+            "arbitrary, so it has no "
             "derivative. Use full_matrices=False, or a function of the space that they span (its projector)."
         )
 
@@ -177,7 +179,9 @@ _svd = general("linalg._svd", _forward, _pull, _push, saves="y", outputs=3, chec
 
 
 @composition(name="linalg.svd", also=(np.linalg.svd,))
-def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False, *, degenerate: str = "raise") -> Any:
+def svd(
+    a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False, *, degenerate: str = "raise"
+) -> Any:
     """Singular value decomposition ``a = u @ diag(s) @ vh``, as NumPy's `svd`.
 
     Parameters
@@ -201,13 +205,13 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
     Raises
     ------
     DegenerateError
-        In the derivative: of vectors of equal singular values, of a zero one of a rectangular matrix, or of a function that depends
-        on the arbitrary phases of complex vectors.
+        In the derivative: of vectors of equal singular values, of a zero one of a rectangular matrix, or of a
+        function that depends on the arbitrary phases of complex vectors.
 
     Notes
     -----
-    dS = Re diag(U^H dA V). A singular value of zero is a kink, with derivative 0. Symmetric functions of the singular values
-    are right where values coincide.
+    dS = Re diag(U^H dA V). A singular value of zero is a kink, with derivative 0. Symmetric functions of the singular
+    values are right where values coincide.
     """
     a = operand(a, "linalg.svd")
     strict = _degenerate.choice(degenerate)

@@ -17,13 +17,17 @@ def _forward(a: Any, b: Any, q: Any) -> Any:
         total = w[..., :, None] + z[..., None, :]
         scale = abs(w).sum(axis=-1)[..., None, None] + abs(z).sum(axis=-1)[..., None, None]
         if bool((abs(total) <= 4 * eps_of(np, w) * scale).any()):
-            raise np.linalg.LinAlgError("Sylvester equation: a and -b share an eigenvalue, so a x + x b = q has no unique solution")
+            raise np.linalg.LinAlgError(
+                "Sylvester equation: a and -b share an eigenvalue, so a x + x b = q has no unique solution"
+            )
         return u @ ((mH(u) @ q @ v) / total) @ mH(v)
     from scipy.linalg import solve_sylvester as solve
 
     x = each_matrix(solve, a, b, q)
     if not bool(np.isfinite(x).all()):
-        raise np.linalg.LinAlgError("Sylvester equation: a and -b share an eigenvalue, so a x + x b = q has no unique solution")
+        raise np.linalg.LinAlgError(
+            "Sylvester equation: a and -b share an eigenvalue, so a x + x b = q has no unique solution"
+        )
     return x
 
 
@@ -44,7 +48,9 @@ def _push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, q: Any) -> Any:
     return solve_sylvester(a, b, r)
 
 
-solve_sylvester = general("linalg.solve_sylvester", _forward, _pull, _push, saves="yabc", operands=3, numpy=None, batch="trailing")
+solve_sylvester = general(
+    "linalg.solve_sylvester", _forward, _pull, _push, saves="yabc", operands=3, numpy=None, batch="trailing"
+)
 solve_sylvester.__doc__ = """Solve the Sylvester equation ``a @ x + x @ b = q``.
 
 Parameters
@@ -64,7 +70,8 @@ LinAlgError
 
 Notes
 -----
-Differentiable in all three arguments, to any order. Hermitian a and b are diagonalized; others go through SciPy's Schur form.
+Differentiable in all three arguments, to any order. Hermitian a and b are diagonalized; others go through SciPy's
+Schur form.
 
 Examples
 --------

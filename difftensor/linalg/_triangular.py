@@ -1,4 +1,6 @@
-"""Solving with triangular matrices by blocks: nearly all of the work is matrix products, on stacks and on every device."""
+"""Solving with triangular matrices by blocks: nearly all of the work is matrix products, on stacks and on every
+device.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def _substitute(a: Any, b: Any, lower: bool) -> Any:
 
 def _forward(a: Any, b: Any, lower: bool) -> Any:
     if a.shape[-1] == 0 or b.size == 0:
-        return np.zeros_like(b, shape=np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) + b.shape[-2:], dtype=np.result_type(a, b))
+        return np.zeros_like(
+            b, shape=np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) + b.shape[-2:], dtype=np.result_type(a, b)
+        )
     return _substitute(a, b, lower)
 
 

@@ -10,6 +10,8 @@ from tests.linalg.differences import check, inner, random_like
 NAMES = ["fft", "ifft", "rfft", "irfft", "hfft", "ihfft"]
 MANY = ["fft2", "ifft2", "rfft2", "irfft2", "fftn", "ifftn", "rfftn", "irfftn"]
 REAL = {"rfft", "ihfft", "rfft2", "rfftn"}
+PLANS = [(None, (0, 1)), ((5, 4), (0, 1)), ((8, 9), (1, 0)), ((3, 8), (2, 1)), ((-1, 6), (-1, 0))]
+PLANS += [(None, (1, 2)), (None, (-1, -2)), ((7,), (1,)), ((4, 5, 6), (0, 1, 2))]
 NORM = pytest.mark.parametrize("norm", [None, "backward", "ortho", "forward"])
 
 
@@ -46,8 +48,7 @@ def test_one_axis(rng, name, n, axis, norm):
 
 @NORM
 @pytest.mark.parametrize("name", MANY)
-@pytest.mark.parametrize(("s", "axes"), [(None, (0, 1)), ((5, 4), (0, 1)), ((8, 9), (1, 0)), ((3, 8), (2, 1)), ((-1, 6), (-1, 0)),
-                                         (None, (1, 2)), (None, (-1, -2)), ((7,), (1,)), ((4, 5, 6), (0, 1, 2))])  # fmt: skip
+@pytest.mark.parametrize(("s", "axes"), PLANS)
 def test_several_axes(rng, name, s, axes, norm):
     f = getattr(np.fft, name)
     compare(lambda x: f(x, s, axes, norm), signal(rng, (5, 4, 6), name), rng)

@@ -1,4 +1,6 @@
-"""vmap of linear algebra and Fourier transforms against a loop, with derivatives; large matrices whose factors are kept."""
+"""vmap of linear algebra and Fourier transforms against a loop, with derivatives; large matrices whose factors
+are kept.
+"""
 
 import numpy as np
 import pytest
@@ -70,7 +72,8 @@ def test_vmap_of_solve(rng, axes, shape):
     np.testing.assert_allclose(dif.vmap(np.linalg.solve, in_axes=axes)(a, b), rows, rtol=1e-10)
 
 
-# Large matrices: LAPACK factors go from the forward to the backward pass. -------------------------------------------------
+# Large matrices: LAPACK factors go from the forward to the backward pass.
+# -------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [float, complex])

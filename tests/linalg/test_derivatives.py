@@ -239,7 +239,9 @@ def test_tensor_equations(rng, dtype):
     check(rng, np.linalg.tensorsolve, a, matrices(rng, 2, 3, dtype=dtype), h=1e-4, tol=1e-5)
     check(rng, lambda a: np.linalg.tensorinv(a, ind=2), a, h=1e-4, tol=1e-5)
     b = matrices(rng, 3, 6, 2, dtype=dtype)
-    check(rng, lambda a, b: np.linalg.tensorsolve(a, b, axes=(1,)), b, matrices(rng, 3, 2, dtype=dtype), h=1e-4, tol=1e-5)
+    check(
+        rng, lambda a, b: np.linalg.tensorsolve(a, b, axes=(1,)), b, matrices(rng, 3, 2, dtype=dtype), h=1e-4, tol=1e-5
+    )
 
 
 @DTYPES
@@ -261,8 +263,9 @@ def test_products(rng, dtype):
     check(rng, np.linalg.matrix_transpose, a)
 
 
-NORMS = [(None, None), (2, -1), (1, 0), (3, -1), (4, 1), (2.5, -1), (0.5, -1), (-1, 0), (-2, -1), (np.inf, 0), (-np.inf, -1),
-         ("fro", None), ("nuc", None), (1, (0, 1)), (-1, (1, 0)), (2, (0, 1)), (-2, None), (np.inf, None), (-np.inf, (-1, -2))]  # fmt: skip
+OF_VECTORS = [(2, -1), (1, 0), (3, -1), (4, 1), (2.5, -1), (0.5, -1), (-1, 0), (-2, -1), (np.inf, 0), (-np.inf, -1)]
+OF_MATRICES = [("fro", None), ("nuc", None), (1, (0, 1)), (-1, (1, 0)), (2, (0, 1)), (-2, None), (np.inf, None)]
+NORMS = [(None, None), *OF_VECTORS, *OF_MATRICES, (-np.inf, (-1, -2))]
 
 
 @DTYPES
@@ -274,7 +277,13 @@ def test_norm(rng, order, axis, keepdims, dtype):
     check(rng, lambda x: np.linalg.norm(x, order, axis, keepdims), x, h=1e-4, tol=1e-6)
     if axis is None or np.ndim(axis):
         y = matrices(rng, 2, 3, 4, dtype=dtype)
-        check(rng, lambda y: np.linalg.matrix_norm(y, ord="fro" if order is None else order, keepdims=keepdims), y, h=1e-4, tol=1e-6)
+        check(
+            rng,
+            lambda y: np.linalg.matrix_norm(y, ord="fro" if order is None else order, keepdims=keepdims),
+            y,
+            h=1e-4,
+            tol=1e-6,
+        )
     else:
         check(rng, lambda x: np.linalg.vector_norm(x, ord=order, axis=axis, keepdims=keepdims), x, h=1e-4, tol=1e-6)
 

@@ -41,7 +41,9 @@ def minors(a):
     """Matrix of cofactors by definition."""
     n = len(a)
     rows = np.arange(n)
-    return np.array([[(-1) ** (i + j) * np.linalg.det(a[np.ix_(rows != i, rows != j)]) for j in range(n)] for i in range(n)])
+    return np.array(
+        [[(-1) ** (i + j) * np.linalg.det(a[np.ix_(rows != i, rows != j)]) for j in range(n)] for i in range(n)]
+    )
 
 
 @DTYPES
@@ -223,7 +225,10 @@ def test_divided_differences(gap):
             first = (mpmath.exp(exact[1]) - mpmath.exp(exact[0])) / (exact[1] - exact[0])
         x, y, z = exact
         # Hermite and Genocchi: f[x, y, z] is the integral of f'' over the simplex.
-        second = mpmath.quad(lambda s: (1 - s) * mpmath.quad(lambda t: mpmath.exp(x * s + (1 - s) * (y * t + z * (1 - t))), [0, 1]), [0, 1])
+        second = mpmath.quad(
+            lambda s: (1 - s) * mpmath.quad(lambda t: mpmath.exp(x * s + (1 - s) * (y * t + z * (1 - t))), [0, 1]),
+            [0, 1],
+        )
     arrays = [np.array([p]) for p in points]
     eps = np.finfo(float).eps
     np.testing.assert_allclose(divided_difference(np.exp, arrays[:2], eps)[0], float(first), rtol=1e-11)
@@ -250,7 +255,11 @@ def test_eigenvalues_of_defective_raise():
 
 def test_dependence_on_arbitrary_phases_raises(rng):
     a = hermitian(matrix(rng, 4, 4, dtype=complex))
-    for f in (lambda a: np.linalg.eigh(a)[1].real.sum(), lambda a: np.linalg.eig(a)[1].imag.sum(), lambda a: np.linalg.svd(a)[0].imag.sum()):
+    for f in (
+        lambda a: np.linalg.eigh(a)[1].real.sum(),
+        lambda a: np.linalg.eig(a)[1].imag.sum(),
+        lambda a: np.linalg.svd(a)[0].imag.sum(),
+    ):
         with pytest.raises(DegenerateError, match="phases"):
             dif.grad(f)(a)
 
@@ -337,7 +346,9 @@ def test_vector_norms_with_zero_entries(rng):
     np.testing.assert_allclose(dif.grad(np.linalg.norm)(x), x / 5)
     np.testing.assert_allclose(dif.hessian(np.linalg.norm)(x), np.eye(3) / 5 - np.outer(x, x) / 125, atol=1e-15)
     np.testing.assert_allclose(dif.grad(lambda x: np.linalg.norm(x, 1))(x), [1, 0, -1])
-    np.testing.assert_allclose(dif.grad(lambda x: np.linalg.norm(x, 3))(x), np.sign(x) * x**2 / np.linalg.norm(x, 3) ** 2)
+    np.testing.assert_allclose(
+        dif.grad(lambda x: np.linalg.norm(x, 3))(x), np.sign(x) * x**2 / np.linalg.norm(x, 3) ** 2
+    )
     # An even power is smooth at zero: the fourth derivative along entry 1 of |x|_4 is 4!/(4 |x|^3).
     f = lambda t: np.linalg.norm(np.array([3.0, 0.0, -4.0]) + t * np.array([0.0, 1.0, 0.0]), 4)  # noqa: E731
     fourth = dif.grad(dif.grad(dif.grad(dif.grad(f))))(0.0)

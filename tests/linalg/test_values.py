@@ -13,7 +13,11 @@ REAL = {np.float32: np.float32, np.float64: np.float64, np.complex64: np.float32
 
 
 def square(rng, *shape, dtype=np.float64):
-    x = rng.standard_normal(shape) + 1j * rng.standard_normal(shape) if np.issubdtype(dtype, np.complexfloating) else rng.standard_normal(shape)
+    x = (
+        rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+        if np.issubdtype(dtype, np.complexfloating)
+        else rng.standard_normal(shape)
+    )
     return (x + 3 * np.eye(*shape[-2:])).astype(dtype)
 
 
@@ -79,7 +83,7 @@ def test_values_and_dtypes(rng, name, lead, dtype):
     expected, found = f(a), f(dif.tensor(a, requires_grad=True))
     if name in ("eig", "eigvals"):  # always complex, as in the array API standard
         expected = tuple(x.astype(np.result_type(x, np.complex64)) for x in parts(expected))
-        expected = expected if name == "eig" else expected[0]
+        expected = type(f(a))(*expected) if name == "eig" else expected[0]
     assert type(found) is type(expected) or isinstance(found, dif.Tensor)
     single = REAL[dtype] is np.float32
     for ours, theirs in zip(parts(found), parts(expected), strict=True):
@@ -88,7 +92,9 @@ def test_values_and_dtypes(rng, name, lead, dtype):
         assert ours.dtype == theirs.dtype
         if name in ("eig", "eigh", "svd", "svd thin", "svd hermitian") and theirs.ndim == a.ndim:
             ours, theirs = np.abs(ours), np.abs(theirs)  # signs and phases
-        np.testing.assert_allclose(ours.detach().numpy(), theirs, rtol=2e-3 if single else 1e-10, atol=1e-3 if single else 1e-11)
+        np.testing.assert_allclose(
+            ours.detach().numpy(), theirs, rtol=2e-3 if single else 1e-10, atol=1e-3 if single else 1e-11
+        )
     a = dif.tensor(a, requires_grad=True)
     loss = sum(np.sum(np.abs(y)) for y in parts(f(a)) if y.requires_grad)
     if name in ("matrix_power 0",):
@@ -147,7 +153,17 @@ def test_lists_of_tensors(rng):
 
 def test_plain_arrays_stay_plain(rng):
     a = positive(rng, 3, 3)
-    for f in (linalg.inv, linalg.det, linalg.eigh, linalg.svd, linalg.expm, linalg.sqrtm, linalg.logm, linalg.norm, linalg.qr):
+    for f in (
+        linalg.inv,
+        linalg.det,
+        linalg.eigh,
+        linalg.svd,
+        linalg.expm,
+        linalg.sqrtm,
+        linalg.logm,
+        linalg.norm,
+        linalg.qr,
+    ):
         for y in parts(f(a)):
             assert not isinstance(y, dif.Tensor)
     assert type(linalg.eigh(a)) is type(np.linalg.eigh(a))
@@ -235,5 +251,7 @@ def test_against_scipy(rng):
 
 def test_importing_costs_nothing():
     """SciPy is imported by the functions that need it, when they are called."""
-    code = "import sys, difftensor.linalg, difftensor.fft; sys.exit(any(m == 'scipy' or m.startswith('scipy.') for m in sys.modules))"
+    code = (
+        "import sys, difftensor.linalg, difftensor.fft; sys.exit(any(m.split('.')[0] == 'scipy' for m in sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
