@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from difftensor.errors import MutatedConstantError
 
 COPY_LIMIT = 4096  # bytes: plain arrays up to this size are copied when the tape saves them (about 0.1 us)
+full: ContextVar[bool] = ContextVar("difftensor.full_guards", default=False)  # set by ``dif.debug(constants=True)``
 _SAMPLE = 8  # elements per axis that are compared for larger ones
 
 
@@ -81,7 +83,6 @@ class Guard:
     """
 
     __slots__ = ("__weakref__", "array", "print")
-    full = False
 
     def __init__(self, array: Any):
         self.array = array
@@ -89,7 +90,7 @@ class Guard:
 
     def _sample(self) -> Any:
         a = self.array
-        if Guard.full:
+        if full.get():
             return a.copy()
         step = _SAMPLE if a.ndim > 1 else 8 * _SAMPLE
         return a[

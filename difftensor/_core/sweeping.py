@@ -17,6 +17,7 @@ from difftensor._core.tensor import Tensor, lift
 from difftensor.errors import DifftensorError, FreedTapeError
 
 _seq = attrgetter("seq")
+table: type[dict] = dict  # what holds the cotangents or tangents of a sweep; `dif.debug(nan=True)` puts a watched one here
 
 
 def trace(roots: Iterable[Node], targets: Iterable[Node] = ()) -> tuple[list[Node], list[Leaf]]:

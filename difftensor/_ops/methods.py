@@ -36,7 +36,7 @@ def _in_place(f, ufunc):
 
 
 def _overwritten(x, ufunc, other):
-    ufunc(x._data, other, out=x._data, casting="same_kind")
+    x._data = ufunc(x._data, other, out=x._data, casting="same_kind")
     return x
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from difftensor._backend import move, namespace
 from difftensor._core import Node, Primitive, Tensor, X, lift, recording, snapshot, wrap
+from difftensor._core import sweeping
 from difftensor._core.engine import reverse
 from difftensor._core.fitting import fit
 from difftensor._core.pushing import forward
@@ -149,9 +150,10 @@ def pull_back(
     lifted = create or any(isinstance(g, Batched) for g in seeds.values())
     seeds = {n: _as_cotangent(g, lifted) for n, g in seeds.items()}
     with _Recorded(create, lifted):
-        cts = reverse(order, dict(seeds), needed, lifted)
+        table = sweeping.table
+        cts = reverse(order, table(seeds), needed, lifted, table is not dict)
         if not all(_finite(cts.get(n)) for n in targets):
-            cts = reverse(order, dict(seeds), needed, lifted, repair=True)
+            cts = reverse(order, table(seeds), needed, lifted, repair=True)
     return cts, create
 
 
@@ -169,9 +171,10 @@ def push_forward(
     lifted = create or any(isinstance(t, Batched) for t in tangents.values())
     ts = {n: _as_cotangent(t, lifted) for n, t in tangents.items()}
     with _Recorded(create, lifted):
-        found = forward(order, dict(ts), lifted)
+        table = sweeping.table
+        found = forward(order, table(ts), lifted, table is not dict)
         if not all(_finite(found.get(n)) for n in roots):
-            found = forward(order, dict(ts), lifted, repair=True)
+            found = forward(order, table(ts), lifted, repair=True)
     return found, create
 
 
