@@ -12,8 +12,6 @@ listed, with what to use instead, in `_ops/left_out.py`.
 # ruff: noqa: I001, F401, A004
 # fmt: off
 
-import sys as _sys
-
 import numpy as _numpy
 
 from difftensor._ops.left_out import reason as _reason
@@ -176,14 +174,12 @@ def __getattr__(name):
         from importlib import import_module
 
         try:
-            module = import_module(f"{__name__}.{name}")
-            found = globals()[name] = getattr(module, name, module)  # dif.debug is the function of its module
-            return found
+            return import_module(f"{__name__}.{name}")
         except ModuleNotFoundError as error:
             if error.name != f"{__name__}.{name}":
                 raise
     if name == "profile":
-        return __getattr__("debug") and _sys.modules[f"{__name__}.debug"].profile
+        return __getattr__("debug").profile
     if name in ("complex256", "float128", "typing"):  # not on every platform; large
         return getattr(_numpy, name)
     raise AttributeError(_reason(name) or f"module {__name__!r} has no attribute {name!r}")

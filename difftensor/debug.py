@@ -11,7 +11,7 @@ from contextlib import ContextDecorator
 from contextvars import ContextVar
 from threading import Lock
 from time import perf_counter
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 from weakref import ref
 
@@ -56,10 +56,10 @@ class debug(ContextDecorator):
     >>> import numpy as np, difftensor as dif
     >>> with dif.debug(nan=True):
     ...     try:
-    ...         dif.grad(lambda x: np.log(x - x))(1.0)
+    ...         dif.grad(lambda x: np.sqrt(x - x))(1.0)
     ...     except dif.errors.NonFiniteError as error:
-    ...         print(str(error).split(",")[0])
-    log made -inf out of finite operands
+    ...         print(str(error).partition(", recorded")[0])
+    a derivative is not finite: inf (in the backward pass of sqrt
     """
 
     def __init__(self, *, nan: bool = False, constants: bool = False):
@@ -123,7 +123,8 @@ def _report(value: Any, frame: FrameType | None) -> None:
     op = local.get("op", local.get("ufunc"))  # ufunc: `x op= y` in x's own buffer, whose old values are gone
     if not isinstance(op, (Primitive, np.ufunc)):
         return
-    operands = [local.get(name) for name in ("xd", "ad", "bd", "other")] + list(local.get("data") or ())
+    names = ("xd", "ad", "bd") if isinstance(op, Primitive) else ("other",)
+    operands = [local.get(name) for name in names] + list(local.get("data") or ())
     if not all(map(_finite, operands)):
         return
     n = Node()
@@ -268,6 +269,15 @@ class profile:
 
     __repr__ = __str__
 
+
+class _Module(ModuleType):
+    """``dif.debug`` is this module, and ``dif.debug(nan=True)`` its class."""
+
+    def __call__(self, **what: bool) -> debug:
+        return debug(**what)
+
+
+sys.modules[__name__].__class__ = _Module
 
 _CORE = engine.__file__.rpartition("engine.py")[0]
 
