@@ -97,4 +97,4 @@ def describe(v):
         return f"{v.dtype.char}{list(v.shape)}".replace(" ", "")
     if isinstance(v, (list, tuple)):
         return "(" + ",".join(map(describe, v)) + ")"
-    return str(v)
+    return getattr(v, "__name__", str(v))
