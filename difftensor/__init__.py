@@ -150,36 +150,33 @@ __array_api_version__ = "2025.12"
 
 _CHAPTERS = (
     "linalg", "fft", "special", "random", "stats", "integrate", "interpolate", "signal", "sparse", "implicit",
-    "testing", "debug", "viz", "io", "distributed", "nn",
+    "testing", "viz", "io", "distributed", "nn",
 )
 
-_TRANSFORMATIONS = {
-    "checkpoint": "checkpoint", "checkpoint_loop": "revolve", "custom_jvp": "custom", "custom_vjp": "custom",
-    "from_function": "custom", "sparse_hessian": "sparse", "sparse_jacobian": "sparse", "taylor": "taylor",
+# name -> the module that defines it
+_ON_DEMAND = {
+    "checkpoint": "_transforms.checkpoint", "checkpoint_loop": "_transforms.revolve",
+    "custom_jvp": "_transforms.custom", "custom_vjp": "_transforms.custom", "from_function": "_transforms.custom",
+    "sparse_hessian": "_transforms.sparse", "sparse_jacobian": "_transforms.sparse", "taylor": "_transforms.taylor",
+    "debug": "debug", "profile": "debug",
 }
 
 __all__ = [
-    *(_name for _name in dir() if not _name.startswith("_") or _name in ("__array_api_version__", "__array_namespace_info__")),
-    "fft", "linalg", *_TRANSFORMATIONS,
+    *(_name for _name in dir() if not _name.startswith("_")),
+    "__array_api_version__", "__array_namespace_info__", "fft", "linalg", *_ON_DEMAND,
 ]
 
 
 def __getattr__(name):
-    if name in _TRANSFORMATIONS:
-        from importlib import import_module
-
-        f = globals()[name] = getattr(import_module(f"{__name__}._transforms.{_TRANSFORMATIONS[name]}"), name)
-        return f
+    if name in _ON_DEMAND:
+        found = globals()[name] = getattr(_import_module(f"{__name__}.{_ON_DEMAND[name]}"), name)
+        return found
     if name in _CHAPTERS:
-        from importlib import import_module
-
         try:
-            return import_module(f"{__name__}.{name}")
+            return _import_module(f"{__name__}.{name}")
         except ModuleNotFoundError as error:
             if error.name != f"{__name__}.{name}":
                 raise
-    if name == "profile":
-        return __getattr__("debug").profile
     if name in ("complex256", "float128", "typing"):  # not on every platform; large
         return getattr(_numpy, name)
     raise AttributeError(_reason(name) or f"module {__name__!r} has no attribute {name!r}")
