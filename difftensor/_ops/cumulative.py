@@ -15,23 +15,55 @@ from difftensor._ops.reductions import axis_of, finish, missing, prepared
 # Nothing is divided by, so zeros are ordinary values, at every order.
 
 _LANES = 16
+_LONG = 256
 
 
 def _recur(a, b):
-    """Few long lanes run as Python floats (50 ns a step), many lanes as rows of arrays."""
+    """Few lanes run as Python floats (50 ns a step) or, if they are long, in blocks; many lanes as rows of arrays."""
     dtype = np.result_type(a, b)
     n = b.shape[-1]
     lanes = b.size // n if n else 0
     if b.__class__ is np.ndarray and lanes <= _LANES and n > 4:
         rows = []
-        for ra, rb in zip(np.broadcast_to(a, b.shape).reshape(-1, n).tolist(), b.reshape(-1, n).tolist()):
-            y = 0.0
-            rows.append([y := p * y + q if k else q for k, (p, q) in enumerate(zip(ra, rb))])
+        for ra, rb in zip(np.broadcast_to(a, b.shape).reshape(-1, n), b.reshape(-1, n)):
+            y = _in_blocks(ra, rb, dtype) if n > _LONG else None
+            rows.append(_step_by_step(ra.tolist(), rb.tolist()) if y is None else y)
         return np.array(rows, dtype).reshape(b.shape)
-    y = b.astype(dtype)
-    for k in range(1, n):
+    return _row_by_row(np.broadcast_to(a, b.shape), b.astype(dtype))
+
+
+def _row_by_row(a, y):
+    for k in range(1, y.shape[-1]):
         y[..., k] += a[..., k] * y[..., k - 1]
     return y
+
+
+def _step_by_step(a, b):
+    y = 0.0
+    return [y := p * y + q if k else q for k, (p, q) in enumerate(zip(a, b))]
+
+
+def _in_blocks(a, b, dtype):
+    """All blocks side by side, each from 0; then what each inherits from the one before, times the products so far.
+
+    These products may overflow where the steps themselves do not: then None, and the steps decide.
+    """
+    n = b.size
+    width = int(np.sqrt(n))
+    count = -(-n // width)
+    coefficients, y = np.zeros(count * width, dtype), np.zeros(count * width, dtype)
+    coefficients[:n], y[:n] = a, b
+    coefficients, y = coefficients.reshape(count, width), y.reshape(count, width)
+    with np.errstate(all="ignore"):
+        carried = np.multiply.accumulate(coefficients, axis=1)
+        y = np.ascontiguousarray(_row_by_row(coefficients.T.copy().T, y.T.copy().T))
+        last, start = y[:, -1].tolist(), [0.0]
+        for p, q in zip(carried[:-1, -1].tolist(), last[:-1]):
+            start.append(p * start[-1] + q)
+        carried[0] = 0
+        y += carried * np.array(start, dtype)[:, None]
+    y = y.reshape(-1)[:n]
+    return y if np.isfinite(y).all() else None
 
 
 def shifted(xp, y, by=1):
@@ -122,12 +154,17 @@ def _along(a, axis):
 
 @composition(np.cumsum)
 def cumsum(a, axis=None, dtype=None, out=None):
-    return finish(_cumsum(*_along(prepared(a, dtype, True), axis)), out, "cumsum")
+    return finish(_narrowed(_cumsum(*_along(prepared(a, dtype, True), axis)), dtype), out, "cumsum")
 
 
 @composition(np.cumprod)
 def cumprod(a, axis=None, dtype=None, out=None):
-    return finish(_cumprod(*_along(prepared(a, dtype, True), axis)), out, "cumprod")
+    return finish(_narrowed(_cumprod(*_along(prepared(a, dtype, True), axis)), dtype), out, "cumprod")
+
+
+def _narrowed(y, dtype):
+    """NumPy widens the running sums of small integers, unless a dtype is asked for."""
+    return y if dtype is None or y.dtype == dtype else X.astype(y, dtype)
 
 
 def _without(a, fill):

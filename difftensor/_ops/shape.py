@@ -344,7 +344,7 @@ def _pull_cast(xp, g, shape, dtype, old):
 _cast = linear(
     "cast", lambda x, dtype, old: x.astype(dtype), _pull_cast, public=False, batch="trailing", promotes=True
 )
-copy_of = linear("copy_of", lambda x: x.copy(), lambda xp, g, shape: g, public=False, batch="trailing")
+copy_of = linear("copy_of", lambda x: np.asarray(x) if isinstance(x, np.generic) else x.copy(), lambda xp, g, shape: g, public=False, batch="trailing")
 _copy_kept = linear("copy_kept", lambda x: x.copy("K"), lambda xp, g, shape: g, public=False, batch="trailing")
 
 

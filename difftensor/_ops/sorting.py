@@ -16,14 +16,24 @@ from difftensor._ops.reductions import axis_of, constant
 # Indices that name no element twice (an order, or a part of one): what is pulled back is put, not added.
 
 
+def _places(index, n):
+    """The flat places of `index` along the last axis of rows of length n."""
+    rows = index.size // index.shape[-1] if index.size else 0
+    return (index.reshape(rows, -1) + np.arange(0, rows * n, n)[:, None]).reshape(index.shape)
+
+
 def _pick(x, index, axis, n):
-    return x[index] if x.ndim == 1 else np.take_along_axis(x, index, axis)
+    if x.ndim == 1:
+        return x[index]
+    return x.reshape(-1)[_places(index, n)] if axis == -1 and index.size else np.take_along_axis(x, index, axis)
 
 
 def _put(g, index, axis, n):
     y = np.zeros_like(g, shape=tuple(n if k - g.ndim == axis else m for k, m in enumerate(g.shape)))
     if g.ndim == 1:
         y[index] = g
+    elif axis == -1 and index.size:
+        y.reshape(-1)[_places(index, n)] = g
     else:
         np.put_along_axis(y, index, g, axis)
     return y
@@ -97,7 +107,7 @@ def picked(a, index, axis):
 def argsort(a, axis=-1, kind=None, order=None, *, stable=None, descending=False):
     a = constant(a)
     a, axis = _arranged(a if a.ndim else a.ravel(), axis)  # NumPy orders a single number too
-    kind = _kind(kind, order, stable)
+    kind = _kind(kind, order, stable) or "stable"  # so the array API standard wants it; kind="quicksort" is faster
     if descending:  # of what is turned round, so that a stable order keeps ties as they stand
         return a.shape[axis] - 1 - X.flip(_argsort(X.flip(a, axis), axis, kind), axis)
     return _argsort(a, axis, kind)
@@ -120,7 +130,7 @@ def sort_complex(a):
     return sort(a)
 
 
-def _places(kth):
+def _positions(kth):
     return tuple(int(k) for k in kth) if np.iterable(kth) else kth.__index__()
 
 
@@ -128,14 +138,18 @@ def _places(kth):
 def argpartition(a, kth, axis=-1, kind="introselect", order=None):
     a, axis = _arranged(constant(a), axis)
     _kind(None, order, None)
-    return _argpartition(a, _places(kth), axis)
+    return _argpartition(a, _positions(kth), axis)
 
 
 @composition(np.partition)
 def partition(a, kth, axis=-1, kind="introselect", order=None):
     a, axis = _arranged(a, axis)
     _kind(None, order, None)
-    return picked(a, _argpartition(a, _places(kth), axis), axis) if tracked(a) else _partitioned(a, _places(kth), axis)
+    return (
+        picked(a, _argpartition(a, _positions(kth), axis), axis)
+        if tracked(a)
+        else _partitioned(a, _positions(kth), axis)
+    )
 
 
 @composition(np.searchsorted)
