@@ -204,6 +204,7 @@ SAMPLES = {
         ((_normal(rng, 3, 2),), ("iji", "ij", (3, 2, 3))),
         ((_normal(rng, 2, 3),), ("ii", "i", (3, 3))),
     ],
+    "outer": lambda rng: [((_normal(rng, 3), _normal(rng, 2)), ()), ((_normal(rng, 1), _normal(rng, 1)), ())],
     "cross": lambda rng: [((_normal(rng, 3), _normal(rng, 3)), ()), ((_normal(rng, 2, 3), _normal(rng, 4, 1, 3)), ())],
     "trace": lambda rng: [((_normal(rng, 3, 4),), (0, -2, -1)), ((_normal(rng, 3, 2, 4),), (1, -1, -3))],
     "matmul": lambda rng: [

@@ -215,35 +215,34 @@ def _program(inputs, output, shapes, optimize):
 
 
 def _parsed(operands):
-    """Subscripts of the inputs, of the output, and the arrays, from either form of NumPy's."""
-    if not operands:
+    """Subscripts and the arrays, from either form of NumPy's."""
+    if operands and isinstance(operands[0], str):
+        return operands[0], operands[1:]
+    if len(operands) < 2:
         raise ValueError(
-            "must specify the einstein sum subscripts string and at least one operand, or at least one operand and its subscripts list"
+            "must specify the einstein sum subscripts string and at least one operand, or at least one operand and its "
+            "subscripts list"
         )
-    if isinstance(operands[0], str):
-        text, arrays = operands[0].replace(" ", ""), operands[1:]
-        left, arrow, output = text.partition("->")
-        inputs = left.split(",")
-        output = output if arrow else None
-    else:
-        arrays, lists = operands[0::2], list(operands[1::2])
-        output = None
-        if len(operands) % 2:
-            arrays, output = arrays[:-1], _letters(operands[-1])
-        inputs = [_letters(k) for k in lists]
-    if len(inputs) != len(arrays):
-        raise ValueError(
-            f"einsum: {len(inputs)} subscripts were given for {len(arrays)} operands: fewer operands or more operands provided than specified in the subscripts"
-        )
-    return inputs, output, arrays
+    arrays, lists = operands[0::2], operands[1::2]
+    if len(operands) % 2:
+        return ",".join(map(_letters, lists)) + "->" + _letters(operands[-1]), arrays[:-1]
+    return ",".join(map(_letters, lists)), arrays
 
 
 def _letters(labels):
     return "".join("..." if k is Ellipsis else ascii_letters[k] for k in labels)
 
 
-def _resolved(inputs, output, shapes):
+@lru_cache(4096)
+def _resolved(text, shapes):
     """Explicit subscripts: a label of its own for each axis behind an ellipsis; the output spelled out."""
+    left, arrow, output = text.replace(" ", "").partition("->")
+    inputs = left.split(",")
+    if len(inputs) != len(shapes):
+        raise ValueError(
+            f"einsum: {len(inputs)} subscripts were given for {len(shapes)} operands: fewer operands or more operands "
+            "provided than specified in the subscripts"
+        )
     used = {k for text in inputs for k in text}
     spare = [k for k in ascii_letters if k not in used]
     width = max((len(s) - len(t) + 3 for t, s in zip(inputs, shapes) if "..." in t), default=0)
@@ -256,10 +255,11 @@ def _resolved(inputs, output, shapes):
             t = t.replace("...", dots[width - (len(s) - len(t) + 3) :])
         if len(t) != len(s) or "." in t:
             raise ValueError(
-                f"operand has {len(s)} dimension(s), but the einstein sum subscripts {t!r} name {len(t)}: more or fewer dimensions than subscripts"
+                f"operand has {len(s)} dimension(s), but the einstein sum subscripts {t!r} name {len(t)}: more or fewer "
+                "dimensions than subscripts"
             )
         explicit.append(t)
-    if output is None:
+    if not arrow:
         joined = "".join(inputs).replace(".", "")
         output = dots + "".join(k for k in sorted(set(joined)) if joined.count(k) == 1)
     else:
@@ -273,12 +273,12 @@ def _resolved(inputs, output, shapes):
 
 @composition(np.einsum)
 def einsum(*operands, out=None, optimize=False, dtype=None, order="K", casting="safe"):
-    inputs, output, arrays = _parsed(operands)
+    text, arrays = _parsed(operands)
     xs = [X.asarray(a) for a in arrays]
     if dtype is not None:
         xs = [X.astype(x, dtype, casting=casting, copy=False) for x in xs]
     shapes = tuple(x.shape for x in xs)
-    inputs, output = _resolved(inputs, output, shapes)
+    inputs, output = _resolved(text, shapes)
     optimize = optimize if isinstance(optimize, (bool, str)) else _hashable(optimize)
     prepared, steps, made = _program(inputs, output, shapes, optimize)
     for i, (repeated, gone, _) in enumerate(prepared):

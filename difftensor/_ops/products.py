@@ -188,9 +188,20 @@ def inner(a, b, /):
     return tensordot(a, b, (-1, -1))
 
 
+_outer_product = bilinear(
+    "outer_product",
+    lambda a, b: a[:, None] * b,
+    lambda xp, g, a, b: matmul(g, b),
+    lambda xp, g, a, b: matmul(a, g),
+    public=False,
+    samples="outer",
+    batch=lambda call, lanes, flags, size: batch_contract(contract, lanes, flags, size, "i", "j", "ij"),
+)
+
+
 @composition(np.outer)
 def outer(a, b, out=None):
-    return finish(contract(X.asarray(a).ravel(), X.asarray(b).ravel(), "i", "j", "ij"), out, "outer")
+    return finish(_outer_product(X.asarray(a).ravel(), X.asarray(b).ravel()), out, "outer")
 
 
 @composition(np.tensordot)
@@ -252,7 +263,7 @@ def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
     a, b = X.asarray(a), X.asarray(b)
     if a.ndim < 1 or b.ndim < 1:
         raise ValueError("At least one array has zero dimension")
-    a, b = X.moveaxis(a, axisa, -1), X.moveaxis(b, axisb, -1)
+    a, b = (x if axis == -1 else X.moveaxis(x, axis, -1) for x, axis in ((a, axisa), (b, axisb)))
     lengths = a.shape[-1], b.shape[-1]
     if not set(lengths) <= {2, 3}:
         raise ValueError(f"incompatible dimensions for cross product\n(dimension must be 2 or 3), found {lengths}")

@@ -11,8 +11,9 @@ import warnings
 import numpy as np
 
 from difftensor._core import Tensor, X, composition, wrap
+from difftensor._ops.plain import values
 from difftensor._ops.reductions import axes_of, finish, flat_last
-from difftensor._ops.sorting import argpartition, argsort, picked
+from difftensor._ops.sorting import argpartition, argsort, picked, tracked
 
 # Virtual index h(n, q) of the continuous methods, counted from 0.
 
@@ -166,6 +167,16 @@ def _quantile(name, a, q, axis, out, method, keepdims, weights, scale, without_n
     if weights is not None and method != "inverted_cdf":
         raise ValueError(f"Only method 'inverted_cdf' supports weights. Got: {method}.")
     axes = axes_of(a, axis)
+    if not tracked(a, q):
+        y = getattr(np, name.replace("percentile", "quantile"))(
+            values(a, name),
+            float(q._data) if weak and scale != 1 else q._data.item() if weak else q._data,
+            axis,
+            method=method,
+            keepdims=keepdims,
+            weights=values(weights, name),
+        )
+        return finish(wrap(y), out, name)
     x, _ = flat_last(a, axes)
     nan = np.isnan(x._data) if x.dtype.kind == "f" else None
     bad = None
@@ -207,12 +218,12 @@ nanquantile, nanpercentile = _declare("nanquantile", 1, True), _declare("nanperc
 
 def _median(name, a, axis, out, keepdims, without_nan):
     a = X.asarray(a)
+    if not tracked(a) or not a.size:
+        twin = np.nanmedian if without_nan else np.median
+        return finish(wrap(np.asarray(twin(values(a.detach(), name), axis=axis, keepdims=keepdims))[()]), out, name)
     axes = axes_of(a, axis)
     x, _ = flat_last(a, axes)
     n = x.shape[-1]
-    if n == 0:
-        twin = np.nanmedian if without_nan else np.median
-        return wrap(np.asarray(twin(a._data, axis=axis, keepdims=keepdims))[()])
     nan = np.isnan(x._data) if x.dtype.kind in "fc" else np.zeros(1, bool)
     bad = None
     if nan.any():

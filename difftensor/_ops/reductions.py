@@ -336,14 +336,13 @@ def _hits(xp, y, x, axes, keepdims):
 def _pull_extremum(xp, g, y, x, axes, keepdims):
     """The cotangent goes to the extrema, in equal shares."""
     hit = _hits(xp, y, x, axes, keepdims)
-    count = xp.astype(xp.sum(hit, axis=axes, keepdims=keepdims), y.dtype)
+    count = _sum(xp.astype(hit, y.dtype), axes, keepdims)
     return xp.where(hit, spread(xp, g / count, x.shape, axes, keepdims), 0)
 
 
 def _push_extremum(xp, ts, y, x, axes, keepdims):
     hit = _hits(xp, y, x, axes, keepdims)
-    count = xp.astype(xp.sum(hit, axis=axes, keepdims=keepdims), y.dtype)
-    return xp.sum(xp.where(hit, ts[0], 0), axis=axes, keepdims=keepdims) / count
+    return _sum(xp.where(hit, ts[0], 0), axes, keepdims) / _sum(xp.astype(hit, y.dtype), axes, keepdims)
 
 
 _TIES = "ties share evenly"
