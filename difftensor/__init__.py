@@ -12,6 +12,8 @@ listed, with what to use instead, in `_ops/left_out.py`.
 # ruff: noqa: I001, F401, A004
 # fmt: off
 
+from importlib import import_module as _import_module
+
 import numpy as _numpy
 
 from difftensor._ops.left_out import reason as _reason
@@ -150,7 +152,7 @@ __array_api_version__ = "2025.12"
 
 _CHAPTERS = (
     "linalg", "fft", "special", "random", "stats", "integrate", "interpolate", "signal", "sparse", "implicit",
-    "testing", "viz", "io", "distributed", "nn",
+    "testing", "debug", "viz", "io", "distributed", "nn",
 )
 
 # name -> the module that defines it
@@ -158,7 +160,7 @@ _ON_DEMAND = {
     "checkpoint": "_transforms.checkpoint", "checkpoint_loop": "_transforms.revolve",
     "custom_jvp": "_transforms.custom", "custom_vjp": "_transforms.custom", "from_function": "_transforms.custom",
     "sparse_hessian": "_transforms.sparse", "sparse_jacobian": "_transforms.sparse", "taylor": "_transforms.taylor",
-    "debug": "debug", "profile": "debug",
+    "profile": "debug",
 }
 
 __all__ = [
