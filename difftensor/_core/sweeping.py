@@ -14,7 +14,7 @@ from difftensor._core.primitive import Primitive
 from difftensor._core.recording import Like, pick
 from difftensor._core.tape import Leaf, Node, line_of
 from difftensor._core.tensor import Tensor, lift
-from difftensor.errors import DifftensorError, FreedTapeError
+from difftensor.errors import DifftensorError, FreedTapeError, public_name
 
 _seq = attrgetter("seq")
 table: type[dict] = dict  # what holds the cotangents or tangents of a sweep; `dif.debug(nan=True)` puts a watched one here
@@ -105,7 +105,7 @@ def concrete(g: Any) -> Any:
 
 def at_line(error: Exception, n: Node, mode: str) -> Exception:
     """`error` of a sweep with the user's line of the forward call."""
-    note = f"in the {mode} pass of {n.op.name}, recorded at {line_of(n)}"
+    note = f"in the {mode} pass of {public_name(n.op.name)}, recorded at {line_of(n)}"
     if (
         isinstance(error, DifftensorError)
         and error.args
