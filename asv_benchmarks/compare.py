@@ -24,6 +24,8 @@ def limit_threads(count):
     """Before anything loads a BLAS: the variables are read once."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(count)
+    if count == 1:
+        os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     if "numpy" in sys.modules:
         raise RuntimeError("NumPy was imported before the number of threads was set")
 

@@ -31,7 +31,7 @@ def main():
     options = parser.parse_args()
     workloads = [] if options.all else QUOTED
     parts = [
-        "**Gradients of whole programs**, the function included: " + printed("compare", *workloads),
+        "**Gradients of whole programs**, the function included: " + printed("compare", "--cpu", *workloads),
         "**One operation on a three-vector**: " + printed("overhead"),
         "**A tape of 10^6 operations** on three-vectors:\n\n" + printed("tape"),
         "**Imports**: " + printed("importing"),
