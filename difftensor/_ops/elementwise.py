@@ -107,9 +107,12 @@ _DEGREE = float(np.pi / 180)
 
 
 def _unit(xp, x):
-    """conj(x) / |x|, 0 at 0."""
-    s = xp.sign(x)
-    return xp.conj(s) if s.dtype.kind == "c" else s
+    """conj(x) / |x|, 0 at 0. (NumPy's sign of complex numbers takes 100 ns each.)"""
+    if x.dtype.kind != "c":
+        return xp.sign(x)
+    s = xp.absolute(x)
+    zero = s == 0
+    return xp.conj(x) * xp.where(zero, 0, 1 / xp.where(zero, 1, s))
 
 
 def _push_absolute(xp, t, y, x):
