@@ -6,11 +6,21 @@ from collections.abc import Callable
 from functools import WRAPPER_ASSIGNMENTS, update_wrapper
 from typing import Any
 
-from difftensor._core.operands import holds_tensor
+from difftensor._core.operands import holds_tensor, subclass_of
 from difftensor._core.primitive import dress, publish
 from difftensor._core.tensor import Tensor
+from difftensor.errors import BatchedValueError
 
 COMPOSITIONS: dict[str, Callable] = {}
+
+
+def _members(args: Any) -> Any:
+    """The arguments, and what stands in their lists and tuples."""
+    for a in args:
+        if a.__class__ in (list, tuple):
+            yield from _members(a)
+        else:
+            yield a
 
 
 def composition(twin: Any = None, *, name: str | None = None, also: tuple = ()) -> Callable:
@@ -35,14 +45,20 @@ def composition(twin: Any = None, *, name: str | None = None, also: tuple = ()) 
         else:
 
             def f(*args: Any, **kwargs: Any) -> Any:
-                for a in args:
-                    if a.__class__ is Tensor:
+                try:
+                    for a in args:
+                        if a.__class__ is Tensor:
+                            return body(*args, **kwargs)
+                    for a in args:
+                        if holds_tensor(a):
+                            return body(*args, **kwargs)
+                    if kwargs and any(map(holds_tensor, kwargs.values())):
                         return body(*args, **kwargs)
-                for a in args:
-                    if holds_tensor(a):
-                        return body(*args, **kwargs)
-                if kwargs and any(map(holds_tensor, kwargs.values())):
-                    return body(*args, **kwargs)
+                except BatchedValueError:  # the body reads values, which differ between the examples of a vmap
+                    cls = subclass_of(tuple(_members((*args, *kwargs.values()))))
+                    if cls is None:
+                        raise
+                    return cls.__dif_loop__(f, args, kwargs)
                 return twin(*args, **kwargs)
 
             update_wrapper(f, body, [a for a in WRAPPER_ASSIGNMENTS if a != "__wrapped__"])

@@ -6,7 +6,7 @@ import numpy as np
 
 from difftensor._backend import as_device, is_array, move
 from difftensor._backend.arrays import is_refused
-from difftensor._core import Tensor, X, adopt_foreign, composition, general, holds_tensor, publish, wrap
+from difftensor._core import Tensor, X, adopt_foreign, composition, everywhere, general, holds_tensor, publish, wrap
 from difftensor._core.fitting import fit
 from difftensor._ops.shape import as_shape
 
@@ -209,7 +209,14 @@ def _fill(xs, shape):
     return y.reshape((*shape, *y.shape[1:])) if len(shape) != 1 else y
 
 
-_from_parts = general("array_of", _fill, _pull_fill, _push_fill, operands=None, public=False, samples="parts")
+def _batch_fill(call, lanes, flags, size, shape):
+    y = call([v if flag else everywhere(v, size) for v, flag in zip(lanes, flags)], shape)
+    return X.moveaxis(y, len(shape), 0)
+
+
+_from_parts = general(
+    "array_of", _fill, _pull_fill, _push_fill, operands=None, public=False, samples="parts", batch=_batch_fill
+)
 
 
 def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, like=None, device=None):

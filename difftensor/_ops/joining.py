@@ -35,6 +35,7 @@ _concatenate = general(
     operands=None,
     public=False,
     samples="sequence",
+    batch="trailing",
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import X, aligned, composition, linear, publish, unbroadcast, wrap
+from difftensor._core import X, aligned, composition, linear, nondifferentiable, publish, unbroadcast, wrap
 from difftensor._ops.reductions import axes_of
 
 
@@ -341,6 +341,7 @@ def _pull_cast(xp, g, shape, dtype, old):
     return (g.real if g.dtype.kind == "c" and old.kind != "c" else g).astype(old)
 
 
+_cast_plain = nondifferentiable("cast_plain", lambda x, dtype: x.astype(dtype), public=False, batch="trailing")
 _cast = linear(
     "cast", lambda x, dtype, old: x.astype(dtype), _pull_cast, public=False, batch="trailing", promotes=True
 )
@@ -364,7 +365,7 @@ def astype(x, dtype, /, *, copy=True, device=None, casting="unsafe"):
     if not np.can_cast(x.dtype, dtype, casting):
         raise TypeError(f"Cannot cast array data from {x.dtype!r} to {dtype!r} according to the rule {casting!r}")
     if dtype.kind not in "fc" or x.dtype.kind not in "fc":
-        return wrap(x._data.astype(dtype))
+        return _cast_plain(x, dtype)
     if x.dtype.kind == "c" and dtype.kind == "f":
         x = X.real(x)
     return _cast(x, dtype, x.dtype)

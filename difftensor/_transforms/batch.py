@@ -33,6 +33,22 @@ class Physical:
     def __init__(self, inner: Tensor, level: int):
         self.inner, self.level = inner, level
 
+    def __getattr__(self, name: str) -> Any:
+        """Reached by functions that read values: they run example by example (see composition)."""
+        raise BatchedValueError(
+            "this function reads the values of its argument, which differ between the examples of a vmap. Use "
+            "dif.vmap(f, fallback='loop') to run the examples one by one"
+        )
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return self.__getattr__("__array__")
+
+    def __array_ufunc__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__getattr__("__array_ufunc__")
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.__getattr__("__getitem__")
+
 
 def _refuses(what: str) -> Callable:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -101,6 +117,10 @@ class Batched(Tensor):
     @staticmethod
     def __dif_dispatch__(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dict) -> Any:
         return dispatch(op, f, xs, params, keywords)
+
+    @staticmethod
+    def __dif_loop__(f: Callable, args: tuple, kwargs: dict) -> Any:
+        return one_by_one(f, args, kwargs)
 
     @staticmethod
     def __dif_write__(x: Tensor, index: Any, value: Any) -> None:
@@ -226,6 +246,53 @@ def _loop(op: Primitive, lanes: list, flags: list, size: int, params: tuple, key
             "Use dif.vmap(f, fallback='loop') around a function whose result has one shape, or dif.where with a mask"
         )
     return X.stack(rows)
+
+
+def one_by_one(f: Callable, args: tuple, kwargs: dict) -> Any:
+    """A composition that needs values, one example after the other."""
+    found: list = []
+    _collect((args, kwargs), found)
+    level = max(map(level_of, found))
+    size = next(x for x in found if level_of(x) == level)._data.inner.shape[0]
+    rows = []
+    for i in range(size):
+        a, k = _taken((args, kwargs), level, i)
+        rows.append(f(*a, **k))
+    if not rows:
+        raise ValueError("vmap over an empty batch: this function runs example by example, and none tells its shape")
+    many = isinstance(rows[0], (tuple, list))
+    columns = [list(c) for c in zip(*rows)] if many else [rows]
+    columns = [[v if isinstance(v, Tensor) else X.asarray(v) for v in c] for c in columns]
+    if any(len({v.shape for v in c}) > 1 for c in columns):
+        raise BatchedValueError(
+            f"{getattr(f, '__name__', f)} inside vmap: its results have different shapes for different examples. Use "
+            "dif.vmap(f, fallback='loop') around a function whose result has one shape, or dif.where with a mask"
+        )
+    parts = [batched(X.stack(c), level) for c in columns]
+    if not many:
+        return parts[0]
+    return type(rows[0])(*parts) if hasattr(rows[0], "_fields") else type(rows[0])(parts)
+
+
+def _collect(v: Any, found: list) -> None:
+    if isinstance(v, Batched):
+        found.append(v)
+    elif isinstance(v, (tuple, list)):
+        for w in v:
+            _collect(w, found)
+    elif isinstance(v, dict):
+        _collect(list(v.values()), found)
+
+
+def _taken(v: Any, level: int, i: int) -> Any:
+    """`v` with example i in the place of what is batched at `level`."""
+    if isinstance(v, Batched):
+        return v._data.inner[i] if v._data.level == level else v
+    if isinstance(v, (tuple, list)):
+        return type(v)(_taken(w, level, i) for w in v)
+    if isinstance(v, dict):
+        return {k: _taken(w, level, i) for k, w in v.items()}
+    return v
 
 
 # Writing

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend import move, namespace
-from difftensor._core import Node, Primitive, Tensor, X, lift, recording, snapshot, wrap
-from difftensor._core import sweeping
+from difftensor._core import Node, Primitive, Tensor, X, lift, recording, snapshot, sweeping, wrap
 from difftensor._core.engine import reverse
 from difftensor._core.fitting import fit
 from difftensor._core.pushing import forward

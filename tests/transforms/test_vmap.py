@@ -1,0 +1,233 @@
+"""vmap against a Python loop: every primitive, nestings, writes, indices, fallbacks; and it really runs batched."""
+
+
+import numpy as np
+import pytest
+
+import difftensor as dif
+from difftensor._core import PRIMITIVES
+from difftensor.errors import BatchedValueError
+from tests.samples import SAMPLES, sample_name
+from tests.test_primitives import ELEMENTWISE, all_operands, arity, draw, only_complex
+
+OTHERS = [op for op in PRIMITIVES.values() if op.kind not in ("elementwise", "freed") and sample_name(op) in SAMPLES]
+BATCH = 3
+
+
+def close(a, b):
+    a, b = dif.tree.leaves(a), dif.tree.leaves(b)
+    assert len(a) == len(b)
+    for u, v in zip(a, b, strict=True):
+        u, v = np.asarray(u), np.asarray(v)
+        assert u.shape == v.shape
+        assert u.dtype == v.dtype
+        np.testing.assert_allclose(u, v, rtol=1e-10, atol=1e-10)
+
+
+def looped(f, in_axes, *args):
+    """What vmap must give."""
+    rows = [f(*(a if k is None else np.take(a, i, axis=k) for a, k in zip(args, in_axes))) for i in range(BATCH)]
+    flat = [dif.tree.flatten(r) for r in rows]
+    return dif.tree.unflatten(flat[0][1], [np.stack([np.asarray(v) for v in c]) for c in zip(*(r[0] for r in flat))])
+
+
+@pytest.mark.parametrize("op", [op for op in ELEMENTWISE if arity(op) and not only_complex(op)], ids=lambda op: op.name)
+def test_elementwise(op, rng):
+    xs = draw(op, rng, *[(BATCH, 2)] * arity(op))
+    f = lambda *args: op.call(*all_operands(op, args))  # noqa: E731
+    close(dif.vmap(f)(*xs), looped(f, (0,) * len(xs), *xs))
+    if len(xs) == 2:  # an operand that is the same for all, of higher rank
+        more = draw(op, rng, (BATCH, 2), (4, 2))
+        close(dif.vmap(f, in_axes=(0, None))(*more), looped(f, (0, None), *more))
+
+
+def _batches(operands, rng):
+    """Each operand BATCH times, a little different."""
+    out = []
+    for x in operands:
+        x = np.asarray(x)
+        rows = [x * (1 + 0.01 * i) if x.dtype.kind in "fc" else x for i in range(BATCH)]
+        out.append(np.stack(rows))
+    return out
+
+
+@pytest.mark.parametrize("op", OTHERS, ids=lambda op: op.name)
+def test_other_primitives(op, rng):
+    for row in SAMPLES[sample_name(op)](rng)[:2]:
+        operands, params = row[0], row[1]
+        params = params(*operands) if callable(params) else params
+        if any(np.asarray(x).dtype == object for x in operands):
+            continue
+        around = row[2] if len(row) > 2 else lambda f, *xs: f(*xs)
+
+        def f(*xs, params=params, around=around):
+            return around(lambda *ys: op.call(list(ys), *params) if op.operands is None else op.call(*ys, *params), *xs)
+
+        xs = _batches(operands, rng)
+        try:
+            ours = dif.vmap(f)(*xs)
+        except BatchedValueError as error:
+            assert "numpy()" in str(error)  # the sample, not the primitive, reads values: a factorization known before
+            continue
+        close(ours, looped(f, (0,) * len(xs), *xs))
+        if len(xs) > 1:
+            axes = (0, *(None for _ in xs[1:]))
+            rest = tuple(map(np.asarray, operands[1:]))
+            close(dif.vmap(f, in_axes=axes)(xs[0], *rest), looped(f, axes, xs[0], *rest))
+
+
+def pendulum(x):
+    """In-place writes, a loop, indexing, a reduction."""
+    u = dif.zeros(4)
+    u[0] = x[0]
+    for i in range(3):
+        u[i + 1] = u[i] * x[1] + np.sin(u[i])
+    u[1:-1] += 0.5 * u[:2]
+    return dif.sum(u * u)
+
+
+TRANSFORMED = {
+    "value": lambda f: f,
+    "grad": dif.grad,
+    "hessian": dif.hessian,
+    "jvp": lambda f: lambda x: dif.jvp(f, (x,), (np.array([0.3, -1.0]),))[1],
+    "streaming jvp": lambda f: lambda x: dif.jvp(f, (x,), (np.array([0.3, -1.0]),), stream=True)[1],
+    "hvp": lambda f: lambda x: dif.hvp(f)(x, np.array([0.3, -1.0])),
+    "grad of grad": lambda f: dif.grad(lambda x: dif.sum(dif.grad(f)(x) ** 2)),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMED)
+def test_over_transformations(name, rng):
+    f = TRANSFORMED[name](pendulum)
+    X = rng.normal(size=(BATCH, 2))
+    close(dif.vmap(f)(X), looped(f, (0,), X))
+
+
+def test_under_grad(rng):
+    A, X = rng.normal(size=(3, 3)), rng.normal(size=(BATCH, 3))
+    quadratic = lambda A, x: x @ A @ x  # noqa: E731
+    g = dif.grad(lambda A: dif.sum(dif.vmap(quadratic, in_axes=(None, 0))(A, X)))(A)
+    np.testing.assert_allclose(g, np.einsum("bi,bj->ij", X, X), rtol=1e-12)
+
+
+def test_gradients_of_what_is_not_batched_are_per_example(rng):
+    A, X = rng.normal(size=(3, 3)), rng.normal(size=(BATCH, 3))
+    g = dif.vmap(dif.grad(lambda A, x: x @ A @ x), in_axes=(None, 0))(A, X)
+    np.testing.assert_allclose(g, X[:, :, None] * X[:, None, :], rtol=1e-12)
+
+
+def test_nested(rng):
+    a, b = rng.normal(size=3), rng.normal(size=4)
+    f = lambda x, y: x * y + dif.sin(x)  # noqa: E731
+    both = dif.vmap(dif.vmap(f, in_axes=(None, 0)), in_axes=(0, None))(a, b)
+    np.testing.assert_allclose(both, a[:, None] * b + np.sin(a)[:, None], rtol=1e-14)
+    inner = dif.vmap(lambda x: dif.grad(lambda s: dif.sum(dif.vmap(lambda y: f(s, y))(b)))(x))(a)
+    np.testing.assert_allclose(inner, b.sum() + 4 * np.cos(a), rtol=1e-13)
+
+
+def test_axes_and_pytrees(rng):
+    X = rng.normal(size=(2, BATCH))
+    f = lambda d, s: {"a": d["x"] * s, "b": (d["x"].sum(), d["y"])}  # noqa: E731
+    mapped = dif.vmap(f, in_axes=({"x": 1, "y": None}, None), out_axes={"a": 1, "b": (0, 0)})
+    out = mapped({"x": X, "y": np.ones(2)}, 2.0)
+    np.testing.assert_allclose(out["a"], 2 * X)
+    np.testing.assert_allclose(out["b"][0], X.sum(0))
+    np.testing.assert_allclose(out["b"][1], np.ones((BATCH, 2)))
+
+
+def test_indices_that_differ_between_examples(rng):
+    X, i = rng.normal(size=(BATCH, 4)), np.array([2, 0, 3])
+    close(dif.vmap(lambda x, i: x[i])(X, i), X[np.arange(BATCH), i])
+    close(dif.vmap(lambda x, i: x[i], in_axes=(None, 0))(X[0], i), X[0][i])
+    close(dif.vmap(dif.grad(lambda x, i: x[i] ** 2))(X, i), np.eye(4)[i] * 2 * X)
+
+    def written(x, i):
+        u = dif.zeros(4)
+        u[i] = x[0]
+        return u
+
+    close(dif.vmap(written)(X, i), np.eye(4)[i] * X[:, :1])
+
+
+def test_views_become_batched_together(rng):
+    x = rng.normal(size=BATCH)
+
+    def f(v):
+        u = dif.zeros((2, 3))
+        row = u[1]
+        row[1:] += v
+        return u, row
+
+    whole, row = dif.vmap(f)(x)
+    expected = np.zeros((BATCH, 2, 3))
+    expected[:, 1, 1:] = x[:, None]
+    np.testing.assert_array_equal(whole, expected)
+    np.testing.assert_array_equal(row, expected[:, 1])
+
+
+def test_control_flow_raises_and_falls_back():
+    f = lambda x: x * x if x > 0 else -x  # noqa: E731
+    with pytest.raises(BatchedValueError, match="dif.where"):
+        dif.vmap(f)(np.array([1.0, -2.0]))
+    with pytest.warns(UserWarning, match=r"one by one.*test_vmap\.py"):
+        assert dif.vmap(f, fallback="loop")(np.array([3.0, -2.0])).tolist() == [9.0, 2.0]
+    with pytest.warns(UserWarning):
+        assert dif.vmap(dif.grad(f), fallback="loop")(np.array([3.0, -2.0])).tolist() == [6.0, -1.0]
+
+
+def test_results_that_do_not_depend_on_the_batch():
+    assert dif.vmap(lambda x: 2.0)(np.zeros(3)).tolist() == [2.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("axes", "args", "text"),
+    [
+        ((0, 0), (np.zeros(2), np.zeros(3)), "lengths"),
+        ((None,), (np.zeros(2),), "no argument"),
+        (1, (np.zeros(2),), "axis 1"),
+    ],
+)
+def test_bad_axes(axes, args, text):
+    with pytest.raises(ValueError, match=text):
+        dif.vmap(lambda *xs: xs[0], in_axes=axes)(*args)
+
+
+PROGRAMS = {
+    "arithmetic": lambda x: dif.sum(dif.sin(x) * x / (1 + x**2)),
+    "products": lambda x: dif.matmul(dif.matmul(np.ones((3, 3)), x), x),
+    "writes": lambda x: pendulum(x),
+    "shapes": lambda x: dif.concatenate([x.reshape(3, 1), dif.flip(x)[:, None]], axis=1).T.sum(axis=0) ** 2,
+    "linalg": lambda x: dif.linalg.solve(np.eye(3) * 2 + dif.outer(x, x), x),
+    "where": lambda x: dif.where(x > 0, dif.exp(-x), x).max(),
+    "cumulative": lambda x: dif.cumsum(dif.sort(x)).mean(),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("wrap", [lambda f: f, lambda f: dif.grad(lambda x: dif.sum(f(x)))], ids=["value", "grad"])
+def test_array_calls_do_not_grow_with_the_batch(name, wrap, rng, monkeypatch):
+    """The tape is as long for a batch of 64 as for one of 2, and nothing runs example by example."""
+    from difftensor._core.tape import tick
+    from difftensor._transforms import batch
+
+    def refuse(*args):
+        raise AssertionError("example by example")
+
+    monkeypatch.setattr(batch, "_loop", refuse)
+    monkeypatch.setattr(batch, "one_by_one", refuse)
+    f = wrap(PROGRAMS[name])
+    lengths = []
+    for size in (2, 64):
+        X = rng.normal(size=(size, 3))
+        start = tick()
+        dif.grad(lambda X: dif.sum(dif.vmap(f)(X)))(X)
+        lengths.append(tick() - start)
+    assert lengths[0] == lengths[1]
+
+
+def test_functions_that_read_values_run_example_by_example(rng):
+    X = rng.normal(size=(BATCH, 6))
+    f = lambda x: dif.median(x) + dif.quantile(x, 0.3)  # noqa: E731
+    close(dif.vmap(f)(X), looped(f, (0,), X))
+    close(dif.vmap(dif.grad(f))(X), looped(dif.grad(f), (0,), X))
