@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from difftensor._backend.arrays import stand_ins
 from difftensor.errors import DeviceError
 
 
@@ -52,7 +53,11 @@ def as_device(device: object) -> Device:
 
 def device_of(a: Any) -> Device:
     """Where raw array `a` lives."""
-    if isinstance(a, (np.ndarray, np.generic)):
+    if a.__class__ is np.ndarray or isinstance(a, np.generic):
+        return CPU
+    if a.__class__ in stand_ins:
+        return Device(stand_ins[a.__class__].device)
+    if isinstance(a, np.ndarray):
         return CPU
     cupy = sys.modules.get("cupy")
     if cupy is not None and isinstance(a, cupy.ndarray):
@@ -75,6 +80,9 @@ def move(a: Any, device: Device) -> Any:
     """Raw array `a` on `device`: itself if it is there, else a copy."""
     if device_of(a) == device:
         return a
+    for cls, space in stand_ins.items():
+        if space.device == device:
+            return cls(a)
     if device.kind == "cpu":
         return a.get()
     cupy = _cupy()

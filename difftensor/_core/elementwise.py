@@ -173,7 +173,7 @@ def _binary_function(op: Primitive, unusual: Callable) -> Callable:
             yd = forward(ad, bd)
         except Exception as error:
             operands.same_device(name, (a, b))
-            raise explain(name, (a, b), error) from error
+            raise operands.failure(name, (a, b), error) from error
         y = Tensor()
         y._data = yd
         y.alias = None
@@ -236,7 +236,7 @@ def _reflected(op: Primitive) -> Callable:
         try:
             yd = forward(a, bd)
         except Exception as error:
-            raise explain(name, (a, b), error) from error
+            raise operands.failure(name, (a, b), error) from error
         y = Tensor()
         y._data = yd
         y.alias = None

@@ -14,7 +14,7 @@ from difftensor._backend.arrays import is_refused
 from difftensor._core.primitive import FUNCTIONS, Primitive, X
 from difftensor._core.tape import recording
 from difftensor._core.tensor import Tensor, wrap
-from difftensor.errors import DeviceError, DifftensorError, describe, explain, would_lose
+from difftensor.errors import DeviceError, DifftensorError, describe, explain, public_name, would_lose
 
 _NUMBERS = (bool, int, float, complex, np.generic)
 
@@ -73,10 +73,19 @@ def same_device(name: str, args: tuple) -> None:
     if len(devices) > 1:
         (a, here), (b, there) = placed[0], next(p for p in placed if p[1] != placed[0][1])
         raise DeviceError(
-            f"{name}: the operands live on different devices: {describe(a)} and {describe(b)}. Nothing moves by "
+            f"{public_name(name)}: the operands live on different devices: {describe(a)} and {describe(b)}. Nothing moves by "
             "itself: "
             f"use b.to_device('{here}') or a.to_device('{there}')"
         )
+
+
+def failure(name: str, args: tuple, error: Exception, params: tuple = ()) -> Exception:
+    """What to raise for `error` of a forward call: that the operands live apart, if they do, else what `error` says."""
+    try:
+        same_device(name, args)
+    except DeviceError as apart:
+        return apart
+    return explain(name, args, error, params)
 
 
 def unusual(op: Primitive, f: Any, args: tuple, out: Any, keywords: dict | None) -> Any:

@@ -12,11 +12,15 @@ from typing import Any
 import numpy as np
 
 from difftensor._core.fitting import fit
+from difftensor._core.operands import same_device
 from difftensor._core.primitive import Primitive
 from difftensor._core.tape import Leaf, Node, getframe, recording, tick, user_site
 from difftensor._core.tensor import Tensor, lift
 from difftensor._core.views import shares, unshare, walk
 from difftensor.errors import InPlaceError, describe
+
+
+_NUMBERS = (float, int, complex, np.generic)
 
 
 def write(x: Tensor, index: Any, value: Any) -> None:
@@ -32,6 +36,8 @@ def write(x: Tensor, index: Any, value: Any) -> None:
         raise TypeError(
             f"{describe(x)} is a scalar, as is NumPy's result here: it has no items to assign; write `x = ...` instead"
         )
+    if vd.__class__ is not x._data.__class__ and not isinstance(vd, _NUMBERS):
+        same_device("setitem", (x, value))
     unshare(x)
     x._data[index] = vd
     if storage is None:

@@ -51,7 +51,7 @@ def _two(op: Primitive, unusual: Callable) -> Callable:
         try:
             return _result(forward(a._data, bd))
         except Exception as error:
-            raise explain(op.name, (a, b), error) from error
+            raise operands.failure(op.name, (a, b), error) from error
 
     return f
 
