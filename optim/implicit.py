@@ -50,7 +50,7 @@ def untracked(y):
     return y
 
 
-def through(solve, problem, equations, free=None):
+def through(solve, problem, system):
     """The result of ``solve()``; with derivatives if an outer transformation watches.
 
     Parameters
@@ -58,10 +58,10 @@ def through(solve, problem, equations, free=None):
     solve : callable
         Runs the solver and returns its Result.
     problem : Problem
-    equations : callable
-        ``equations(problem, x)``, shape (n,): zero at the solution, differentiable in x.
-    free : callable, optional
-        ``free(result)``: the boolean mask of elements that are not held by a bound.
+    system : callable
+        ``system(problem, result) -> (z, equations, mask)``: the solution, whose first n elements are x and whose
+        others are multipliers; ``equations(z)``, as many as ``z`` has elements, zero at the solution and
+        differentiable; and which elements of ``z`` no bound holds.
     """
     try:
         return solve()
@@ -72,42 +72,71 @@ def through(solve, problem, equations, free=None):
         result = solve()
     if not result.success:
         return result  # there is no solution to differentiate; x stays a plain array
-    x = _solution(result)
+    z, equations, mask = system(problem, result)
     with unwatched():
-        J = untracked(dif.jacobian(lambda x: equations(problem, x))(x))
-    mask = np.ones(problem.n, dtype=bool) if free is None else free(result)
-    inverse = np.zeros((problem.n, problem.n))
+        J = untracked(dif.jacobian(equations)(z))
+    inverse = np.zeros_like(J)
     inverse[np.ix_(mask, mask)] = _inverse(J[np.ix_(mask, mask)])
     for _ in range(ORDER):
-        x = x - dif.matmul(inverse, equations(problem, x))
-    result.x = problem.layout.unpack(x)
+        z = z - dif.matmul(inverse, equations(z))
+    result.x = problem.layout.unpack(z[: problem.n])
     return result
 
 
-def gradient(problem, x):
-    """The equations of an unconstrained minimizer: the gradient, zero."""
-    if problem._jac is True:
-        return problem.layout_vector(problem.fun(problem.layout.unpack(x), *problem.args)[1])
-    if problem._jac is not None:
-        return problem.layout_vector(problem._jac(problem.layout.unpack(x), *problem.args))
-    return dif.grad(problem.objective)(x)
+def gradient(problem, result):
+    """The equations of a minimizer with bounds or none: the gradient of the free variables, zero."""
+
+    def equations(x):
+        if problem._jac is True:
+            return problem.layout_vector(problem.fun(problem.layout.unpack(x), *problem.args)[1])
+        if problem._jac is not None:
+            return problem.layout_vector(problem._jac(problem.layout.unpack(x), *problem.args))
+        return dif.grad(problem.objective)(x)
+
+    return result.state.point.x, equations, _free(problem, result)
 
 
-def gradient_of_cost(problem, x):
+def gradient_of_cost(problem, result):
     """The same for a sum of squares."""
-    return dif.grad(problem._cost)(x)
+    return result.state.point.x, dif.grad(problem._cost), _free(problem, result)
 
 
-def free(result):
+def lagrange(problem, result):
+    """The equations of a constrained minimizer: stationarity of the Lagrangian, and the constraints in force."""
+    x, u, n, E = result.state.point.x, result.multipliers, problem.n, problem.equalities
+    force = np.abs(u) > 1e-8 * (1.0 + np.abs(u).max(initial=0.0))
+    force[:E] = True
+    rows = np.flatnonzero(force)
+
+    def equations(z):
+        x, v = z[:n], z[n:]
+        everything = problem.tracked_constraints
+
+        def lagrangian(x):
+            return problem.objective(x) - dif.sum(v * everything(x)[rows])
+
+        return dif.concatenate([dif.grad(lagrangian)(x), everything(x)[rows]])
+
+    mask = np.concatenate([_free(problem, result), np.ones(len(rows), dtype=bool)])
+    return np.concatenate([x, u[rows]]), equations, mask
+
+
+def residuals(problem, result):
+    """The equations of a root: themselves."""
+    return result.state.point.x, problem._real_objective, np.ones(problem.n, dtype=bool)
+
+
+def fixed(problem, result):
+    """The equations of a fixed point."""
+    return result._x, lambda x: x - problem.objective(x), np.ones(problem.n, dtype=bool)
+
+
+def _free(problem, result):
     """Elements that no bound holds; the derivative of the others is zero."""
-    problem, x = result._problem, result.state.point.x
+    x = result.state.point.x
     if problem.box is None:
         return np.ones(problem.n, dtype=bool)
     return (x > problem.box.lower) & (x < problem.box.upper)
-
-
-def _solution(result):
-    return result._x if "_x" in result else result.state.point.x
 
 
 def _inverse(J):

@@ -50,6 +50,7 @@ class Method:
 
     name = "method"
     bounds = False  # takes simple bounds
+    constraints = False  # takes general constraints
     order = 1  # derivatives it uses
 
     def start(self, problem, x) -> State:
@@ -61,6 +62,11 @@ class Method:
     def finish(self, problem, state) -> State:
         """A last touch at a solution."""
         return state
+
+    def escape(self, problem, state, direction) -> State | None:
+        """A start beyond a saddle, along a direction of negative curvature."""
+        lower = _descend(problem, state.point, direction)
+        return None if lower is None else self.start(problem, lower.x)
 
     def last(self, problem, state) -> State:
         """The best state so far, for methods that do not descend at every step."""
@@ -183,9 +189,8 @@ def _believe(problem, method, stop, state, reason):
     if doubt is None:
         return state, stop, reason
     if doubt.direction is not None:
-        lower = _descend(problem, state.point, doubt.direction)
-        if lower is not None:
-            new = method.start(problem, lower.x)
+        new = method.escape(problem, state, doubt.direction)
+        if new is not None:
             new.k = state.k
             return new, stop, None
     # Small is relative: go on for as long as the gradient can be made smaller.

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 
 from . import implicit
 from . import progress as progress_line
+from .constrained.problem import ConstrainedProblem
 from .loop import Method, persist
 from .methods import RULES, TABLE, FirstOrder
 from .problem import Problem
@@ -22,7 +23,7 @@ STOP_NAMES = {
     "verify": "verify",
 }  # fmt: skip
 METHOD_NAMES = {"maxcor": "memory"}
-SYNONYMS = {"l-bfgs-b": "l-bfgs", "lbfgs": "l-bfgs"}
+SYNONYMS = {"sqp": "slsqp", "trust-constr": "slsqp", "l-bfgs-b": "l-bfgs", "lbfgs": "l-bfgs"}
 DENSE = 500  # up to here an n x n matrix costs less than the function, for most functions
 
 
@@ -101,7 +102,11 @@ def minimize(
     >>> result.success, result.x.round(6).tolist()
     (True, [1.0, 1.0])
     """
-    problem = Problem(fun, x0, args, jac=jac, hess=hess, hessp=hessp, bounds=bounds)
+    own = {"jac": jac, "hess": hess, "hessp": hessp, "bounds": bounds}
+    if constraints is not None and (hasattr(constraints, "lb") or len(constraints)):
+        problem = ConstrainedProblem(fun, x0, args, constraints=constraints, **own)
+    else:
+        problem, constraints = Problem(fun, x0, args, **own), ()
     method, choice = pick(method, problem, constraints)
     settings = dict(options or {})
     if tol is not None:
@@ -122,7 +127,7 @@ def minimize(
             choice=choice,
         )
 
-    return implicit.through(solve, problem, implicit.gradient, implicit.free)
+    return implicit.through(solve, problem, implicit.lagrange if constraints else implicit.gradient)
 
 
 def pick(method, problem, constraints):
@@ -136,6 +141,8 @@ def pick(method, problem, constraints):
         if name not in TABLE:
             raise ValueError(f"optim: unknown method {method!r}; there are {', '.join(sorted((*TABLE, *RULES)))}")
         chosen, choice = TABLE[name], ""
+    elif method is None and constraints:
+        chosen, choice = TABLE["slsqp"], "there are constraints"
     elif method is None:
         if problem.n <= DENSE:
             chosen, choice = TABLE["bfgs"], f"{problem.n} variables: a dense inverse Hessian is affordable"
@@ -146,8 +153,10 @@ def pick(method, problem, constraints):
     if problem.box is not None and not chosen.bounds:
         able = ", ".join(sorted(name for name, other in TABLE.items() if other.bounds))
         raise ValueError(f"optim: method {chosen.name!r} takes no bounds; these do: {able}")
-    if constraints:
-        raise ValueError(f"optim: method {chosen.name!r} takes no constraints")
+    if constraints and not chosen.constraints:
+        raise ValueError(f"optim: method {chosen.name!r} takes no constraints; 'slsqp' does")
+    if chosen.constraints and not constraints:
+        chosen, choice = TABLE["bfgs"], f"{chosen.name} was asked for, but there are no constraints"
     return chosen, choice
 
 

@@ -1,5 +1,6 @@
 """The methods of `optim.minimize`, one algorithm per file, and the table of what they can do."""
 
+from ..constrained.sqp import SQP
 from ..rules import KERNELS
 from .bfgs import BFGS
 from .first_order import FirstOrder
@@ -11,6 +12,6 @@ from .trust_region import Dogleg, TrustExact, TrustKrylov, TrustNCG
 
 TABLE = {
     method.name: method
-    for method in (BFGS, LBFGS, NonlinearCG, NewtonCG, TrustExact, TrustNCG, TrustKrylov, Dogleg, NelderMead)
+    for method in (BFGS, LBFGS, NonlinearCG, NewtonCG, TrustExact, TrustNCG, TrustKrylov, Dogleg, NelderMead, SQP)
 }
 RULES = tuple(KERNELS)

@@ -102,7 +102,7 @@ def fixed_point(fun, x0, args=(), xtol=1e-12, maxiter=500, *, memory=5, damping=
             seconds=time.perf_counter() - begun, _problem=problem, _x=x,
         )  # fmt: skip
 
-    return implicit.through(solve, problem, lambda problem, x: x - problem.objective(x))
+    return implicit.through(solve, problem, implicit.fixed)
 
 
 def _next(xs, rs, memory, damping):

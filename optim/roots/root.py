@@ -69,7 +69,7 @@ def root(
                 result = other
         return result
 
-    return implicit.through(solve, problem, _equations)
+    return implicit.through(solve, problem, implicit.residuals)
 
 
 def _attempt(problem, rule, stop, tol, resume, callback, on_interrupt):
@@ -94,6 +94,3 @@ def _attempt(problem, rule, stop, tol, resume, callback, on_interrupt):
         )
     return result
 
-
-def _equations(problem, x):
-    return problem._real_objective(x)

@@ -93,7 +93,7 @@ def least_squares(
     def solve():
         return persist(problem, rule, stop, state=resume, **watch)
 
-    return implicit.through(solve, problem, implicit.gradient_of_cost, implicit.free)
+    return implicit.through(solve, problem, implicit.gradient_of_cost)
 
 
 def read_pair(bounds, x0) -> Box | None:

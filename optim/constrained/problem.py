@@ -1,0 +1,182 @@
+"""A problem with constraints ``c_E(x) = 0``, ``c_I(x) >= 0`` and bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import difftensor as dif
+
+from ..implicit import untracked, unwatched
+from ..point import Point
+from ..problem import Problem
+
+
+class ConstrainedPoint(Point):
+    """A Point that also knows the constraints.
+
+    Attributes
+    ----------
+    c : array, shape (m,)
+        Equalities first, then inequalities, positive where they hold.
+    A : array, shape (m, n)
+        Their Jacobian.
+    """
+
+    __slots__ = ("_A", "_c")
+
+    def __init__(self, problem, x):
+        super().__init__(problem, x)
+        self._A = self._c = None
+
+    @property
+    def c(self):
+        if self._c is None:
+            self._c = self.problem.constraints(self.x)
+        return self._c
+
+    @property
+    def A(self):
+        if self._A is None:
+            self._A = self.problem.constraint_jacobian(self.x)
+        return self._A
+
+    def __getstate__(self):
+        return (super().__getstate__(), self._c, self._A)
+
+    def __setstate__(self, state):
+        base, self._c, self._A = state
+        super().__setstate__(base)
+
+
+class ConstrainedProblem(Problem):
+    """`Problem` with constraints.
+
+    Parameters
+    ----------
+    constraints : dict, object or a sequence of them
+        SciPy's forms: ``{"type": "eq" or "ineq", "fun": c, "jac": optional, "args": optional}`` with ``c(x) = 0`` or
+        ``c(x) >= 0``; or objects with ``fun`` (or the matrix ``A``), ``lb`` and ``ub``, as `NonlinearConstraint` and
+        `LinearConstraint`.
+
+    Attributes
+    ----------
+    equalities : int
+        How many of the constraints are equalities.
+    """
+
+    def __init__(self, *args, constraints=(), **kwargs):
+        super().__init__(*args, **kwargs)
+        if isinstance(constraints, dict) or hasattr(constraints, "lb"):
+            constraints = (constraints,)
+        equal, atleast = [], []
+        with unwatched():
+            for given in constraints:
+                _read(given, self, equal, atleast)
+            self._parts = (*equal, *atleast)
+            sizes = [part(self.x0.copy()).size for part, _ in self._parts]
+        self.equalities = sum(sizes[: len(equal)])
+        self.m = sum(sizes)
+        if self.equalities > self.n:
+            raise ValueError(
+                f"optim: {self.equalities} equality constraints for {self.n} variables contradict each other or "
+                "repeat each other; use optim.least_squares for the best compromise"
+            )
+
+    def at(self, x) -> ConstrainedPoint:
+        return ConstrainedPoint(self, x)
+
+    def constraints(self, x):
+        return np.concatenate([part(x.copy()) for part, _ in self._parts])
+
+    def constraint_jacobian(self, x):
+        return np.concatenate([jacobian(x.copy()) for _, jacobian in self._parts])
+
+    def tracked_constraints(self, x):
+        """All constraints, differentiable in x."""
+        return dif.concatenate([part.tracked(x) for part, _ in self._parts])
+
+    def violation(self, point) -> float:
+        """The largest amount by which a constraint or a bound is missed."""
+        c, E = point.c, self.equalities
+        return float(max(np.abs(c[:E]).max(initial=0.0), (-c[E:]).max(initial=0.0)))
+
+    def lagrangian_hessian(self, x, multipliers):
+        """The Hessian of ``f - multipliers . c``."""
+        self.nhev += 1
+
+        def lagrangian(x):
+            return self.objective(x) - dif.sum(multipliers * self.tracked_constraints(x))
+
+        return untracked(dif.hessian(lagrangian)(x))
+
+
+class _Part:
+    """One constraint function of the vector, shifted and signed so that it is compared with 0."""
+
+    def __init__(self, problem, fun, args=(), sign=1.0, shift=0.0, rows=slice(None)):
+        self.problem, self.fun, self.args = problem, fun, args
+        self.sign, self.shift, self.rows = sign, shift, rows
+
+    def tracked(self, x):
+        y = self.fun(self.problem.layout.unpack(x), *self.args)
+        if isinstance(y, (list, tuple)):
+            y = dif.asarray(y)
+        y = dif.reshape(y, (-1,)) if getattr(y, "shape", None) is not None else dif.asarray([y])
+        if not isinstance(self.rows, slice):
+            y = y[self.rows]
+        return self.sign * (y - self.shift)
+
+    def __call__(self, x):
+        return np.asarray(untracked(self.tracked(x)), dtype=float)
+
+
+def _read(given, problem, equal, atleast):
+    """Sort one constraint into equalities and inequalities."""
+    if isinstance(given, dict):
+        kind, fun, args = given.get("type"), given.get("fun"), given.get("args", ())
+        if kind not in ("eq", "ineq") or not callable(fun):
+            raise ValueError(
+                f"optim: a constraint is {{'type': 'eq' or 'ineq', 'fun': function}}, got {given!r}"
+            )
+        args = args if isinstance(args, tuple) else (args,)
+        part = _Part(problem, fun, args)
+        (equal if kind == "eq" else atleast).append((part, _jacobian_of(part, given.get("jac"))))
+        return
+    if hasattr(given, "A"):
+        matrix = np.atleast_2d(np.asarray(given.A.toarray() if hasattr(given.A, "toarray") else given.A, dtype=float))
+
+        def fun(x):
+            return dif.matmul(matrix, x)
+
+        own = None
+    elif callable(getattr(given, "fun", None)):
+        fun, own = given.fun, getattr(given, "jac", None)
+    else:
+        raise TypeError(f"optim: expected a constraint, got {given!r}")
+    size = np.asarray(_Part(problem, fun)(problem.x0.copy())).size
+    low = np.broadcast_to(np.asarray(given.lb, dtype=float), (size,))
+    high = np.broadcast_to(np.asarray(given.ub, dtype=float), (size,))
+    if (low > high).any():
+        i = int(np.argmax(low > high))
+        raise ValueError(f"optim: the limits of constraint {i} contradict: {low[i]} > {high[i]}")
+    same = low == high
+    for mask, sign, shift, kind in (
+        (same, 1.0, low, equal),
+        (~same & np.isfinite(low), 1.0, low, atleast),
+        (~same & np.isfinite(high), -1.0, high, atleast),
+    ):
+        if mask.any():
+            rows = np.flatnonzero(mask)
+            part = _Part(problem, fun, (), sign, shift[rows], rows)
+            kind.append((part, _jacobian_of(part, own)))
+
+
+def _jacobian_of(part, own):
+    if not callable(own):
+        return lambda x: untracked(dif.jacobian(part.tracked)(x))
+
+    def jacobian(x):
+        J = np.asarray(own(part.problem.layout.unpack(x), *part.args), dtype=float)
+        return part.sign * J.reshape(-1, part.problem.n)[part.rows]
+
+    return jacobian

@@ -1,0 +1,89 @@
+"""Constrained minimization against the Hock-Schittkowski collection and closed forms."""
+
+import numpy as np
+import pytest
+from scipy.optimize import LinearConstraint, NonlinearConstraint
+
+import difftensor as dif
+import optim
+
+from .problems.hock_schittkowski import PROGRAMS
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: f"hs{p.number}")
+def test_hock_schittkowski(program):
+    result = optim.minimize(program.objective, program.x0, bounds=program.bounds, constraints=program.constraints)
+    assert result.success, result.message
+    assert abs(result.fun - program.best) <= 1e-6 * max(1, abs(program.best))
+    assert program.violation(result.x) <= 1e-6
+
+
+def test_scipys_constraint_objects():
+    # the point of the disk of radius 1 in the half-plane x + y <= 1 that is nearest to (2, 0.5)
+    def fun(x):
+        return (x[0] - 2) ** 2 + (x[1] - 0.5) ** 2
+
+    disk = NonlinearConstraint(lambda x: x[0] ** 2 + x[1] ** 2, -np.inf, 1.0)
+    half = LinearConstraint([[1.0, 1.0]], -np.inf, 1.0)
+    result = optim.minimize(fun, [0.0, 0.0], constraints=[disk, half])
+    assert result.success and result.method == "slsqp"
+    np.testing.assert_allclose(result.x, [1, 0], atol=1e-7)
+
+
+def test_multipliers_satisfy_the_kkt_conditions():
+    program = next(p for p in PROGRAMS if p.number == 43)
+    result = optim.minimize(program.objective, program.x0, constraints=program.constraints)
+    # the book's multipliers: 1, 0, 2
+    np.testing.assert_allclose(result.multipliers, [1, 0, 2], atol=1e-5)
+
+
+def test_contradicting_constraints_are_said():
+    result = optim.minimize(
+        lambda x: x[0] ** 2, [0.3],
+        constraints=[{"type": "ineq", "fun": lambda x: x[0] - 2}, {"type": "ineq", "fun": lambda x: 1 - x[0]}],
+    )  # fmt: skip
+    assert not result.success and result.reason == "infeasible" and "contradict" in result.message
+
+
+def test_wrong_constraints_raise():
+    with pytest.raises(ValueError, match="'eq' or 'ineq'"):
+        optim.minimize(lambda x: x[0] ** 2, [1.0], constraints={"type": "equal", "fun": lambda x: x[0]})
+    with pytest.raises(ValueError, match="takes no constraints"):
+        optim.minimize(
+            lambda x: x[0] ** 2, [1.0], method="bfgs", constraints={"type": "eq", "fun": lambda x: x[0]}
+        )
+
+
+def test_pytree_with_constraint():
+    result = optim.minimize(
+        lambda p: (p["a"] - 1) ** 2 + np.sum(p["b"] ** 2), {"a": 0.0, "b": np.ones(2)},
+        constraints={"type": "eq", "fun": lambda p: p["a"] + p["b"][0] - 3},
+    )  # fmt: skip
+    # minimize (a - 1)^2 + b^2 with a + b = 3: a = 2, b = 1
+    np.testing.assert_allclose(result.x["a"], 2, atol=1e-7)
+    np.testing.assert_allclose(result.x["b"], [1, 0], atol=1e-6)
+
+
+def test_derivative_of_a_constrained_solution():
+    # the projection of (t, 1) onto the unit circle is (t, 1) / |(t, 1)|
+    def solution(t):
+        result = optim.minimize(
+            lambda x: (x[0] - t) ** 2 + (x[1] - 1.0) ** 2, [0.5, 0.5], tol=1e-10,
+            constraints={"type": "eq", "fun": lambda x: x[0] ** 2 + x[1] ** 2 - 1},
+        )  # fmt: skip
+        return result.x[0]
+
+    t = 1.7
+    np.testing.assert_allclose(dif.grad(solution)(t), (1 + t**2) ** -1.5, rtol=1e-6)
+    np.testing.assert_allclose(dif.grad(dif.grad(solution))(t), -3 * t * (1 + t**2) ** -2.5, rtol=1e-5)
+
+
+def test_derivative_with_respect_to_a_constraint():
+    # the nearest point of the circle of squared radius t to (2, 1) is sqrt(t / 5) (2, 1)
+    def solution(t):
+        return optim.minimize(
+            lambda x: (x[0] - 2) ** 2 + (x[1] - 1) ** 2, [0.5, 0.5], tol=1e-10,
+            constraints={"type": "ineq", "fun": lambda x: t - x[0] ** 2 - x[1] ** 2},
+        ).x[0]  # fmt: skip
+
+    np.testing.assert_allclose(dif.grad(solution)(3.0), 1 / np.sqrt(15), rtol=1e-7)

@@ -1,0 +1,72 @@
+"""Roots and fixed points."""
+
+import numpy as np
+import pytest
+
+import difftensor as dif
+import optim
+from optim import root_scalar
+
+
+def test_powell_system():
+    # M. J. D. Powell's badly scaled function, as a system of two equations
+    result = optim.root(lambda x: dif.stack([1e4 * x[0] * x[1] - 1, dif.exp(-x[0]) + dif.exp(-x[1]) - 1.0001]), [0.0, 1.0])
+    assert result.success
+    np.testing.assert_allclose(sorted(result.x), [1.098159327e-5, 9.106146740], rtol=1e-8)
+
+
+def test_least_value_is_no_root():
+    result = optim.root(lambda x: x**2 + 1, [3.0])
+    assert not result.success and "no root" in result.message
+
+
+def test_pytree_of_unknowns():
+    result = optim.root(lambda p: dif.stack([p["a"] + p["b"] - 3, p["a"] * p["b"] - 2]), {"a": 0.0, "b": 3.0})
+    assert result.success
+    np.testing.assert_allclose([result.x["a"], result.x["b"]], [1, 2])
+
+
+def test_number_of_equations_must_match():
+    with pytest.raises(ValueError, match="least_squares"):
+        optim.root(lambda x: dif.stack([x[0], x[0] - 1, x[0] + 1]), [0.0])
+
+
+def test_bracketed_roots_many_at_once():
+    c = np.array([0.1, 2.0, 9.0, 1e6])
+    result = root_scalar(lambda x, c: x**2 - c, args=(c,), bracket=(0.0, 1e4))
+    assert result.success and result.converged.all()
+    np.testing.assert_allclose(result.x, np.sqrt(c), rtol=1e-11)
+
+
+def test_bracket_needs_two_signs():
+    with pytest.raises(ValueError, match="same sign"):
+        root_scalar(lambda x: x**2 + 1, bracket=(-1.0, 1.0))
+
+
+def test_newton_many_at_once():
+    result = root_scalar(lambda x: np.exp(x) - 2, x0=np.array([-1.0, 0.0, 5.0]))
+    assert result.success
+    np.testing.assert_allclose(result.x, np.log(2), rtol=1e-14)
+    failed = root_scalar(lambda x: x**2 + 1, x0=1.0)
+    assert not failed.success
+
+
+def test_scalar_agrees_with_brentq():
+    from scipy.optimize import brentq
+
+    f = lambda x: np.cos(x) - x**3
+    np.testing.assert_allclose(root_scalar(f, bracket=(0, 1)).x, brentq(f, 0, 1, xtol=1e-15), rtol=1e-12)
+
+
+def test_fixed_point_is_faster_than_iteration():
+    # a linear map of spectral radius 0.95 takes plain iteration hundreds of steps
+    A = np.diag([0.95, 0.5, -0.3])
+    b = np.ones(3)
+    result = optim.fixed_point(lambda x: A @ x + b, np.zeros(3))
+    assert result.success and result.nit < 20
+    np.testing.assert_allclose(result.x, np.linalg.solve(np.eye(3) - A, b), rtol=1e-9)
+
+
+def test_fixed_point_failure_is_an_answer():
+    result = optim.fixed_point(lambda x: x + 1.0, 0.0, maxiter=20)
+    assert not result.success
