@@ -57,7 +57,7 @@ def numpy_case(name):
         "matrix_power": lambda a, b: L.matrix_power(b, 5).sum(),
         "fft": lambda a, b: (abs(np.fft.fft(b)) ** 2).sum(),
         "rfft": lambda a, b: (abs(np.fft.rfft(b)) ** 2).sum(),
-        "irfft": lambda a, b: (np.fft.irfft(b + 0j) ** 2).sum(),
+        "irfft": lambda a, b: (np.fft.irfft(b + 0j, b.shape[-1]) ** 2).sum(),
         "fft2": lambda a, b: (abs(np.fft.fft2(b)) ** 2).sum(),
     }[name]
 
@@ -87,7 +87,7 @@ def torch_case(name):
         "matrix_power": lambda a, b: L.matrix_power(b, 5).sum(),
         "fft": lambda a, b: (abs(torch.fft.fft(b)) ** 2).sum(),
         "rfft": lambda a, b: (abs(torch.fft.rfft(b)) ** 2).sum(),
-        "irfft": lambda a, b: (torch.fft.irfft(b + 0j) ** 2).sum(),
+        "irfft": lambda a, b: (torch.fft.irfft(b + 0j, b.shape[-1]) ** 2).sum(),
         "fft2": lambda a, b: (abs(torch.fft.fft2(b)) ** 2).sum(),
     }[name]
 

@@ -8,9 +8,12 @@ import numpy as np
 
 from difftensor._core import composition, general, operand
 from difftensor.errors import DegenerateError, MissingDerivativeError
-from difftensor.linalg._algebra import diagonal, eps_of, identity, is_complex, mH, mT
+from difftensor.linalg._algebra import diagonal, eps_of, identity, is_complex, lower_half, mH, mT
+from difftensor.linalg._solve import inv
 from difftensor.linalg._svd import _folded, _unfolded
 from difftensor.linalg._triangular import solve_triangular
+
+_SMALL = 64  # size up to which the inverse is faster than a triangular solve
 
 
 def _forward(a: Any, complete: bool) -> Any:
@@ -19,6 +22,8 @@ def _forward(a: Any, complete: bool) -> Any:
 
 def _over_r(x: Any, r: Any) -> Any:
     """``x @ r^-H``, r upper triangular."""
+    if r.shape[-1] <= _SMALL:
+        return x @ mH(inv(r))
     return mH(solve_triangular(r, mH(x), False))
 
 
@@ -32,19 +37,16 @@ def _pull(xp: Any, g: tuple, y: tuple, a: Any, complete: bool) -> Any:
     q, r = y
     gq, gr = g
     k = r.shape[-1]
-    m: Any = 0
-    if gr is not None:
-        r1 = r[..., :k, :]
-        m = r1 @ mT(xp.triu(gr[..., :k, :]))
-    else:
-        r1 = r[..., :k, :]
+    r1 = r[..., :k, :]
+    # Only the lower triangle of m is used, and that takes nothing from below the diagonal of G_R.
+    m: Any = 0 if gr is None else r1 @ mT(gr[..., :k, :])
     if gq is not None:
         q, gq = _folded(q, gq.conj(), k)
         m = m - mH(gq) @ q
     else:
         q = q[..., :k]
-    low = xp.tril(m, -1)
-    inner = low + mH(low) + xp.tril(xp.triu(m.real))
+    low = lower_half(xp, m)
+    inner = low + mH(low)
     total = q @ inner
     if gq is not None:
         total = total + gq
