@@ -17,10 +17,10 @@ from difftensor._backend import namespace, several_devices
 from difftensor._core.fitting import fit
 from difftensor._core.primitive import X
 from difftensor._core.recording import Part
-from difftensor._core.sweeping import Lifted, at_line, concrete, lift_saved, repaired
+from difftensor._core.sweeping import Lifted, at_line, concrete, lift_saved, missing_rule, repaired
 from difftensor._core.tape import Node, _site
 from difftensor._core.writes import ViewScatter
-from difftensor.errors import DifftensorError, MissingDerivativeError
+from difftensor.errors import DifftensorError
 
 
 def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: bool, repair: bool = False) -> dict:
@@ -91,7 +91,7 @@ def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: boo
             if op.write:
                 gs = op.pull(xp, g, m, n in owned and not create)
             elif op.pull is None:
-                raise MissingDerivativeError(f"{op.name} has no derivative rule")
+                raise missing_rule(op)
             else:
                 gs = op.pull(xp, g, m)
             q = n.q

@@ -10,7 +10,7 @@ from difftensor._backend import is_view, namespace, several_devices
 from difftensor._core.engine import reverse
 from difftensor._core.fitting import nought
 from difftensor._core.primitive import Primitive, X
-from difftensor._core.sweeping import Lifted, at_line, dependents, repaired, trace
+from difftensor._core.sweeping import Lifted, at_line, dependents, missing_rule, repaired, trace
 from difftensor._core.tape import Leaf, Node, _recording, _site
 from difftensor._core.tensor import Tensor, lift
 from difftensor.errors import DifftensorError, MissingDerivativeError
@@ -103,7 +103,7 @@ def _push(op: Primitive, xp: Any, tangents: tuple, n: Node, m: Any, create: bool
     if op.push is not None:
         return op.push(xp, tangents, m)
     if op.pull is None:
-        raise MissingDerivativeError(f"{op.name} has no derivative rule")
+        raise missing_rule(op)
     return _transposed(op, tangents, n, create)
 
 

@@ -14,7 +14,7 @@ from difftensor._core.primitive import Primitive
 from difftensor._core.recording import Like, pick
 from difftensor._core.tape import Leaf, Node, line_of
 from difftensor._core.tensor import Tensor, lift
-from difftensor.errors import DifftensorError, FreedTapeError, public_name
+from difftensor.errors import DifftensorError, FreedTapeError, MissingDerivativeError, public_name, public_name
 
 _seq = attrgetter("seq")
 table: type[dict] = dict  # what holds the cotangents or tangents of a sweep; `dif.debug(nan=True)` puts a watched one here
@@ -101,6 +101,13 @@ def concrete(g: Any) -> Any:
     if g.__class__ in (list, tuple):
         return tuple(map(concrete, g))
     return g._data if isinstance(g, Tensor) else g
+
+
+def missing_rule(op: Primitive) -> MissingDerivativeError:
+    return MissingDerivativeError(
+        f"{public_name(op.name)} has no derivative rule: make its operands constants with x.detach(), or give the function "
+        "a derivative with dif.custom_vjp"
+    )
 
 
 def at_line(error: Exception, n: Node, mode: str) -> Exception:

@@ -223,7 +223,10 @@ def write(x: Tensor, index: Any, value: Any) -> None:
     level = max(_level(x), _level(value))
     if _level(x) < level:
         if x.dtype.kind not in "fc":
-            raise InPlaceError(f"writing a dual value into a Tensor of dtype {x.dtype} would lose its derivative")
+            raise InPlaceError(
+                f"writing a dual value into a Tensor of dtype {x.dtype} would lose its derivative: make the target "
+                "floating, for instance with dif.zeros(n) or x.astype(float)"
+            )
         _become_dual(x, level)
     pair = x._data
     if _level(value) == level:

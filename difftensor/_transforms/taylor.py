@@ -21,7 +21,14 @@ from difftensor import tree
 from difftensor._core import Primitive, Tensor, X, lift, wrap
 from difftensor._core.operands import _with_keywords
 from difftensor._transforms.batch import levels
-from difftensor.errors import MissingDerivativeError
+from difftensor.errors import MissingDerivativeError, public_name
+
+
+def _would_drop(what: str) -> MissingDerivativeError:
+    return MissingDerivativeError(
+        f"{what} inside dif.taylor would drop the derivatives; use dif.* or np.* functions on the Tensor itself, or "
+        "x.detach() to drop them on purpose"
+    )
 
 
 class Series:
@@ -71,13 +78,13 @@ class Jet(Tensor):
     __str__ = __repr__
 
     def _number(self, kind: type) -> Any:
-        raise MissingDerivativeError(f"{kind.__name__}() inside dif.taylor would drop the derivatives")
+        raise _would_drop(f"{kind.__name__}()")
 
     def numpy(self, *, copy: bool = False) -> Any:
-        raise MissingDerivativeError("numpy() inside dif.taylor would drop the derivatives")
+        raise _would_drop("numpy()")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        raise MissingDerivativeError("conversion to a NumPy array inside dif.taylor would drop the derivatives")
+        raise _would_drop("conversion to a NumPy array")
 
     @staticmethod
     def __dif_dispatch__(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dict) -> Any:
@@ -222,7 +229,9 @@ def _slope(op: Primitive, xs: tuple, ys: list, params: tuple, level: int, many: 
                 out = r if out is None else out + r
         return [out]
     if op.push is None:
-        raise MissingDerivativeError(f"dif.taylor: {op.name} has no push rule")
+        raise MissingDerivativeError(
+            f"dif.taylor: {public_name(op.name)} has no push rule; use repeated dif.jvp, or write it with other functions"
+        )
     n = _Node()
     n.y, n.params, n.p, n.q, n.b = y, params, None, None, None
     n.a = tuple(xs) if op.operands is None or op.operands > 2 else xs[0]
