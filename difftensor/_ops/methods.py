@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from difftensor._backend import as_device, move
+from difftensor._backend import as_device, is_array, move
 from difftensor._core import Tensor, X, adopt_foreign, linear, publish, recording, take_over
 from difftensor._core.tape import Leaf
 from difftensor._core.tensor import export
@@ -63,8 +63,15 @@ Tensor.__eq__, Tensor.__ne__ = c.equal.operator, c.not_equal.operator
 Tensor.__lt__, Tensor.__le__ = c.less.operator, c.less_equal.operator
 Tensor.__gt__, Tensor.__ge__ = c.greater.operator, c.greater_equal.operator
 Tensor.__neg__, Tensor.__pos__, Tensor.__abs__, Tensor.__invert__ = e.negative, e.positive, e.absolute, c.invert
-Tensor.__matmul__ = products.matmul
-Tensor.__rmatmul__ = lambda b, a: products.matmul(a, b)
+
+
+def _matmul(a, b):
+    """``a @ b``; an operand of an unknown type is given the chance to answer itself."""
+    return products.matmul(a, b) if isinstance(b, (Tensor, list, tuple)) or is_array(b) else NotImplemented
+
+
+Tensor.__matmul__ = _matmul
+Tensor.__rmatmul__ = lambda b, a: products.matmul(a, b) if isinstance(a, (list, tuple)) or is_array(a) else NotImplemented
 Tensor.__imatmul__ = _in_place(products.matmul, np.matmul)
 Tensor.__divmod__ = e.divmod
 Tensor.__rdivmod__ = lambda b, a: e.divmod(a, b)
@@ -117,7 +124,7 @@ Tensor.flat = property(Flat, _set_flat, doc="The elements in C order: iterable, 
 # Methods whose arguments are those of the function --------------------------------------------------------------------
 
 _SAME = (
-    "all any argmax argmin argpartition argsort choose clip compress cumprod cumsum diagonal dot max mean min "
+    "all any argmax argmin argpartition argsort choose clip cumprod cumsum diagonal dot max mean min "
     "nonzero prod ptp ravel repeat round searchsorted squeeze std sum swapaxes take trace var"
 ).split()
 for _name in _SAME:
@@ -135,6 +142,12 @@ def _method(f):
     """Attach `f` to Tensor under its name."""
     setattr(Tensor, f.__name__, f)
     return f
+
+
+@_method
+def compress(x, condition, axis=None, out=None):
+    """The slices along `axis` where `condition` is true."""
+    return indexing.compress.body(condition, x, axis, out)
 
 
 @_method

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import X, Tensor, general, publish, write_out
-from difftensor._core.fitting import fit
+from difftensor._core import UFUNCS, Tensor, X, fit, general, holds_tensor, publish, write_out
 from difftensor._ops.cumulative import running_max, running_min
 from difftensor._ops.indexing import setitem, static
 from difftensor._ops.reductions import axes_of, axis_of
@@ -136,3 +135,21 @@ def _at(ufunc, f, a, indices, b=None):
 _METHODS = {"outer": _outer, "reduce": _reduce, "accumulate": _accumulate, "reduceat": _reduceat, "at": _at}
 
 publish("ufunc_method", ufunc_method)
+
+
+def _attached(ufunc, f, method):
+    """``dif.add.reduce`` and its like."""
+
+    def call(*inputs, **keywords):
+        if any(map(holds_tensor, (*inputs, *keywords.values()))):
+            return _METHODS[method](ufunc, f, *inputs, **keywords)
+        return getattr(ufunc, method)(*inputs, **keywords)
+
+    call.__name__ = method
+    call.__doc__ = getattr(np.ufunc, method).__doc__
+    return call
+
+
+for _ufunc, _f in UFUNCS.items():
+    for _name in _METHODS if _ufunc.nin == 2 and _ufunc.nout == 1 and _ufunc.signature is None else ("at",):
+        setattr(_f, _name, _attached(_ufunc, _f, _name))
