@@ -112,6 +112,7 @@ SAMPLES = {
     "transpose_to": lambda rng: [((_normal(rng, 2, 3, 4),), ((-2, -1, -3),))],
     "broadcast_to_shape": lambda rng: [((_normal(rng, 2, 1),), ((3, 2, 4),)), ((_normal(rng),), ((2, 3),))],
     "cast": lambda rng: [((_normal(rng, 3),), lambda x: (np.dtype(complex), x.dtype))],
+    "copy_kept": lambda rng: [((_normal(rng, 2, 3).T,), ())],
     "copy_of": lambda rng: [((_normal(rng, 2, 3),), ())],
     "to_device": lambda rng: [((_normal(rng, 3),), (difftensor.tensor(0.0).device,) * 2)],
     "sequence": lambda rng: [
@@ -232,12 +233,12 @@ SAMPLES = {
         ((_regular(rng, 2, 3, 3), _normal(rng, 3, 2)), (False,)),
     ],
     "linalg.inv": lambda rng: [((_regular(rng, *shape),), ()) for shape in [(1, 1), (2, 2), (2, 3, 3), (5, 5)]],
-    "linalg.det": lambda rng: [((_regular(rng, *shape),), ()) for shape in [(2, 2), (2, 3, 3), (4, 4)]],
+    "linalg._det": lambda rng: [((_regular(rng, *shape),), ()) for shape in [(2, 2), (2, 3, 3), (4, 4)]],
     "linalg._cofactor": lambda rng: [((_regular(rng, *shape),), ()) for shape in [(2, 2), (3, 3), (4, 4)]],
     "linalg._cofactor_along": lambda rng: [
         ((_regular(rng, *shape), _normal(rng, *shape)), ()) for shape in [(2, 2), (3, 3), (4, 4)]
     ],
-    "linalg.slogdet": lambda rng: [((_regular(rng, *shape),), ()) for shape in [(3, 3), (2, 4, 4)]],
+    "linalg._slogdet": lambda rng: [((_regular(rng, *shape),), ()) for shape in [(3, 3), (2, 4, 4)]],
     "linalg._cholesky": lambda rng: [((_normal(rng, *shape),), (), _positive) for shape in [(3, 3), (2, 4, 4)]],
     "linalg._eigh": lambda rng: [
         ((_spread(rng, *shape),), ("L", True), lambda f, a: _vectors(f, a + _mH(a))) for shape in [(3, 3), (2, 4, 4)]
@@ -255,7 +256,11 @@ SAMPLES = {
         ((_regular(rng, 3, 3),), (1e-15, True), _hermitian),
     ],
     "linalg._lstsq": lambda rng: [
-        ((_normal(rng, *shape), _normal(rng, shape[0], 2)), (1e-14,), lambda f, a, b: f(a, b, np.linalg.pinv(_plain(a))))
+        (
+            (_normal(rng, *shape), _normal(rng, shape[0], 2)),
+            (1e-14,),
+            lambda f, a, b: f(a, b, np.linalg.pinv(_plain(a))),
+        )
         for shape in [(4, 3), (2, 3)]
     ],
     "linalg._pinv_known": lambda rng: [

@@ -146,7 +146,11 @@ def sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=Tru
 
 def flat_last(x, axes):
     """`x` with `axes` moved to the end and made one, and the function that undoes it."""
+    if axes == (-1,):
+        return x, lambda y: y
     n = x.ndim
+    if axes == tuple(range(-n, 0)):
+        return x.reshape((-1,)), lambda y: y.reshape(x.shape)
     kept = tuple(i for i in range(-n, 0) if i not in axes)
     order = (*kept, *axes)
     turned = x.transpose(order)
@@ -245,16 +249,16 @@ def _quotient(total, count, complaint):
 
 
 def _pull_var(xp, g, y, x, axes, keepdims, ddof):
-    d = x - xp.mean(x, axis=axes, keepdims=True)
+    d = x - _mean(x, axes, True, count_of(x, axes))
     if d.dtype.kind == "c":
         d = xp.conjugate(d)
     return spread(xp, g * (2 / _freedom(x, axes, ddof)), x.shape, axes, keepdims) * d
 
 
 def _push_var(xp, ts, y, x, axes, keepdims, ddof):
-    t, d = ts[0], x - xp.mean(x, axis=axes, keepdims=True)
+    t, d = ts[0], x - _mean(x, axes, True, count_of(x, axes))
     td = t * xp.conjugate(d) if d.dtype.kind == "c" else t * d
-    return (xp.sum(td, axis=axes, keepdims=keepdims) * (2 / _freedom(x, axes, ddof))).real
+    return (_sum(td, axes, keepdims) * (2 / _freedom(x, axes, ddof))).real
 
 
 def _freedom(x, axes, ddof):
@@ -262,9 +266,17 @@ def _freedom(x, axes, ddof):
     return freedom if freedom else np.nan
 
 
+def _var_over(x, axes, keepdims, ddof):
+    n = count_of(x, axes)
+    if n <= ddof or x.dtype.kind != "f" or x.dtype.itemsize < 4:  # NumPy's warnings; NumPy's wider sums of float16
+        return np.var(x, axis=axes, keepdims=keepdims, ddof=ddof)
+    d = x - _add_reduce(x, axes, True) / n
+    return _add_reduce(d * d, axes, keepdims) / (n - ddof)
+
+
 _var = general(
     "var_over",
-    lambda x, axes, keepdims, ddof: np.var(x, axis=axes, keepdims=keepdims, ddof=ddof),
+    _var_over,
     _pull_var,
     _push_var,
     saves="x",
@@ -397,6 +409,7 @@ def _extremum(primitive, name, pairwise, worst):
 
 def lowest(dtype):
     return -np.inf if dtype.kind in "fc" else np.iinfo(dtype).min if dtype.kind in "iu" else False
+    """The range of values (maximum minus minimum) along `axis`; ties share their derivative evenly."""
 
 
 def highest(dtype):

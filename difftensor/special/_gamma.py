@@ -99,6 +99,11 @@ _betainc = general(
 def betainc(a: Any, b: Any, x: Any) -> Any:
     """Regularized incomplete beta function I_x(a, b), as ``scipy.special.betainc``; differentiable in x.
 
+    Parameters
+    ----------
+    a, b : arrays of positive numbers
+    x : array of numbers in [0, 1]
+
     Raises
     ------
     MissingDerivativeError

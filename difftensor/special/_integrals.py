@@ -9,7 +9,7 @@ from typing import Any
 import scipy.special
 
 from difftensor._core import general
-from difftensor._core.primitive import publish
+from difftensor._core.primitive import dress, publish
 from difftensor.special._declare import forward_of, one
 
 _DEGREE = math.pi / 180
@@ -38,6 +38,7 @@ def _several(name: str, saves: str, outputs: int, slopes: Callable) -> Callable:
     f = general(f"special.{name}", forward_of(name, ufunc), pull, push, saves=saves, outputs=outputs, public=False,
                 samples="points")  # fmt: skip
     publish(f"special.{name}", f, ufunc)
+    dress(f, name, ufunc)
     return f
 
 
