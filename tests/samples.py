@@ -228,6 +228,7 @@ SAMPLES = {
         ((_regular(rng, *a), _normal(rng, *b)), ())
         for a, b in [((4, 4), (4, 2)), ((2, 3, 3), (3, 1)), ((5, 5), (2, 5, 3))]
     ],
+    "linalg._solve_vector": lambda rng: [((_regular(rng, n, n), _normal(rng, n)), ()) for n in (1, 4)],
     "linalg._solve_triangular": lambda rng: [
         ((_regular(rng, 4, 4), _normal(rng, 4, 2)), (True,)),
         ((_regular(rng, 2, 3, 3), _normal(rng, 3, 2)), (False,)),

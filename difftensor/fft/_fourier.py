@@ -120,32 +120,50 @@ def _run(name: str, f: Any, x: Any, s: Any, axes: Any, norm: str | None, out: An
     return y if out is None else write_out(name, y, out)
 
 
-def _one(n: Any) -> Any:
-    return None if n is None else (n,)
+def _run_one(name: str, f: Any, x: Any, n: Any, axis: int, norm: str | None, out: Any, half: bool = False) -> Any:
+    """`_run` along one axis, with less to look at."""
+    if (
+        out is not None
+        or x.__class__ is not Tensor
+        or axis.__class__ is not int
+        or not (n is None or n.__class__ is int)
+    ):
+        return _run(name, f, x, None if n is None else (n,), (axis,), norm, out, half)
+    rank = len(x.shape)
+    if norm not in _SWAPPED or not -rank <= axis < rank:
+        return _run(name, f, x, (n,), (axis,), norm, out, half)
+    if axis >= 0:
+        axis -= rank
+    real = x.dtype.kind != "c"
+    if n is None:
+        n = 2 * (x.shape[axis] - 1) if half else x.shape[axis]
+    if n < 1 or (f is _rfftn and not real):
+        return _run(name, f, x, (n,), (axis,), norm, out, half)
+    return f(x, (n,), (axis,), norm, real)
 
 
 @composition(np.fft.fft, name="fft.fft")
 def fft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None, out: Any = None) -> Any:
     """Discrete Fourier transform along one axis."""
-    return _run("fft.fft", _fftn, a, _one(n), (axis,), norm, out)
+    return _run_one("fft.fft", _fftn, a, n, axis, norm, out)
 
 
 @composition(np.fft.ifft, name="fft.ifft")
 def ifft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None, out: Any = None) -> Any:
     """Inverse of `fft`."""
-    return _run("fft.ifft", _ifftn, a, _one(n), (axis,), norm, out)
+    return _run_one("fft.ifft", _ifftn, a, n, axis, norm, out)
 
 
 @composition(np.fft.rfft, name="fft.rfft")
 def rfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None, out: Any = None) -> Any:
     """Discrete Fourier transform of a real signal along one axis: the non-negative frequencies."""
-    return _run("fft.rfft", _rfftn, a, _one(n), (axis,), norm, out)
+    return _run_one("fft.rfft", _rfftn, a, n, axis, norm, out)
 
 
 @composition(np.fft.irfft, name="fft.irfft")
 def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None, out: Any = None) -> Any:
     """Inverse of `rfft`. The imaginary parts at frequency 0 and n/2 do not count, so their derivative is 0."""
-    return _run("fft.irfft", _irfftn, a, _one(n), (axis,), norm, out, half=True)
+    return _run_one("fft.irfft", _irfftn, a, n, axis, norm, out, half=True)
 
 
 @composition(np.fft.hfft, name="fft.hfft")
@@ -153,7 +171,7 @@ def hfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None, 
     """Discrete Fourier transform of a signal with Hermitian symmetry, given by its first half: a real spectrum."""
     if norm not in _SWAPPED:
         raise ValueError(f"Invalid norm value {norm}; should be 'backward', 'ortho' or 'forward'.")
-    return _run("fft.hfft", _irfftn, np.conj(operand(a, "fft.hfft")), _one(n), (axis,), _SWAPPED[norm], out, half=True)
+    return _run_one("fft.hfft", _irfftn, np.conj(operand(a, "fft.hfft")), n, axis, _SWAPPED[norm], out, half=True)
 
 
 @composition(np.fft.ihfft, name="fft.ihfft")
@@ -161,7 +179,7 @@ def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None,
     """Inverse of `hfft`."""
     if norm not in _SWAPPED:
         raise ValueError(f"Invalid norm value {norm}; should be 'backward', 'ortho' or 'forward'.")
-    y = np.conj(_run("fft.ihfft", _rfftn, a, _one(n), (axis,), _SWAPPED[norm], None))
+    y = np.conj(_run_one("fft.ihfft", _rfftn, a, n, axis, _SWAPPED[norm], None))
     return y if out is None else write_out("fft.ihfft", y, out)
 
 

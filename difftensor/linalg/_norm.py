@@ -35,8 +35,7 @@ def _direction(xp: Any, y: Any, x: Any, p: float, axes: tuple, keepdims: bool) -
 
     For even p it is conj(x) |x|^(p-2) / y^(p-1), smooth at x = 0, so that higher derivatives are right there too.
     """
-    if not keepdims:
-        y = xp.expand_dims(y, axes)
+    y = _spread(xp, y, x, axes, keepdims)
     y0 = y == 0
     y = xp.where(y0, 1, y)
     if p == 2:
@@ -51,10 +50,13 @@ def _direction(xp: Any, y: Any, x: Any, p: float, axes: tuple, keepdims: bool) -
     return u if p == 1 else u * (s / y) ** (p - 1)
 
 
+def _spread(xp: Any, y: Any, x: Any, axes: tuple, keepdims: bool) -> Any:
+    """Result `y` with the axes of x; a single number needs none."""
+    return y if keepdims or len(axes) == x.ndim else xp.expand_dims(y, axes)
+
+
 def _pull(xp: Any, g: Any, y: Any, x: Any, p: float, axes: tuple, keepdims: bool) -> Any:
-    if not keepdims:
-        g = xp.expand_dims(g, axes)
-    return g * _direction(xp, y, x, p, axes, keepdims)
+    return _spread(xp, g, x, axes, keepdims) * _direction(xp, y, x, p, axes, keepdims)
 
 
 def _push(xp: Any, ts: tuple, y: Any, x: Any, p: float, axes: tuple, keepdims: bool) -> Any:

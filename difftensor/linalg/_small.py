@@ -112,7 +112,27 @@ def det(a: Any) -> Any:
 
 
 def cofactor(a: Any) -> Any:
+    if a.ndim == 2 and a.__class__ is np.ndarray:
+        return _cofactor_of_one(a)
     return stack(cofactors(entries(a)), a.shape)
+
+
+def _cofactor_of_one(a: Any) -> Any:
+    """In Python's numbers, ten times faster than arrays of one element."""
+    if len(a) == 1:
+        return np.ones_like(a)
+    if len(a) == 2:
+        (p, q), (r, s) = a.tolist()
+        return np.array([[s, -r], [-q, p]], a.dtype)
+    (p, q, r), (s, t, u), (v, w, x) = a.tolist()
+    return np.array(
+        [
+            [t * x - u * w, u * v - s * x, s * w - t * v],
+            [w * r - x * q, x * p - v * r, v * q - w * p],
+            [q * u - r * t, r * s - p * u, p * t - q * s],
+        ],
+        a.dtype,
+    )
 
 
 def cofactor_along(a: Any, t: Any) -> Any:

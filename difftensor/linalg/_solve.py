@@ -36,12 +36,43 @@ _solve = general(
 )
 
 
+def _vector_pull(xp: Any, g: Any, y: Any, a: Any, b: Any) -> tuple:
+    cb = _solve_vector(mT(a), g)
+    return fitted(cb[:, None] * -y, a), fitted(cb, b)
+
+
+def _vector_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any) -> Any:
+    ta, tb = ts
+    if ta is None:
+        return _solve_vector(a, tb)
+    return _solve_vector(a, -(ta @ y) if tb is None else tb - ta @ y)
+
+
+def _vector_batch(call: Any, lanes: list, flags: list, size: int) -> Any:
+    a, b = lanes
+    return _solve(a, b[..., None])[..., 0]
+
+
+_solve_vector = general(  # one matrix, one vector
+    "linalg._solve_vector",
+    np.linalg.solve,
+    _vector_pull,
+    _vector_push,
+    saves="yab",
+    operands=2,
+    numpy=None,
+    batch=_vector_batch,
+)
+
+
 @composition(np.linalg.solve, name="linalg.solve")
 def solve(a: Any, b: Any) -> Any:
     """Solve ``a @ x = b``; a one-dimensional `b` is one vector, as in NumPy."""
     a = operand(a, "linalg.solve")
     b = operand(b, "linalg.solve")
     if b.ndim == 1:
+        if a.ndim == 2 and not _factor.worthwhile(a):
+            return _solve_vector(a, b)
         return solve(a, b[:, None])[..., 0]
     if (
         _factor.worthwhile(a)
