@@ -409,7 +409,6 @@ def _extremum(primitive, name, pairwise, worst):
 
 def lowest(dtype):
     return -np.inf if dtype.kind in "fc" else np.iinfo(dtype).min if dtype.kind in "iu" else False
-    """The range of values (maximum minus minimum) along `axis`; ties share their derivative evenly."""
 
 
 def highest(dtype):
@@ -422,6 +421,7 @@ min = composition(np.min, name="min", also=(np.amin,))(_extremum(_min, "min", X.
 
 @composition(np.ptp)
 def ptp(a, axis=None, out=None, keepdims=False):
+    """The range of values (maximum minus minimum) along `axis`; ties share their derivative evenly."""
     return finish(max(a, axis, keepdims=keepdims) - min(a, axis, keepdims=keepdims), out, "ptp")
 
 
