@@ -240,8 +240,13 @@ class Tensor:
             raise TypeError("iteration over a 0-d Tensor")
         return (self[i] for i in range(self._data.shape[0]))
 
+    def _stands_alone(self) -> bool:
+        """Is this a constant, or a leaf of the user's? Then a copy of it elsewhere loses nothing."""
+        n = self.node
+        return n is None or (n.__class__ is Leaf and n.user)
+
     def __reduce__(self) -> Any:
-        if self.node is not None and self.node.__class__ is not Leaf:
+        if not self._stands_alone():
             raise would_lose("pickling or copying", self)
         return _rebuild, (self._data, self.node is not None)
 
@@ -249,7 +254,7 @@ class Tensor:
         return self.copy()
 
     def __deepcopy__(self, memo: dict) -> Tensor:
-        if self.node is not None and self.node.__class__ is not Leaf:
+        if not self._stands_alone():
             raise would_lose("copy.deepcopy", self)
         y = _rebuild(self._data.copy(), self.node is not None)
         memo[id(self)] = y
