@@ -199,9 +199,14 @@ _outer_product = bilinear(
 )
 
 
+def _flat(x):
+    x = X.asarray(x)
+    return x if x.ndim == 1 else x.ravel()
+
+
 @composition(np.outer)
 def outer(a, b, out=None):
-    return finish(_outer_product(X.asarray(a).ravel(), X.asarray(b).ravel()), out, "outer")
+    return finish(_outer_product(_flat(a), _flat(b)), out, "outer")
 
 
 @composition(np.tensordot)

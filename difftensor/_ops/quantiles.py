@@ -78,8 +78,8 @@ def _statistics(x, n, *places):
     if isinstance(n, int):
         wanted = np.unique(np.concatenate([p.ravel() for p in places]))
         order = argpartition(x, tuple(wanted.tolist()))._data[..., wanted]
-        values = picked(x, order, -1)
-        return [values[..., np.searchsorted(wanted, p)] for p in places]
+        found = picked(x, order, -1)
+        return [found[..., np.searchsorted(wanted, p)] for p in places]
     ordered = picked(x, argsort(x)._data, -1)
     shape = ordered.shape[:-1]
     return [X.take_along_axis(ordered, np.broadcast_to(p, (*shape, p.shape[-1])), axis=-1) for p in places]
@@ -232,12 +232,13 @@ def _median(name, a, axis, out, keepdims, without_nan):
             n = n - np.add.reduce(nan, axis=-1)
             if bad.any():
                 warnings.warn("All-NaN slice encountered", RuntimeWarning, stacklevel=4)
-    count = n if isinstance(n, int) else n[..., None]
-    low, high = (np.atleast_1d(np.maximum(k, 0)).astype(np.intp) for k in ((count - 1) // 2, count // 2))
-    if isinstance(n, int) and n % 2:
-        y = X.mean(_statistics(x, n, low)[0], axis=-1)
+    if isinstance(n, int):
+        low, high = (n - 1) // 2, n // 2
+        middle = picked(x, np.argpartition(x._data, (low, high), axis=-1)[..., low : high + 1], -1)
     else:
-        y = X.mean(X.concatenate(_statistics(x, n, low, high), axis=-1), axis=-1)
+        ends = (np.maximum(k, 0)[..., None].astype(np.intp) for k in ((n - 1) // 2, n // 2))
+        middle = X.concatenate(_statistics(x, n, *ends), axis=-1)
+    y = X.mean(middle, axis=-1)
     if bad is not None and bad.any():
         y = X.where(bad, np.nan, y)
     if keepdims:
