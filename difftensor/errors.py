@@ -71,7 +71,7 @@ def describe(operand: object) -> str:
 
 
 # A primitive behind a public function has its name with a suffix, or with an underscore: reshape_to, linalg._solve.
-_SUFFIX = re.compile(r"(?<=[a-z])_(to|along|of|else|in|between|shape)$")
+_SUFFIX = re.compile(r"(?<=[a-z])_(to|along|of|else|in|between|shape|vector|factored)$")
 _ADVICE = {
     "could not be broadcast together": "Axes are matched from the last one: insert one with x[:, None], or reshape.",
     "not aligned": "The last axis of a must fit the last but one of b: transpose with .mT, or use einsum.",

@@ -188,10 +188,8 @@ def test_in_place_operators_of_arrays_write():
 
 # Promotion ----------------------------------------------------------------------------------------------------------
 
-DTYPES = [
-    np.dtype(d)
-    for d in "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64 complex64 complex128".split()
-]
+KINDS = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64 complex64 complex128"
+DTYPES = list(map(np.dtype, KINDS.split()))
 OPERATORS = [operator.add, operator.mul, operator.truediv, operator.pow, operator.lt, operator.sub, operator.mod]
 
 
