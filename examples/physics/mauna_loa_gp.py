@@ -60,7 +60,7 @@ def main(small=False):
     start = np.log(list(START.values()))
     at_start = float(np.asarray(log_likelihood(start)))
     fit = optim.minimize(lambda x: -log_likelihood(x), start, method="L-BFGS-B", bounds=[np.log([1e-5, 1e5])] * 11,
-                         options={"maxiter": 15} if small else None, progress=not small)
+                         options={"maxiter": 15 if small else 200, "ftol": 1e-10}, progress=not small)
     theta = np.exp(fit.x)
     report.agreement(f"Log marginal likelihood: {fit.nit} iterations, {fit.nfev} Cholesky factors",
                      zip(PUBLISHED, [at_start, -fit.fun], PUBLISHED.values()))

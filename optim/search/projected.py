@@ -45,12 +45,15 @@ def projected(ray, first=1.0, c1=1e-4, most=40):
     for tries in range(most):
         point, slope = look(alpha)
         f = point.f
+        if -slope <= noise:  # a difference of f says nothing here; only slopes can tell
+            if f <= ray.f + noise and abs(point.g.dot(p)) < abs(ray.slope):
+                return alpha, point
+            if tries:
+                break
         if f <= ray.f + c1 * slope:
             if tries == 0:
                 return _grow(look, ray, alpha, point, slope)
             return alpha, point
-        if f <= ray.f + noise and -slope <= noise and abs(point.g.dot(p)) < abs(ray.slope):
-            return alpha, point  # only slopes can tell here
         if math.isfinite(f):
             vertex = -0.5 * slope * alpha / (f - ray.f - slope)
             alpha = min(max(vertex, 0.1 * alpha), 0.5 * alpha)
