@@ -10,6 +10,7 @@ Tensors. The tape sees physical operations only, so derivatives need no rule of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -155,6 +156,17 @@ def level_of(x: Any) -> int:
     return x._data.level if isinstance(x, Batched) else -1
 
 
+@contextmanager
+def example_by_example(level: int) -> Any:
+    """Inside, the vmap of `level` batches nothing: its examples are run one after the other."""
+    active = levels.get()
+    token = levels.set((*active[:level], None, *active[level + 1 :]))
+    try:
+        yield
+    finally:
+        levels.reset(token)
+
+
 def innermost(x: Any) -> Any:
     """The plain Tensor behind all levels of `x`."""
     while isinstance(x, Batched):
@@ -255,9 +267,10 @@ def one_by_one(f: Callable, args: tuple, kwargs: dict) -> Any:
     level = max(map(level_of, found))
     size = next(x for x in found if level_of(x) == level)._data.inner.shape[0]
     rows = []
-    for i in range(size):
-        a, k = _taken((args, kwargs), level, i)
-        rows.append(f(*a, **k))
+    with example_by_example(level):
+        for i in range(size):
+            a, k = _taken((args, kwargs), level, i)
+            rows.append(f(*a, **k))
     if not rows:
         raise ValueError("vmap over an empty batch: this function runs example by example, and none tells its shape")
     many = isinstance(rows[0], (tuple, list))

@@ -18,6 +18,7 @@ from difftensor._core.operands import _with_keywords
 from difftensor._core.pushing import forward
 from difftensor._core.sweeping import repaired, trace
 from difftensor._core.tape import tick
+from difftensor._core.tensor import snapshot
 from difftensor._transforms.batch import Batched, innermost, levels, like, matched
 from difftensor._transforms.sweep import ALIAS, _finite, streaming
 from difftensor.errors import InPlaceError
@@ -128,7 +129,7 @@ def _placed(x: Tensor) -> Tensor:
     n.y = n.a = n.b = n.code = n.at = None
     n.params = ()
     n.seq = tick()
-    return lift(inner._data, n)
+    return lift(snapshot(inner), n)
 
 
 def dispatch(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dict) -> Any:
@@ -136,11 +137,14 @@ def dispatch(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dic
     if keywords and op.arity:
         return _with_keywords(op, f, xs, **{"out": None, **keywords})
     level = max(map(_level, xs))
-    if op.arity and op.kind == "elementwise":
+    if op.arity and op.kind == "elementwise" and not op.views:
         y = _elementwise(op, xs, level)
         if y is not None:
             return y
     values = [x._data.value if _level(x) == level else x for x in xs]
+    if op.kind == "linear" or op.views:  # value and tangent alike, and views stay views
+        pair = xs[0]._data
+        return dual(op.call(pair.value, *params), op.call(pair.tangent, *params), level)
     if op.kind == "nondifferentiable":
         return _run(op, values, params, keywords)
     placed, tangents = [], {}

@@ -11,7 +11,7 @@ from typing import Any
 from difftensor._core import Node, Primitive, Tensor, X, lift, recording, snapshot
 from difftensor._core.recording import pick
 from difftensor._core.tape import getframe, tick, user_site
-from difftensor._transforms.batch import Batched, batched, level_of
+from difftensor._transforms.batch import Batched, batched, example_by_example, level_of, levels
 
 _primitives: dict[tuple, Primitive] = {}
 
@@ -25,10 +25,11 @@ class Rules:
     xs    the operands: raw arrays, or Tensors at their places when derivatives are recorded (`create`)
     """
 
-    __slots__ = ("pull", "push")
+    __slots__ = ("levels", "pull", "push")
 
     def __init__(self, pull: Callable | None, push: Callable | None = None):
         self.pull, self.push = pull, push
+        self.levels = levels.get()  # the rules run inside the vmaps that the function ran in
 
 
 def _primitive(name: str, outputs: int, pushes: bool) -> Primitive:
@@ -47,12 +48,19 @@ def _tuple(v: Any) -> tuple:
 
 
 def _pull(xp: Any, g: Any, n: Any) -> tuple:
-    gs = n.params.pull(xp is X, _tuple(g), n.a)
-    return tuple(gs)
+    token = levels.set(n.params.levels)
+    try:
+        return tuple(n.params.pull(xp is X, _tuple(g), n.a))
+    finally:
+        levels.reset(token)
 
 
 def _push(xp: Any, ts: tuple, n: Any) -> Any:
-    out = n.params.push(xp is X, ts, n.a)
+    token = levels.set(n.params.levels)
+    try:
+        out = n.params.push(xp is X, ts, n.a)
+    finally:
+        levels.reset(token)
     return out[0] if len(out) == 1 else tuple(out)
 
 
@@ -89,7 +97,8 @@ def in_lanes(f: Callable, leaves: list) -> list | None:
     if level < 0:
         return None
     size = next(x for x in leaves if level_of(x) == level)._data.inner.shape[0]
-    rows = [f([x._data.inner[i] if level_of(x) == level else x for x in leaves]) for i in range(size)]
+    with example_by_example(level):
+        rows = [f([x._data.inner[i] if level_of(x) == level else x for x in leaves]) for i in range(size)]
     return [batched(X.stack([X.asarray(v) for v in column]), level) for column in zip(*rows)]
 
 

@@ -230,7 +230,8 @@ def _slope(op: Primitive, xs: tuple, ys: list, params: tuple, level: int, many: 
         return [out]
     if op.push is None:
         raise MissingDerivativeError(
-            f"dif.taylor: {public_name(op.name)} has no push rule; use repeated dif.jvp, or write it with other functions"
+            f"dif.taylor: {public_name(op.name)} has no push rule; use repeated dif.jvp, or write it with other "
+            f"functions"
         )
     n = _Node()
     n.y, n.params, n.p, n.q, n.b = y, params, None, None, None

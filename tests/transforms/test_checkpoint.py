@@ -1,0 +1,167 @@
+"""checkpoint and checkpoint_loop: the derivatives of the plain program, with less memory and Griewank's count."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import difftensor as dif
+from difftensor._transforms import revolve
+from difftensor.errors import MutatedConstantError
+
+A = np.array([0.7, 0.8])
+
+
+def repeated(step, x, n=4):
+    for _ in range(n):
+        x = step(x)
+    return dif.sum(x)
+
+
+def test_value_and_derivatives_are_those_of_the_plain_program():
+    step = lambda x: np.sin(x) * x  # noqa: E731
+    kept = dif.checkpoint(step)
+    twice = dif.checkpoint(lambda x: kept(kept(x)))
+    for f in (lambda x: repeated(kept, x), lambda x: repeated(twice, x, 2)):
+        plain = lambda x: repeated(step, x)  # noqa: E731
+        np.testing.assert_array_equal(dif.grad(f)(A), dif.grad(plain)(A))
+        np.testing.assert_allclose(dif.hessian(f)(A), dif.hessian(plain)(A), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(dif.jvp(f, (A,), (A,))[1], dif.jvp(plain, (A,), (A,))[1], rtol=1e-13)
+        np.testing.assert_allclose(dif.vmap(dif.grad(f))(np.stack([A, 2 * A]))[0], dif.grad(plain)(A), rtol=1e-13)
+
+
+def test_what_the_function_closes_over_gets_its_gradient():
+    w = dif.tensor([1.0, 2.0], requires_grad=True)
+    step = lambda x: np.sin(x) * w * x  # noqa: E731
+    repeated(dif.checkpoint(step), dif.asarray(A.copy())).backward()
+    ours = w.grad
+    w.grad = None
+    repeated(step, dif.asarray(A.copy())).backward()
+    np.testing.assert_allclose(ours.numpy(), w.grad.numpy(), rtol=1e-14)
+
+
+def test_random_numbers_are_drawn_again():
+    step = lambda x, rng: x * rng.normal(size=2) * x  # noqa: E731
+    kept = dif.checkpoint(step)
+    f = lambda s: lambda x, rng: dif.sum(s(s(x, rng), rng))  # noqa: E731
+    ours = dif.grad(f(kept))(A, np.random.default_rng(1))
+    np.testing.assert_array_equal(ours, dif.grad(f(step))(A, np.random.default_rng(1)))
+
+
+def test_hidden_randomness_and_changed_surroundings_raise():
+    rng = np.random.default_rng(0)
+    with pytest.raises(MutatedConstantError, match="rng"):
+        dif.grad(lambda x: dif.sum(dif.checkpoint(lambda x: x * rng.normal())(x)))(A)
+    scale = {"k": 2.0}
+
+    def f(x):
+        y = dif.checkpoint(lambda x: x * scale["k"])(x)
+        scale["k"] += 1
+        return dif.sum(y)
+
+    with pytest.raises(MutatedConstantError):
+        dif.grad(f)(A)
+
+
+def test_less_memory():
+    x = np.ones(100_000)
+
+    def inner(x):
+        for _ in range(20):
+            x = np.sin(x)
+        return x
+
+    def peak(f):
+        tracemalloc.start()
+        dif.grad(lambda x: dif.sum(f(f(f(f(x))))))(x)
+        top = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return top
+
+    assert peak(dif.checkpoint(inner)) < 0.45 * peak(inner)
+
+
+# Loops ----------------------------------------------------------------------------------------------------------------
+
+
+def euler(u, i):
+    return u + 0.01 * np.sin(u)
+
+
+def plain(x, n):
+    for i in range(n):
+        x = euler(x, i)
+    return x
+
+
+SCHEDULES = [(1, 1), (2, 1), (7, 1), (10, 2), (10, 3), (56, 3), (57, 3), (100, 10), (99, 4), (300, 7)]
+
+
+@pytest.mark.parametrize(("n", "s"), SCHEDULES)
+def test_griewanks_count(n, s):
+    """t(n, s) = r n - beta(s + 1, r - 1), and it is the least: dynamic programming over the first snapshot says so."""
+    g = dif.grad(lambda x: dif.checkpoint_loop(euler, x, n, memory=s))(1.0)
+    np.testing.assert_allclose(g, dif.grad(lambda x: plain(x, n))(1.0), rtol=1e-14)
+    assert revolve.LoopCount.advanced == dif.checkpoint_loop.advances(n, s)
+    if n <= 57:
+        assert dif.checkpoint_loop.advances(n, s) == least(n, s)
+
+
+def least(n, s, memo={}):  # noqa: B006
+    if n <= 1:
+        return 0
+    if s == 1:
+        return n * (n - 1) // 2
+    if (n, s) not in memo:
+        memo[n, s] = min(m + least(n - m, s - 1) + least(m, s) for m in range(1, n))
+    return memo[n, s]
+
+
+def test_loop_with_pytrees_surroundings_and_order_two():
+    w = dif.tensor([0.3, 0.4], requires_grad=True)
+
+    def step(s, i):
+        return {"u": s["u"] + 0.1 * np.sin(s["v"] * w), "v": s["v"] * 0.9 + 0.1 * s["u"] * i}
+
+    start = {"u": np.array([1.0, 2.0]), "v": np.array([0.5, 0.1])}
+    dif.checkpoint_loop(step, start, 15, memory=3)["u"].sum().backward()
+    ours, w.grad = w.grad, None
+    s = start
+    for i in range(15):
+        s = step(s, i)
+    s["u"].sum().backward()
+    np.testing.assert_allclose(ours.numpy(), w.grad.numpy(), rtol=1e-13)
+    f = lambda x: dif.checkpoint_loop(euler, x, 20, memory=3)  # noqa: E731
+    np.testing.assert_allclose(dif.grad(dif.grad(f))(1.0), dif.grad(dif.grad(lambda x: plain(x, 20)))(1.0), rtol=1e-12)
+    np.testing.assert_allclose(dif.jvp(f, (1.0,), (2.0,))[1], 2 * dif.grad(f)(1.0), rtol=1e-13)
+
+
+def test_loop_of_many_steps_stays_small():
+    x = np.linspace(0.5, 1.0, 3000)
+
+    def stencil(u, i):
+        return u + 0.01 * (np.roll(u, 1) - 2 * u + np.roll(u, -1)) * u
+
+    def by_hand(x):
+        for i in range(1000):
+            x = stencil(x, i)
+        return x
+
+    def run(f):
+        tracemalloc.start()
+        g = dif.grad(lambda x: np.sum(f(x) ** 2))(x)
+        top = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return g, top
+
+    (ours, small), (theirs, large) = run(lambda x: dif.checkpoint_loop(stencil, x, 1000)), run(by_hand)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+    assert small < 0.05 * large
+
+
+def test_bad_loops():
+    with pytest.raises(ValueError, match="negative"):
+        dif.checkpoint_loop(euler, 1.0, -1)
+    with pytest.raises(ValueError, match="structure"):
+        dif.grad(lambda x: dif.checkpoint_loop(lambda u, i: (u, u), x, 3))(1.0)
+    assert float(dif.checkpoint_loop(euler, 1.0, 0)) == 1.0

@@ -1,0 +1,122 @@
+"""Streaming jvp and Taylor series."""
+
+import tracemalloc
+
+import mpmath
+import numpy as np
+import pytest
+
+import difftensor as dif
+from difftensor.errors import MissingDerivativeError
+
+
+def program(x):
+    u = dif.zeros(4)
+    u[0] = x[0]
+    for i in range(3):
+        u[i + 1] = u[i] * x[1] + np.sin(u[i]) if x[1] > 0 else u[i]
+    row = u[1:]
+    row *= 1.5
+    return dif.sum(u * u) + dif.linalg.det(dif.outer(u[:2], x) + np.eye(2))
+
+
+X, V = np.array([0.5, 0.7]), np.array([0.3, -0.2])
+
+
+def test_streaming_is_the_taped_jvp():
+    for f in (program, lambda x: dif.where(x > 0.6, np.sqrt(x), x**2), lambda x: {"a": x[0], "b": (x, 2.0)}):
+        y, dy = dif.jvp(f, (X,), (V,), stream=True)
+        y2, dy2 = dif.jvp(f, (X,), (V,))
+        for a, b in zip(dif.tree.leaves((y, dy)), dif.tree.leaves((y2, dy2)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-13)
+
+
+def test_under_other_transformations():
+    g = dif.grad(lambda x: dif.jvp(program, (x,), (V,), stream=True)[1])(X)
+    np.testing.assert_allclose(g, dif.hvp(program)(X, V), rtol=1e-12)
+    outer = dif.jvp(lambda x: dif.jvp(program, (x,), (V,), stream=True)[1], (X,), (V,))[1]
+    np.testing.assert_allclose(outer, V @ dif.hvp(program)(X, V), rtol=1e-12)
+
+
+def test_what_needs_a_tape_inside_says_so():
+    with pytest.raises(MissingDerivativeError, match="stream=False"):
+        dif.jvp(dif.grad(program), (X,), (V,), stream=True)
+
+
+def test_strong_zero():
+    _, dy = dif.jvp(lambda x: dif.where(x > 0, np.sqrt(x), 0.0), (np.array([0.0, 4.0]),), (np.ones(2),), stream=True)
+    assert dy.tolist() == [0.0, 0.25]
+
+
+def decay(x, n):
+    for _ in range(n):
+        x = x - 0.001 * x
+    return x
+
+
+def test_memory_does_not_grow_with_the_steps():
+    peaks = []
+    for n in (200, 2000):
+        tracemalloc.start()
+        _, dy = dif.jvp(lambda x, n=n: decay(x, n), (1.0,), (1.0,), stream=True)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        np.testing.assert_allclose(dy, 0.999**n, rtol=1e-12)
+    assert peaks[1] < 1.5 * peaks[0]
+
+
+@pytest.mark.slow
+def test_a_million_steps():
+    _, dy = dif.jvp(lambda x: decay(x, 10**6), (1.0,), (1.0,), stream=True)
+    np.testing.assert_allclose(dy, np.exp(10**6 * np.log1p(-0.001)), rtol=1e-8)
+
+
+# Taylor series against mpmath ----------------------------------------------------------------------------------------
+
+SERIES = {
+    "exp": (np.exp, mpmath.exp),
+    "sin": (np.sin, mpmath.sin),
+    "tan": (np.tan, mpmath.tan),
+    "arctan": (np.arctan, mpmath.atan),
+    "tanh": (np.tanh, mpmath.tanh),
+    "log": (np.log, mpmath.log),
+    "arcsin": (np.arcsin, mpmath.asin),
+    "quotient": (lambda x: np.sqrt(1 + x**2) / (2 + np.sin(x)), lambda x: mpmath.sqrt(1 + x**2) / (2 + mpmath.sin(x))),
+    "power": (lambda x: x**2.5 * np.log(x), lambda x: x ** mpmath.mpf("2.5") * mpmath.log(x)),
+    "base and exponent": (lambda x: x**x, lambda x: x**x),
+}
+
+
+@pytest.mark.parametrize("name", SERIES)
+def test_coefficients(name):
+    ours, theirs = SERIES[name]
+    with mpmath.workdps(40):
+        expected = np.array([float(c) for c in mpmath.taylor(theirs, mpmath.mpf("0.7"), 10)])
+    np.testing.assert_allclose(dif.taylor(ours, 0.7, 10), expected, rtol=1e-11)
+
+
+def test_cost_is_not_exponential():
+    """Order 24 of a nest of functions: 2^24 rules would not come back."""
+    with mpmath.workdps(40):
+        f = lambda x: mpmath.sin(mpmath.exp(mpmath.cos(x)) / (1 + x))  # noqa: E731
+        expected = np.array([float(c) for c in mpmath.taylor(f, mpmath.mpf("0.3"), 24)])
+    np.testing.assert_allclose(dif.taylor(lambda x: np.sin(np.exp(np.cos(x)) / (1 + x)), 0.3, 24), expected, rtol=1e-9)
+
+
+def test_along_a_direction_of_a_program():
+    f = lambda x: dif.sum(program(x) * x)  # noqa: E731
+    c = dif.taylor(f, X, 3, V)
+    g = lambda t: f(X + t * V)  # noqa: E731
+    d1, d2, d3 = dif.grad(g), dif.grad(dif.grad(g)), dif.grad(dif.grad(dif.grad(g)))
+    np.testing.assert_allclose(c, [float(g(0.0)), d1(0.0), d2(0.0) / 2, d3(0.0) / 6], rtol=1e-10)
+
+
+def test_matrix_functions_and_gradients_through(rng):
+    A, B = rng.normal(size=(3, 3)) + 4 * np.eye(3), rng.normal(size=(3, 3))
+    c = dif.taylor(lambda t: dif.linalg.solve(A + t * B, np.ones(3)), 0.0, 6)
+    h = 0.05
+    series = np.polynomial.polynomial.polyval(h, c)
+    np.testing.assert_allclose(series, np.linalg.solve(A + h * B, np.ones(3)), rtol=1e-6)
+    np.testing.assert_allclose(dif.grad(lambda x: dif.taylor(np.sin, x, 3)[3])(0.5), np.sin(0.5) / 6, rtol=1e-13)
+    with pytest.raises(ValueError, match="negative"):
+        dif.taylor(np.sin, 0.0, -1)
