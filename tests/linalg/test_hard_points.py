@@ -116,6 +116,16 @@ def test_values_of_degenerate_spectrum(rng, number, dtype):
     np.testing.assert_allclose(dif.jvp(f, (a,), (d,))[1], np.sum(np.conj(expected) * d).real, atol=1e-11)
 
 
+def test_second_derivatives_through_degenerate_values_raise_or_are_right(rng):
+    """Through the values they need the vectors; through funm they do not."""
+    a, d = triple(rng), hermitian(matrix(rng, 5, 5))
+    for f in (np.linalg.eigvalsh, np.linalg.svdvals, lambda a: np.linalg.eigvals(a).real):
+        with pytest.raises(DegenerateError):
+            dif.hvp(lambda a, f=f: np.sum(f(a) ** 3))(a, d)
+    right = dif.hvp(lambda a: np.trace(linalg.funm(a, lambda w: w**3)))(a, d)
+    np.testing.assert_allclose(right, 3 * (a @ d + d @ a), atol=1e-10)  # tr a^3
+
+
 @DTYPES
 def test_norms_at_the_identity(rng, dtype):
     one = np.eye(3, dtype=dtype)
