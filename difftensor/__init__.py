@@ -60,11 +60,16 @@ from difftensor._ops.counting import (
     logical_not, logical_or, logical_xor, nextafter, not_equal, right_shift, rint, signbit, spacing, trunc,
 )
 from difftensor._ops.reductions import (
-    all, max as amax, min as amin, any, argmax, argmin, count_nonzero, max, mean, min, nanargmax, nanargmin, nanmax,
-    nanmean, nanmin, nanprod, nanstd, nansum, nanvar, prod, ptp, std, sum, var,
+    all, any, count_nonzero, mean, prod, std, sum, var,
+)
+from difftensor._ops.extrema import (
+    max as amax, min as amin, argmax, argmin, max, min, nanargmax, nanargmin, ptp,
 )
 from difftensor._ops.cumulative import (
-    cumprod, cumsum, cumulative_prod, cumulative_sum, diff, ediff1d, nancumprod, nancumsum,
+    cumprod, cumsum, cumulative_prod, cumulative_sum, diff, ediff1d,
+)
+from difftensor._ops.nan_reductions import (
+    nancumprod, nancumsum, nanmax, nanmean, nanmin, nanprod, nanstd, nansum, nanvar,
 )
 from difftensor._ops.products import (
     cross, dot, inner, kron, matmul_with_keywords as matmul, matvec, outer, tensordot, trace, vdot, vecdot, vecmat,

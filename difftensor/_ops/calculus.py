@@ -54,7 +54,8 @@ def _derivative(f, dx, axis, edge_order):
     n = f.shape[axis]
     if n < edge_order + 1:
         raise ValueError(
-            "Shape of array too small to calculate a numerical gradient, at least (edge_order + 1) elements are required."
+            "Shape of array too small to calculate a numerical gradient, at least (edge_order + 1) elements are "
+            "required."
         )
     even = np.ndim(dx) == 0
 

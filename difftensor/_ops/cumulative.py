@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from difftensor._core import X, composition, general, linear
-from difftensor._ops.reductions import axis_of, finish, missing, prepared
+from difftensor._ops.reductions import axis_of, finish, prepared
 
 # The recurrence -----------------------------------------------------------------------------------------------------
 #
@@ -167,22 +167,6 @@ def _narrowed(y, dtype):
     return y if dtype is None or y.dtype == dtype else X.astype(y, dtype)
 
 
-def _without(a, fill):
-    a = X.asarray(a)
-    mask = missing(a)
-    return a if mask is None else X.where(mask, fill, a)
-
-
-@composition(np.nancumsum)
-def nancumsum(a, axis=None, dtype=None, out=None):
-    return cumsum(_without(a, 0), axis, dtype, out)
-
-
-@composition(np.nancumprod)
-def nancumprod(a, axis=None, dtype=None, out=None):
-    return cumprod(_without(a, 1), axis, dtype, out)
-
-
 def _standard(x, axis, dtype, out, include_initial, function, start, name):
     """The array API's form: axis is needed for more than one dimension, and the empty result may be included."""
     x = X.asarray(x)
@@ -212,9 +196,9 @@ def cumulative_prod(x, /, *, axis=None, dtype=None, out=None, include_initial=Fa
 
 # Running extrema ----------------------------------------------------------------------------------------------------
 #
-# y keeps its value over a run, until a new extreme arrives. Where x equals y inside a run, x is one of the ties; they share
-# evenly, so y[k] is the mean of the ties met so far in its run. Sums that start anew with each run are recurrences with
-# coefficients 1 (same run) and 0 (a new one).
+# y keeps its value over a run, until a new extreme arrives. Where x equals y inside a run, x is one of the ties; they
+# share evenly, so y[k] is the mean of the ties met so far in its run. Sums that start anew with each run are
+# recurrences with coefficients 1 (same run) and 0 (a new one).
 
 
 def _runs(xp, x, y):

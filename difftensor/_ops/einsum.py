@@ -1,8 +1,8 @@
 """Einstein summation: any product of arrays as diagonals, sums and pairwise contractions.
 
-Each operand is first reduced by itself (repeated indices to diagonals, indices that nobody else has summed); then pairs are
-contracted along a path. A contraction is bilinear and its pulls are contractions, so that derivatives of any order run
-through BLAS and share the intermediate products.
+Each operand is first reduced by itself (repeated indices to diagonals, indices that nobody else has summed); then
+pairs are contracted along a path. A contraction is bilinear and its pulls are contractions, so that derivatives of any
+order run through BLAS and share the intermediate products.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def _contract(a, b, la, lb, lo):
 def _towards(g, other, lo, l_other, labels, like):
     """The cotangent of the operand with `labels`: a contraction of g with the other one.
 
-    If the operand has no axes in front, but g and the other one have the same, these are named too, and summed inside the product.
+    If the operand has no axes in front, but g and the other one have the same, these are named too, and summed inside
+    the product.
     """
     lead = g.ndim - len(lo)
     if lead and _rank(like) == len(labels) and other.shape[: other.ndim - len(l_other)] == g.shape[:lead]:
@@ -170,8 +171,8 @@ _embedded = linear(
 
 @lru_cache(1024)
 def _program(inputs, output, shapes, optimize):
-    """What to do with each operand (labels of its diagonal, axes to sum, axes of length 1 to drop, labels then left), and the
-    pairs to contract."""
+    """What to do with each operand (its labels and those of its diagonal, axes to sum, labels then left), the pairs to
+    contract, and the labels of the result."""
     spec = ",".join(inputs) + "->" + output
     dummies = [np.broadcast_to(np.float64(0), s) for s in shapes]
     if optimize.__class__ is tuple:
@@ -255,8 +256,8 @@ def _resolved(text, shapes):
             t = t.replace("...", dots[width - (len(s) - len(t) + 3) :])
         if len(t) != len(s) or "." in t:
             raise ValueError(
-                f"operand has {len(s)} dimension(s), but the einstein sum subscripts {t!r} name {len(t)}: more or fewer "
-                "dimensions than subscripts"
+                f"operand has {len(s)} dimension(s), but the einstein sum subscripts {t!r} name {len(t)}: more or "
+                "fewer dimensions than subscripts"
             )
         explicit.append(t)
     if not arrow:

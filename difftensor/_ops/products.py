@@ -75,7 +75,7 @@ matmul = bilinear("matmul", _matmul, _pull_a, _pull_b, samples="matmul", batch=_
 
 
 def with_core_axes(ufunc, core, ranks):
-    """`core` with the keywords of NumPy's generalized ufuncs. `ranks`: core dimensions of the operands and of the result."""
+    """`core` with the keywords of generalized ufuncs. `ranks`: core dimensions of the operands and of the result."""
     name = ufunc.__name__
 
     def f(
@@ -127,7 +127,8 @@ def _checked(name, a, b, rank_a, rank_b, k):
             )
     if a.shape[-1] != b.shape[k]:
         raise ValueError(
-            f"{name}: mismatch in the core dimension (size {a.shape[-1]} is different from {b.shape[k]}): {a.shape} and {b.shape}"
+            f"{name}: mismatch in the core dimension (size {a.shape[-1]} is different from {b.shape[k]}): "
+            f"{a.shape} and {b.shape}"
         )
 
 
@@ -183,7 +184,8 @@ def inner(a, b, /):
         return a * b
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(
-            f"shapes {a.shape} and {b.shape} not aligned: {a.shape[-1]} (dim {a.ndim - 1}) != {b.shape[-1]} (dim {b.ndim - 1})"
+            f"shapes {a.shape} and {b.shape} not aligned: {a.shape[-1]} (dim {a.ndim - 1}) != "
+            f"{b.shape[-1]} (dim {b.ndim - 1})"
         )
     return tensordot(a, b, (-1, -1))
 
@@ -274,7 +276,8 @@ def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
         raise ValueError(f"incompatible dimensions for cross product\n(dimension must be 2 or 3), found {lengths}")
     if 2 in lengths:
         warnings.warn(
-            "Arrays of 2-dimensional vectors are deprecated. Use arrays of 3-dimensional vectors instead. (deprecated in NumPy 2.0)",
+            "Arrays of 2-dimensional vectors are deprecated. Use arrays of 3-dimensional vectors instead. "
+            "(deprecated in NumPy 2.0)",
             DeprecationWarning,
             stacklevel=3,
         )

@@ -1,6 +1,6 @@
 """Medians, quantiles and percentiles, of all of NumPy's methods.
 
-An order statistic is constant in which element it takes; between two of them the result is linear, in the elements and in q.
+Which elements a quantile takes is constant; between them the result is linear, in the elements and in q.
 R. J. Hyndman and Y. Fan, "Sample quantiles in statistical packages", The American Statistician 50 (1996) 361.
 """
 

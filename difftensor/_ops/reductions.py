@@ -62,16 +62,18 @@ def spread(xp, g, shape, axes, keepdims):
     return r
 
 
-_SHORT = 4096  # elements from which a short last axis is worth its own loop
+SHORT = 4096  # elements from which a short last axis is worth its own loop
 
 
-def _adding_slices(x, axes):
-    """NumPy walks a short last axis element by element: adding whole slices is three to ten times faster (measured; bit for
-    bit the same below 8, where NumPy's pairwise summation adds one by one)."""
-    return x.size > _SHORT and axes == (-1,) and 0 < x.shape[-1] < 8 and x.dtype.kind in "fc" and x.dtype.itemsize > 2
+def _adds_slices(x, axes):
+    """NumPy walks a short last axis element by element: adding whole slices is three to ten times faster (measured).
+
+    Below 8 elements NumPy's pairwise summation adds one by one, so the sums are the same bit for bit.
+    """
+    return x.size > SHORT and axes == (-1,) and 0 < x.shape[-1] < 8 and x.dtype.kind in "fc" and x.dtype.itemsize > 2
 
 
-def _slices(ufunc, x, keepdims):
+def slices(ufunc, x, keepdims):
     y = x[..., 0].copy() if x.shape[-1] == 1 else ufunc(x[..., 0], x[..., 1])
     for i in range(2, x.shape[-1]):
         ufunc(y, x[..., i], out=y)
@@ -79,8 +81,8 @@ def _slices(ufunc, x, keepdims):
 
 
 def _add_reduce(x, axes, keepdims):
-    if x.size > _SHORT and _adding_slices(x, axes):
-        return _slices(np.add, x, keepdims)
+    if x.size > SHORT and _adds_slices(x, axes):
+        return slices(np.add, x, keepdims)
     return np.add.reduce(x, axes, None, None, keepdims)
 
 
@@ -99,7 +101,7 @@ def finish(y, out, name):
     return y if out is None else write_out(name, y, out)
 
 
-def _as(dtype, value):
+def as_dtype(dtype, value):
     """`value`, an `initial`, as NumPy reads it: cast to the dtype of the result."""
     return X.astype(X.asarray(value), dtype, copy=False)
 
@@ -117,7 +119,7 @@ def count_of(a, axes, where=True, keepdims=False):
 
 # Sums and products --------------------------------------------------------------------------------------------------
 
-_sum = linear(
+sum_over = linear(
     "add.reduce",
     _add_reduce,
     lambda xp, g, shape, axes, keepdims: spread(xp, g, shape, axes, keepdims),
@@ -136,11 +138,11 @@ def sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=Tru
         axes = _ALL[n] if n < 8 else axes_of(a, None)
     else:
         axes = axes_of(a, axis)
-    y = _sum(a, axes, keepdims is True or bool(keepdims))
+    y = sum_over(a, axes, keepdims is True or bool(keepdims))
     if dtype is not None and y.dtype != dtype:  # NumPy widens the sum of small integers
         y = X.astype(y, dtype)
     if initial is not None and not (initial.__class__ is int and initial == 0):
-        y = y + _as(y.dtype, initial)
+        y = y + as_dtype(y.dtype, initial)
     return y if out is None else write_out("sum", y, out)
 
 
@@ -197,7 +199,7 @@ def prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=Tr
     if dtype is not None and y.dtype != dtype:
         y = X.astype(y, dtype)
     if initial is not None and not (initial.__class__ is int and initial == 1):
-        y = y * _as(y.dtype, initial)
+        y = y * as_dtype(y.dtype, initial)
     return finish(y, out, "prod")
 
 
@@ -234,13 +236,13 @@ def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     if where is True:
         y = _mean(a, axes, bool(keepdims), count_of(a, axes))
     else:
-        y = _quotient(
+        y = quotient(
             sum(a, axes, keepdims=keepdims, where=where), count_of(a, axes, where, keepdims), "Mean of empty slice"
         )
     return finish(y, out, "mean")
 
 
-def _quotient(total, count, complaint):
+def quotient(total, count, complaint):
     """``total / count`` in total's dtype; nan with NumPy's warning where there is nothing."""
     if np.any(count <= 0):
         warnings.warn(complaint, RuntimeWarning, stacklevel=3)
@@ -258,7 +260,7 @@ def _pull_var(xp, g, y, x, axes, keepdims, ddof):
 def _push_var(xp, ts, y, x, axes, keepdims, ddof):
     t, d = ts[0], x - _mean(x, axes, True, count_of(x, axes))
     td = t * xp.conjugate(d) if d.dtype.kind == "c" else t * d
-    return (_sum(td, axes, keepdims) * (2 / _freedom(x, axes, ddof))).real
+    return (sum_over(td, axes, keepdims) * (2 / _freedom(x, axes, ddof))).real
 
 
 def _freedom(x, axes, ddof):
@@ -298,13 +300,13 @@ def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
     if where is True and mean is None:
         return finish(_var(a, axes, bool(keepdims), ddof), out, "var")
     if mean is None:
-        mean = _quotient(sum(a, axes, keepdims=True, where=where), np.maximum(count_of(a, axes, where, True), 1), "")
-    y = sum(_norm2(a - mean), axes, keepdims=keepdims, where=where)
+        mean = quotient(sum(a, axes, keepdims=True, where=where), np.maximum(count_of(a, axes, where, True), 1), "")
+    y = sum(norm2(a - mean), axes, keepdims=keepdims, where=where)
     freedom = np.maximum(np.asarray(count_of(a, axes, where, keepdims)) - ddof, 0)
-    return finish(_quotient(y, freedom, "Degrees of freedom <= 0 for slice."), out, "var")
+    return finish(quotient(y, freedom, "Degrees of freedom <= 0 for slice."), out, "var")
 
 
-def _norm2(d):
+def norm2(d):
     """|d|^2."""
     return X.square(X.real(d)) + X.square(X.imag(d)) if d.dtype.kind == "c" else d * d
 
@@ -326,103 +328,6 @@ def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
     return finish(
         root(var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)), out, "std"
     )
-
-
-# Extrema ------------------------------------------------------------------------------------------------------------
-
-
-def _extreme(ufunc):
-    def forward(x, axes, keepdims):
-        if x.size > _SHORT and axes == (-1,) and 0 < x.shape[-1] <= 16:
-            return _slices(ufunc, x, keepdims)
-        return ufunc.reduce(x, axes, None, None, keepdims)
-
-    return forward
-
-
-def _hits(xp, y, x, axes, keepdims):
-    """Where the extremum lies, all ties; a NaN is the extremum of its slice."""
-    return (x == spread(xp, y, x.shape, axes, keepdims)) | (x != x)
-
-
-def _pull_extremum(xp, g, y, x, axes, keepdims):
-    """The cotangent goes to the extrema, in equal shares."""
-    hit = _hits(xp, y, x, axes, keepdims)
-    count = _sum(xp.astype(hit, y.dtype), axes, keepdims)
-    return xp.where(hit, spread(xp, g / count, x.shape, axes, keepdims), 0)
-
-
-def _push_extremum(xp, ts, y, x, axes, keepdims):
-    hit = _hits(xp, y, x, axes, keepdims)
-    return _sum(xp.where(hit, ts[0], 0), axes, keepdims) / _sum(xp.astype(hit, y.dtype), axes, keepdims)
-
-
-_TIES = "ties share evenly"
-_max = general(
-    "maximum.reduce",
-    _extreme(np.maximum),
-    _pull_extremum,
-    _push_extremum,
-    saves="xy",
-    public=False,
-    kinks=_TIES,
-    samples="axes",
-    real=True,
-    batch="trailing",
-)
-_min = general(
-    "minimum.reduce",
-    _extreme(np.minimum),
-    _pull_extremum,
-    _push_extremum,
-    saves="xy",
-    public=False,
-    kinks=_TIES,
-    samples="axes",
-    real=True,
-    batch="trailing",
-)
-
-
-def _extremum(primitive, name, pairwise, worst):
-    def body(a, axis=None, out=None, keepdims=False, initial=None, where=True):
-        a = X.asarray(a)
-        if where is not True:
-            if initial is None:
-                raise ValueError(
-                    f"reduction operation '{name}imum' does not have an identity, so to use a where mask one has to specify 'initial'"
-                )
-            a = prepared(a, None, where, fill=worst(a.dtype))
-        axes = axes_of(a, axis)
-        if initial is None:
-            return finish(primitive(a, axes, bool(keepdims)), out, name)
-        initial = _as(a.dtype, initial)
-        if count_of(a, axes) == 0:
-            shape = tuple(
-                1 if i in axes else k for i, k in zip(range(-a.ndim, 0), a.shape) if keepdims or i not in axes
-            )
-            return finish(X.broadcast_to(initial, shape), out, name)
-        return finish(pairwise(primitive(a, axes, bool(keepdims)), initial), out, name)
-
-    return body
-
-
-def lowest(dtype):
-    return -np.inf if dtype.kind in "fc" else np.iinfo(dtype).min if dtype.kind in "iu" else False
-
-
-def highest(dtype):
-    return np.inf if dtype.kind in "fc" else np.iinfo(dtype).max if dtype.kind in "iu" else True
-
-
-max = composition(np.max, name="max", also=(np.amax,))(_extremum(_max, "max", X.maximum, lowest))
-min = composition(np.min, name="min", also=(np.amin,))(_extremum(_min, "min", X.minimum, highest))
-
-
-@composition(np.ptp)
-def ptp(a, axis=None, out=None, keepdims=False):
-    """The range of values (maximum minus minimum) along `axis`; ties share their derivative evenly."""
-    return finish(max(a, axis, keepdims=keepdims) - min(a, axis, keepdims=keepdims), out, "ptp")
 
 
 # Truth and counts ---------------------------------------------------------------------------------------------------
@@ -469,115 +374,3 @@ def any(a, axis=None, out=None, keepdims=False, *, where=True):
 def count_nonzero(a, axis=None, *, keepdims=False):
     a = constant(a)
     return _count(a, axes_of(a, axis), bool(keepdims))
-
-
-def _arg(name, twin):
-    primitive = nondifferentiable(
-        f"{name}_along", lambda x, axis, keepdims: twin(x, axis=axis, keepdims=keepdims), public=False, batch="trailing"
-    )
-
-    def body(a, axis=None, out=None, *, keepdims=False):
-        a = constant(a)
-        if axis is None:
-            y = primitive(a.ravel(), -1, False)
-            y = y.reshape((1,) * a.ndim) if keepdims else y
-        else:
-            y = primitive(a, axis_of(a, axis), bool(keepdims))
-        return finish(y, out, name)
-
-    return composition(twin, name=name)(body)
-
-
-argmax, argmin = _arg("argmax", np.argmax), _arg("argmin", np.argmin)
-nanargmax, nanargmin = _arg("nanargmax", np.nanargmax), _arg("nanargmin", np.nanargmin)
-
-# Without NaNs -------------------------------------------------------------------------------------------------------
-
-
-def missing(a):
-    """Where `a` is NaN: a constant mask, or None for dtypes that have no NaN."""
-    return X.isnan(constant(a)) if a.dtype.kind in "fc" else None
-
-
-def _filled(a, fill):
-    a = X.asarray(a)
-    mask = missing(a)
-    return (a, None) if mask is None else (X.where(mask, fill, a), mask)
-
-
-@composition(np.nansum)
-def nansum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=True):
-    return sum(_filled(a, 0)[0], axis, dtype, out, keepdims, initial, where)
-
-
-@composition(np.nanprod)
-def nanprod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=True):
-    return prod(_filled(a, 1)[0], axis, dtype, out, keepdims, initial, where)
-
-
-def _present(mask, where):
-    return ~mask if where is True else ~mask & X.asarray(where)
-
-
-@composition(np.nanmean)
-def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
-    a, mask = _filled(a, 0)
-    if mask is None:
-        return mean(a, axis, dtype, out, keepdims, where=where)
-    a = prepared(a, dtype, True)
-    axes = axes_of(a, axis)
-    count = count_of(a, axes, _present(mask, where), keepdims)
-    return finish(
-        _quotient(sum(a, axes, None, None, keepdims, where=where), count, "Mean of empty slice"), out, "nanmean"
-    )
-
-
-@composition(np.nanvar)
-def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
-    if correction is not None:
-        if ddof != 0:
-            raise ValueError("ddof and correction can't be provided simultaneously.")
-        ddof = correction
-    a, mask = _filled(a, 0)
-    if mask is None:
-        return var(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean)
-    a = prepared(a, dtype, True)
-    axes = axes_of(a, axis)
-    present = _present(mask, where)
-    if mean is None:
-        mean = sum(a, axes, keepdims=True, where=where) / np.maximum(count_of(a, axes, present, True), 1).astype(
-            a.dtype
-        )
-    d = X.where(present, a - mean, 0)
-    freedom = count_of(a, axes, present, keepdims) - ddof
-    y = sum(_norm2(d), axes, keepdims=keepdims)
-    y = _quotient(y, np.where(freedom > 0, freedom, 1), "")
-    if np.any(freedom <= 0):
-        warnings.warn("Degrees of freedom <= 0 for slice.", RuntimeWarning, stacklevel=2)
-        y = X.where(freedom <= 0, np.nan, y)
-    return finish(y, out, "nanvar")
-
-
-@composition(np.nanstd)
-def nanstd(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
-    v = nanvar(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
-    return finish(root(v), out, "nanstd")
-
-
-def _nan_extremum(name, extremum, worst):
-    def body(a, axis=None, out=None, keepdims=False, initial=None, where=True):
-        a = X.asarray(a)
-        b, mask = _filled(a, worst(a.dtype))
-        y = extremum(b, axis, None, keepdims, initial, where)
-        if mask is not None and initial is None:
-            empty = all(mask, axis, keepdims=keepdims)
-            if empty._data.any():
-                warnings.warn("All-NaN slice encountered", RuntimeWarning, stacklevel=2)
-                y = X.where(empty, np.nan, y)
-        return finish(y, out, name)
-
-    return body
-
-
-nanmax = composition(np.nanmax, name="nanmax")(_nan_extremum("nanmax", max, lowest))
-nanmin = composition(np.nanmin, name="nanmin")(_nan_extremum("nanmin", min, highest))

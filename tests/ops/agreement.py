@@ -1,4 +1,4 @@
-"""One call of a NumPy function, checked: value, dtype and shape by `np.f` and by `dif.f`; derivatives by differences."""
+"""One call of a NumPy function, checked: value, dtype, shape by `np.f` and by `dif.f`; derivatives by differences."""
 
 import warnings
 
@@ -46,7 +46,7 @@ def same(found, expected, rtol=1e-13):
 
 
 def agrees(name, *args, derivative=True, order=2, rtol=1e-13, **kwargs):
-    """`name` called with `args`: as NumPy, from Tensors with and without a tape; and differentiated in all arrays of floats."""
+    """`name` of Tensors is as NumPy has it, with and without a tape; derivatives in all arrays of floats are right."""
     function = np
     mine = dif
     for part in name.split("."):
