@@ -5,6 +5,8 @@ At ties NumPy's order decides which element a sorted value belongs to.
 
 from __future__ import annotations
 
+from functools import wraps
+
 import numpy as np
 
 from difftensor._core import X, composition, general, nondifferentiable, recording
@@ -103,7 +105,19 @@ def picked(a, index, axis):
     return pick_along(a, index, axis, a.shape[axis])
 
 
-@composition(np.argsort)
+def _either_way(twin):
+    """NumPy's `twin` with the array API's ``descending``, for plain arrays."""
+
+    @wraps(twin, updated=())
+    def f(a, axis=-1, kind=None, order=None, *, stable=None, descending=False):
+        if not descending:
+            return twin(a, axis, kind, order, stable=stable)
+        return getattr(X, twin.__name__).body(X.asarray(a), axis, kind, order, stable=stable, descending=True).numpy(copy=True)
+
+    return f
+
+
+@composition(_either_way(np.argsort), also=(np.argsort,))
 def argsort(a, axis=-1, kind=None, order=None, *, stable=None, descending=False):
     a = constant(a)
     a, axis = _arranged(a if a.ndim else a.ravel(), axis)  # NumPy orders a single number too
@@ -113,7 +127,7 @@ def argsort(a, axis=-1, kind=None, order=None, *, stable=None, descending=False)
     return _argsort(a, axis, kind)
 
 
-@composition(np.sort)
+@composition(_either_way(np.sort), also=(np.sort,))
 def sort(a, axis=-1, kind=None, order=None, *, stable=None, descending=False):
     a, axis = _arranged(a, axis)
     if descending:
