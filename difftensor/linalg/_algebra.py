@@ -16,6 +16,8 @@ import numpy as np
 from difftensor._core import Tensor
 from difftensor._core.fitting import fit
 from difftensor._core.lanes import aligned
+from difftensor._transforms.batch import Physical
+from difftensor._transforms.dual import Pair
 
 _CACHED = 128  # size up to which constant matrices are kept
 
@@ -64,6 +66,8 @@ def lower_half(xp: Any, x: Any) -> Any:
 
 def _constant(make: Callable, x: Any) -> Any:
     data, n = raw(x), x.shape[-1]
+    while isinstance(data, (Physical, Pair)):  # inside vmap and jvp: the array behind
+        data = raw(data.inner if isinstance(data, Physical) else data.value)
     if data.__class__ is np.ndarray and n <= _CACHED:
         return _cached(make, n, data.dtype.char)
     return make(n, data.dtype, data)
