@@ -158,10 +158,16 @@ def warn_user(text: str, category: type[Warning]) -> None:
     warnings.warn_explicit(text, category, frame.f_code.co_filename, frame.f_lineno, registry=registry)
 
 
-def line_of(n: Node) -> str:
-    """``file:line`` of the call that recorded node `n`, and the function it stands in."""
+def place_of(n: Node) -> tuple[str, int, str] | None:
+    """File, line and function of the call that recorded node `n`."""
     code = n.code
     if code is None:
-        return "an unknown line"
+        return None
     line = next((row for start, stop, row in code.co_lines() if start <= n.at < stop), code.co_firstlineno)
-    return f'"{code.co_filename}", line {line}, in {code.co_name}'
+    return code.co_filename, line, code.co_name
+
+
+def line_of(n: Node) -> str:
+    """The same as text, in the words of a traceback."""
+    place = place_of(n)
+    return "an unknown line" if place is None else f'"{place[0]}", line {place[1]}, in {place[2]}'
