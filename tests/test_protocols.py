@@ -352,6 +352,18 @@ def test_methods_in_place_are_differentiable(name):
     dif.testing.check_grads(f, A[::-1, ::-1].copy(), order=2)
 
 
+def test_view_shares_memory():
+    x = dif.tensor(A)
+    y, bits = x.view(), x.view(np.int64)
+    x[0, 0] = 1.0
+    assert y[0, 0].item() == 1.0 and bits[0, 0].item() == A.view(np.int64).dtype.type(np.float64(1.0).view(np.int64))
+    w = dif.tensor(A, requires_grad=True)
+    dif.sum((2 * w).view() ** 2).backward()
+    np.testing.assert_array_equal(w.grad, 8 * A)
+    with pytest.raises(TrackedValueError):
+        (2 * w).view(np.int64)
+
+
 def test_round_of_a_tensor():
     np.testing.assert_array_equal(round(dif.asarray(A / 3), 1), np.round(A / 3, 1))
 
@@ -366,6 +378,9 @@ def test_attributes():
     assert list(map(float, x.flat)) == A.ravel().tolist() and len(x.flat) == 12
     assert [i for i, _ in dif.ndenumerate(x)] == [i for i, _ in np.ndenumerate(A)]
     assert x.__array_namespace__() is dif
+    assert A[1, 2] in x and 99.0 not in x
+    assert x.T.base is x and x.base is None
+    assert pickle.loads(x.dumps()).tolist() == A.tolist()
     with pytest.raises(ValueError, match=r"1999\.12"):
         x.__array_namespace__(api_version="1999.12")
     with pytest.raises(ValueError, match=r"dif\.resize"):

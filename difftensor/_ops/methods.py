@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 from difftensor._backend import as_device, is_array, move
-from difftensor._core import Tensor, X, adopt_foreign, linear, publish, recording, take_over
+from difftensor._core import Tensor, X, adopt_foreign, linear, publish, recording, take_over, wrap
 from difftensor._core.tape import Leaf
 from difftensor._core.tensor import export
 from difftensor._ops import counting as c
@@ -93,6 +93,9 @@ Tensor.T = property(shape.transpose, doc="The transposed view.")
 Tensor.mT = property(shape.matrix_transpose, doc="The view with the last two axes swapped.")
 Tensor.real = property(e.real, lambda x, v: indexing.setitem(e.real(x), Ellipsis, v), doc="The real part.")
 Tensor.imag = property(e.imag, lambda x, v: indexing.setitem(e.imag(x), Ellipsis, v), doc="The imaginary part.")
+Tensor.base = property(
+    lambda x: x.alias.members[0]() if x.alias is not None and x.path else None, doc="The Tensor that this one is a view of."
+)
 Tensor.flags = property(lambda x: x._data.flags, doc="Memory layout of the array, as of NumPy's.")
 
 
@@ -227,6 +230,29 @@ def dump(x, file):
         return
     with open(file, "wb") as f:
         dump(x, f)
+
+
+@_method
+def dumps(x):
+    """The pickled array as bytes."""
+    from pickle import dumps
+
+    return dumps(x)
+
+
+@_method
+def __contains__(x, value):
+    return bool((x == value).any())
+
+
+@_method
+def view(x, dtype=None, type=None):  # noqa: A002 - NumPy's name
+    """A view; of a constant also with its bytes read as another `dtype`, which shares the memory."""
+    if dtype is None or dtype is Tensor or np.dtype(dtype) == x.dtype:
+        return x[...]
+    if x.node is not None:
+        raise would_lose(f"view({dtype})", x)
+    return adopt_foreign(wrap(_lent(x, False).view(dtype)))
 
 
 @_method
