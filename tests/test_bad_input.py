@@ -185,6 +185,8 @@ CASES = {
     "None returned": (lambda: dif.grad(lambda x: None)(1.0), TypeError, "grad: .*NoneType.*one number"),
     "text returned": (lambda: dif.grad(lambda x: "a")(1.0), TypeError, "grad: .*str"),
     "argnums": (lambda: dif.grad(lambda x: x, 1)(1.0), TypeError, "argnums=1.*1 positional"),
+    "argnums twice": (lambda: dif.grad(lambda a, b: a, (0, -2))(1.0, 2.0), ValueError, r"argnums=\(0, -2\).*twice"),
+    "no arguments": (lambda: dif.grad(lambda: 1.0)(), TypeError, "0 positional"),
     "has_aux": (
         lambda: dif.value_and_grad(lambda x: x, has_aux=True)(1.0),
         TypeError,

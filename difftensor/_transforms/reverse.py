@@ -40,6 +40,8 @@ class _Placed:
                     f"{name}: argnums={argnums} asks for argument {i}, but the function was called with "
                     f"{len(args)} positional argument(s)"
                 )
+            if self.args[i] is not args[i]:
+                raise ValueError(f"{name}: argnums={argnums} names argument {i} twice")
             leaves, structure = tree.flatten(args[i])
             placed = [place(x, name) for x in leaves]
             self.structures.append((structure, len(leaves)))
