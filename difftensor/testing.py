@@ -172,8 +172,9 @@ def _differences(g: Callable, xs: tuple, vs: tuple, rtol: float, path: tuple) ->
             kinks.append(_steady_jump(y, up, down, half_up, half_down, h, rounding))
         if any(k.any() for k in kinks):  # or a coincidence: look again from nearer
             near = [_values(g, _moved(xs, vs, t)) for t in (h / 32, -h / 32, h / 64, -h / 64)]
-            for y, suspect, *points in zip(y0, kinks, *near, strict=True):
-                _refuse_kink(name, suspect & _steady_jump(y, *points, h / 32, 0.0), y, *points[:2], h / 32)
+            for y, suspect, up, down, half_up, half_down in zip(y0, kinks, *near, strict=True):
+                jump = _steady_jump(y, up, down, half_up, half_down, h / 32, 0.0)
+                _refuse_kink(name, suspect & jump, y, up, down, h / 32)
         scale = max((float(abs(s).max()) for s in (*slopes, *(1e-3 * y for y in y0)) if s.size), default=0.0)
         quality = max(errors, default=0.0) / (scale or 1.0)
         if np.isfinite(quality) and (best is None or quality < best[0]):

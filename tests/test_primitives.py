@@ -354,6 +354,19 @@ def program(op, params, around=None, *, call):
     return f if around is None else lambda *xs: around(f, *xs)
 
 
+def of_the_floating(f, xs):
+    """`f` as a function of the operands that have derivatives, and those operands."""
+    moving = [i for i, x in enumerate(xs) if x.dtype.kind in "fc"]
+
+    def g(*ys):
+        filled = list(xs)
+        for i, y in zip(moving, ys, strict=True):
+            filled[i] = y
+        return dif.tree.leaves(f(*filled))
+
+    return g, tuple(xs[i] for i in moving)
+
+
 def raw(y):
     return [v.detach().numpy() if isinstance(v, dif.Tensor) else v for v in dif.tree.leaves(y)]
 
@@ -394,21 +407,35 @@ def test_complex_operands_of_the_other_kinds(op, rng):
 def test_float32_is_kept_by_the_other_kinds(op, rng):
     for f, xs in rows(op, rng):
         xs = tuple(x.astype(np.float32) if x.dtype == np.float64 else x for x in xs)
-        moving = [i for i, x in enumerate(xs) if x.dtype.kind == "f"]
-
-        def g(*ys, f=f, xs=xs, moving=moving):
-            filled = list(xs)
-            for i, y in zip(moving, ys, strict=True):
-                filled[i] = y
-            return f(*filled)
-
-        y, pull = dif.vjp(g, *(xs[i] for i in moving))
-        for v, expected in zip(raw(y), raw(f(*xs)), strict=True):
+        g, xs = of_the_floating(f, xs)
+        y, pull = dif.vjp(g, *xs)
+        for v, expected in zip(raw(y), raw(g(*xs)), strict=True):
             assert v.dtype == expected.dtype
             assert v.dtype in (np.float32, np.complex64) or op.facts.get("promotes")
-        for c, i in zip(pull(y), moving, strict=True):
+        for c, x in zip(pull(y), xs, strict=True):
             assert c.dtype == np.float32
-            assert c.shape == xs[i].shape
+            assert c.shape == x.shape
+
+
+@ops(OTHERS)
+def test_memory_layout_of_the_other_kinds_does_not_matter(op, rng):
+    """Strided, reversed and Fortran-ordered operands: the values and cotangents of contiguous ones."""
+
+    def strided(x):
+        return np.repeat(x, 2, axis=-1)[..., ::2] if x.ndim else x
+
+    def backward(x):
+        return x[::-1].copy()[::-1] if x.ndim else x
+
+    for f, xs in rows(op, rng):
+        g, xs = of_the_floating(f, xs)
+        expected, pull = dif.vjp(g, *xs)
+        w = [rng.standard_normal(np.shape(y)).astype(y.dtype) if y.dtype.kind in "fc" else y for y in expected]
+        cotangents = pull(w)
+        for layout in (strided, backward, lambda x: np.asarray(x, order="F")):
+            y, pull = dif.vjp(g, *map(layout, xs))
+            for ours, theirs in zip((*y, *pull(w)), (*expected, *cotangents), strict=True):
+                np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-10)
 
 
 @ops([op for op in OTHERS if op.kind == "linear"])

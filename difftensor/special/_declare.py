@@ -9,7 +9,7 @@ import scipy.special
 
 from difftensor._backend import science, several_devices
 from difftensor._core import binary, unary
-from difftensor.errors import MissingDerivativeError
+from difftensor.errors import DeviceError, MissingDerivativeError
 
 
 def forward_of(name: str, ufunc: Any = None) -> Callable:
@@ -20,7 +20,12 @@ def forward_of(name: str, ufunc: Any = None) -> Callable:
         if not several_devices():
             return ufunc(*xs)
         space = science(xs, "special")
-        return ufunc(*xs) if space is scipy.special else getattr(space, name)(*xs)
+        if space is scipy.special:
+            return ufunc(*xs)
+        twin = getattr(space, name.lstrip("_"), None)
+        if twin is None:
+            raise DeviceError(f"special.{name}: CuPy has no such function; use x.to_device('cpu')")
+        return twin(*xs)
 
     return forward
 
