@@ -7,6 +7,8 @@ kin hold parameters and take a step when told to.
 from . import lr_scheduler, methods, rules
 from .bounds import Box
 from .minimize import minimize
+from .multistart import multistart
+from .plot import plot_trace
 from .problem import Problem
 from .result import Result
 from .roots.fixed_point import fixed_point
@@ -16,6 +18,7 @@ from .squares.curve_fit import curve_fit
 from .squares.fit import Fit
 from .squares.least_squares import least_squares
 from .stepwise import (
+    LBFGS,
     SGD,
     Adadelta,
     Adagrad,
@@ -31,7 +34,7 @@ from .stepwise import (
 from .stop import Stop
 
 __all__ = [
-    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Box", "Fit", "NAdam", "Optimizer", "Problem", "RAdam", "RMSprop",
+    "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Box", "Fit", "NAdam", "Optimizer", "Problem", "RAdam", "RMSprop",
     "Result", "Stop", "clip_grad_norm_", "clip_grad_value_", "curve_fit", "fixed_point", "least_squares",
-    "lr_scheduler", "methods", "minimize", "root", "root_scalar", "rules",
+    "lr_scheduler", "methods", "minimize", "multistart", "plot_trace", "root", "root_scalar", "rules",
 ]  # fmt: skip

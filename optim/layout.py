@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from numbers import Number
 
-import difftensor as dif
 import numpy as np
+
+import difftensor as dif
 
 
 class Layout:

@@ -113,9 +113,7 @@ def run(problem, method, stop, *, state=None, callback=None, progress=None, on_i
     trace = result.Trace()
 
     def so_far(reason):
-        return result.make(
-            problem, method, state, reason, trace, state.k, time.perf_counter() - begun, choice
-        )
+        return result.make(problem, method, state, reason, trace, state.k, time.perf_counter() - begun, choice)
 
     try:
         if state is None:
@@ -133,9 +131,7 @@ def run(problem, method, stop, *, state=None, callback=None, progress=None, on_i
             old, state = state, method.step(problem, state)
             state.k = old.k + (state.stuck is None)
             if state.stuck is None:
-                trace.add(
-                    state.point.f, state.optimality, state.step, problem.nfev, time.perf_counter() - begun
-                )
+                trace.add(state.point.f, state.optimality, state.step, problem.nfev, time.perf_counter() - begun)
                 if progress is not None:
                     progress(state.k, state, problem)
                 if callback is not None:
@@ -150,9 +146,7 @@ def run(problem, method, stop, *, state=None, callback=None, progress=None, on_i
     except KeyboardInterrupt as interrupt:
         if state is None:
             raise
-        reason = Reason(
-            "interrupted", False, f"interrupted after {state.k} steps; x is the best point so far"
-        )
+        reason = Reason("interrupted", False, f"interrupted after {state.k} steps; x is the best point so far")
         if on_interrupt == "raise":
             interrupt.result = so_far(reason)
             interrupt.add_note("optim: the result so far is the `result` attribute of this exception")

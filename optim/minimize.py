@@ -11,8 +11,8 @@ from .constrained.problem import ConstrainedProblem
 from .loop import Method, persist
 from .methods import RULES, TABLE, FirstOrder
 from .problem import Problem
-from .rules import KERNELS
 from .result import Result
+from .rules import KERNELS
 from .stop import Stop
 
 # SciPy's option names and ours.

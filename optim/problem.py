@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 
-import difftensor as dif
 import numpy as np
+
+import difftensor as dif
 
 from .bounds import Box
 from .implicit import untracked
@@ -46,9 +47,7 @@ class Problem:
             if given is not None and not callable(given):
                 raise TypeError(f"optim: {name} must be a function or None, got {given!r}")
         if not (jac is None or jac is True or callable(jac)):
-            raise TypeError(
-                f"optim: jac must be None (difftensor differentiates), True or a function, got {jac!r}"
-            )
+            raise TypeError(f"optim: jac must be None (difftensor differentiates), True or a function, got {jac!r}")
         self.fun, self.args = fun, args if isinstance(args, tuple) else (args,)
         self.layout = Layout(x0)
         self.x0 = self.layout.pack(x0)
@@ -58,6 +57,7 @@ class Problem:
             self.box.check(self.x0, self.layout)
         self._jac, self._hess, self._hessp = jac, hess, hessp
         self.nfev = self.njev = self.nhev = 0
+        self._mattered = np.zeros(self.n, dtype=bool)  # variables that f has been seen to depend on
         self.eps = float(np.finfo(self.x0.dtype).eps)
 
     # what the user's function is, seen from one vector
@@ -163,6 +163,8 @@ class Problem:
 
     def optimality(self, point: Point) -> float:
         """The largest component of the gradient that still points into the feasible box."""
+        if self.njev <= 1:
+            self._mattered |= point.g != 0
         g = point.g if self.box is None else self.box.projected_gradient(point.x, point.g)
         return float(np.abs(g).max())
 
@@ -192,6 +194,14 @@ class Problem:
         if spectrum is None:
             return None
         values, along, vectors, free = spectrum
+        faded = self._mattered & (point.g == 0) & ~point.H.any(axis=1)
+        if self.box is not None:
+            faded &= self.box.free(point.x, point.g)
+        if faded.any():
+            i = int(np.argmax(faded))
+            return Doubt(f"the gradient is small, but the function no longer depends on {self.layout.name(i)} = "
+                         f"{point.x[i]:.4g} at all, as it did elsewhere: it has run away; use bounds, or start "
+                         "elsewhere")  # fmt: skip
         if len(values) and values[0] < 0:
             direction = np.zeros_like(point.x)
             direction[free] = vectors[:, 0]

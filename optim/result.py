@@ -111,9 +111,7 @@ class Result:
         """
         problem = self.__dict__.get("_problem")
         if problem is None:
-            raise ValueError(
-                "optim: this result came from a file without its function; run a step to have it again"
-            )
+            raise ValueError("optim: this result came from a file without its function; run a step to have it again")
         H = problem.hessian(self.state.point.x)
         try:
             factor = np.linalg.cholesky(H)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 import difftensor as dif
 
+from .loop import run
+from .methods import LBFGS as LBFGSMethod
+from .problem import Problem
 from .rules import KERNELS
+from .stop import Stop
 
 BLOCK = 1 << 14  # elements whose parameters, gradients and moments stay in a core's cache together
 
@@ -259,3 +267,76 @@ def clip_grad_value_(params, clip_value: float) -> None:
     for p in [params] if isinstance(params, dif.Tensor) else params:
         if p.grad is not None:
             p.grad = dif.clip(p.grad, -clip_value, clip_value)
+
+
+class LBFGS(Optimizer):
+    """L-BFGS, one call of `step` for up to ``max_iter`` of its iterations; the closure evaluates the loss.
+
+    Parameters
+    ----------
+    params : iterable of Tensor
+        One group.
+    lr : float
+        Kept for PyTorch's signature; the strong Wolfe search finds the step.
+    max_iter : int
+    tolerance_grad : float
+        Stop within a call when no gradient component is larger.
+    history_size : int
+
+    Notes
+    -----
+    The adapter that makes every `optim.methods` algorithm stepwise: parameters are one vector, the closure is its
+    value and gradient. `step` needs a closure that zeroes the gradients, computes the loss, calls ``backward`` and
+    returns the loss.
+    """
+
+    def __init__(self, params, lr=1.0, max_iter=20, tolerance_grad=1e-7, history_size=10):
+        super().__init__(params, {"lr": lr, "max_iter": max_iter, "tolerance_grad": tolerance_grad,
+                                  "history_size": history_size})  # fmt: skip
+        if len(self.param_groups) != 1:
+            raise ValueError("optim: LBFGS takes one parameter group")
+        self.result = None
+
+    def step(self, closure=None):
+        if closure is None:
+            raise ValueError("optim: LBFGS needs a closure that computes the loss and its gradients")
+        group = self.param_groups[0]
+        tensors = group["params"]
+        first = []
+
+        def fun(x):
+            _scatter(tensors, x)
+            with dif.enable_grad():
+                loss = closure()
+            first.append(loss)
+            return float(loss.detach()), _gather([_gradient_of(p) for p in tensors])
+
+        method = LBFGSMethod(memory=group["history_size"])
+        stop = Stop(gtol=group["tolerance_grad"], max_steps=group["max_iter"], verify=False)
+        problem = Problem(fun, _gather([p.detach().numpy() for p in tensors]), jac=True)
+        self.result = run(problem, method, stop, state=None if self.result is None else self._again(problem))
+        _scatter(tensors, self.result.x)
+        return first[0]
+
+    def _again(self, problem):
+        """The state of the last call, at the parameters as they are now."""
+        state = self.result.state
+        point = problem.at(problem.x0)
+        return replace(state, point=point, optimality=problem.optimality(point), stuck=None)
+
+
+def _gather(arrays):
+    return np.concatenate([np.asarray(a, dtype=float).reshape(-1) for a in arrays])
+
+
+def _gradient_of(p):
+    return np.zeros(p.shape) if p.grad is None else p.grad.numpy()
+
+
+def _scatter(tensors, x):
+    first = 0
+    with dif.no_grad():
+        for p in tensors:
+            size = int(np.prod(p.shape))
+            p[...] = x[first : first + size].reshape(p.shape)
+            first += size

@@ -80,9 +80,7 @@ class Stop:
     def __post_init__(self):
         for name in ("gtol", "ftol", "xtol"):
             if not getattr(self, name) >= 0:
-                raise ValueError(
-                    f"optim: {name} must be a number that is not negative, got {getattr(self, name)}"
-                )
+                raise ValueError(f"optim: {name} must be a number that is not negative, got {getattr(self, name)}")
 
     def before(self, problem, state, k, begun) -> Reason | None:
         """A reason to stop at ``state``, before another step is taken."""

@@ -135,9 +135,7 @@ def _read(given, problem, equal, atleast):
     if isinstance(given, dict):
         kind, fun, args = given.get("type"), given.get("fun"), given.get("args", ())
         if kind not in ("eq", "ineq") or not callable(fun):
-            raise ValueError(
-                f"optim: a constraint is {{'type': 'eq' or 'ineq', 'fun': function}}, got {given!r}"
-            )
+            raise ValueError(f"optim: a constraint is {{'type': 'eq' or 'ineq', 'fun': function}}, got {given!r}")
         args = args if isinstance(args, tuple) else (args,)
         part = _Part(problem, fun, args)
         (equal if kind == "eq" else atleast).append((part, _jacobian_of(part, given.get("jac"))))

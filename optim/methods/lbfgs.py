@@ -68,9 +68,7 @@ class LBFGS(Method):
         while True:
             p = _direction(pairs, g, free)
             try:
-                alpha, new = along(
-                    problem, point, p, 1.0 if pairs else first_step(point, p), self.search, **constants
-                )
+                alpha, new = along(problem, point, p, 1.0 if pairs else first_step(point, p), self.search, **constants)
                 break
             except SearchFailed as failure:
                 if not pairs:
@@ -81,9 +79,7 @@ class LBFGS(Method):
         s, y = new.x - point.x, new.g - g
         sy = float(s.dot(y))
         if sy > 1e-14 * float(np.sqrt(s.dot(s) * y.dot(y))):
-            pairs = (
-                (*pairs[-(self.memory - 1) :], (s, y, 1.0 / sy)) if self.memory > 1 else ((s, y, 1.0 / sy),)
-            )
+            pairs = (*pairs[-(self.memory - 1) :], (s, y, 1.0 / sy)) if self.memory > 1 else ((s, y, 1.0 / sy),)
         return LBFGSState(new, problem.optimality(new), alpha, pairs=pairs)
 
 

@@ -65,9 +65,7 @@ class NonlinearCG(Method):
                 slope = float(point.g.dot(p))
                 first = state.step * state.slope / slope if slope < 0 else 1.0
             try:
-                alpha, new = along(
-                    problem, point, p, first, "strong-wolfe", **({} if problem.box else {"c2": self.c2})
-                )
+                alpha, new = along(problem, point, p, first, "strong-wolfe", **({} if problem.box else {"c2": self.c2}))
                 break
             except SearchFailed as failure:
                 if p is steepest:

@@ -12,9 +12,7 @@ from ..squares.levenberg_marquardt import LevenbergMarquardt
 from ..squares.problem import SquaresProblem
 
 
-def root(
-    fun, x0, args=(), method="lm", jac=None, tol=None, callback=None, options=None, *, resume=None
-) -> Result:
+def root(fun, x0, args=(), method="lm", jac=None, tol=None, callback=None, options=None, *, resume=None) -> Result:
     """Solve ``fun(x) = 0`` for as many equations as unknowns.
 
     Parameters
@@ -77,7 +75,9 @@ def _attempt(problem, rule, stop, tol, resume, callback, on_interrupt):
     point = result.state.point
     m = point.r.size
     if m != problem.n:
-        raise ValueError(f"optim: {m} equations for {problem.n} unknowns; for a least-squares solution use least_squares")
+        raise ValueError(
+            f"optim: {m} equations for {problem.n} unknowns; for a least-squares solution use least_squares"
+        )
     if result.reason in ("interrupted", "callback", "not finite") or result.jac is None:
         return result
     terms = np.abs(point.J).dot(np.abs(point.x)) + np.abs(point.J).max(axis=1, initial=0.0) * problem.eps
@@ -93,4 +93,3 @@ def _attempt(problem, rule, stop, tol, resume, callback, on_interrupt):
             "start elsewhere, or check that a root exists"
         )
     return result
-

@@ -73,7 +73,7 @@ def strong_wolfe(ray, first=1.0, c1=1e-4, c2=0.9, most=30):
         line = ray.f + c1 * a * ray.slope
         if f <= line and abs(d) <= -c2 * ray.slope:
             return a, point
-        if f <= ray.f + noise and (2 * c1 - 1) * ray.slope >= d >= c2 * ray.slope:
+        if abs(f - ray.f) <= noise and (2 * c1 - 1) * ray.slope >= d >= c2 * ray.slope:
             return a, point
         if f <= line and a >= ray.limit and d < 0:
             return a, point

@@ -185,6 +185,8 @@ class SquaresProblem(Problem):
         if size == 0.0:
             return 0.0
         g = point.g
+        if self.njev <= 1:
+            self._mattered |= g != 0
         columns = np.sqrt(np.einsum("ij,ij->j", J, J))
         if self.box is not None:
             g = np.where(self.box.free(point.x, g), g, 0.0)

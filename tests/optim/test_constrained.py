@@ -49,9 +49,7 @@ def test_wrong_constraints_raise():
     with pytest.raises(ValueError, match="'eq' or 'ineq'"):
         optim.minimize(lambda x: x[0] ** 2, [1.0], constraints={"type": "equal", "fun": lambda x: x[0]})
     with pytest.raises(ValueError, match="takes no constraints"):
-        optim.minimize(
-            lambda x: x[0] ** 2, [1.0], method="bfgs", constraints={"type": "eq", "fun": lambda x: x[0]}
-        )
+        optim.minimize(lambda x: x[0] ** 2, [1.0], method="bfgs", constraints={"type": "eq", "fun": lambda x: x[0]})
 
 
 def test_pytree_with_constraint():

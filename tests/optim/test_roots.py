@@ -10,7 +10,9 @@ from optim import root_scalar
 
 def test_powell_system():
     # M. J. D. Powell's badly scaled function, as a system of two equations
-    result = optim.root(lambda x: dif.stack([1e4 * x[0] * x[1] - 1, dif.exp(-x[0]) + dif.exp(-x[1]) - 1.0001]), [0.0, 1.0])
+    result = optim.root(
+        lambda x: dif.stack([1e4 * x[0] * x[1] - 1, dif.exp(-x[0]) + dif.exp(-x[1]) - 1.0001]), [0.0, 1.0]
+    )
     assert result.success
     np.testing.assert_allclose(sorted(result.x), [1.098159327e-5, 9.106146740], rtol=1e-8)
 

@@ -215,3 +215,18 @@ def test_rules_as_methods_of_minimize(name):
     )
     assert result.method == name
     np.testing.assert_allclose(result.x, [1, -1], atol=0.02)
+
+
+def test_lbfgs_with_a_closure():
+    w = dif.tensor(np.array([-1.2, 1.0]), requires_grad=True)
+    opt = optim.LBFGS([w], max_iter=10)
+
+    def closure():
+        opt.zero_grad()
+        value = (1 - w[0]) ** 2 + 100 * (w[1] - w[0] ** 2) ** 2
+        value.backward()
+        return value
+
+    losses = [float(opt.step(closure).detach()) for _ in range(8)]
+    assert losses[0] == pytest.approx(24.2) and losses[-1] < 1e-10
+    np.testing.assert_allclose(w.detach().numpy(), 1.0, atol=1e-6)

@@ -1,0 +1,5 @@
+"""Many starts, one result."""
+
+from .multistart import multistart
+
+__all__ = ["multistart"]
