@@ -6,7 +6,10 @@ derivatives.
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +194,21 @@ def test_few_names_are_left_out():
     assert not [n for n in LEFT_OUT if n not in np.__all__]
     listed = (ROOT / "docs" / "left_out.md").read_text()
     assert not [n for n, why in LEFT_OUT.items() if f"`{n}`" not in listed or why not in listed]
+
+
+def test_the_page_of_functions_is_what_its_script_writes():
+    spec = spec_from_file_location("function_table", ROOT / "scripts" / "function_table.py")
+    script = module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PAGE.read_text() == script.page(), "run: python scripts/function_table.py"
+
+
+def test_import_loads_no_scipy():
+    """Nor what NumPy itself does not load."""
+    code = "import numpy, sys; before = set(sys.modules); import difftensor; print(*sorted(set(sys.modules) - before))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    heavy = ("scipy", "optree", "cupy", "matplotlib", "numpy.ma", "numpy.testing", "numpy.polynomial", "numpy.random")
+    assert not [m for m in loaded.split() if m.startswith(heavy)]
 
 
 def test_every_public_name_has_a_docstring():
