@@ -8,6 +8,7 @@ from difftensor._core import X, composition
 from difftensor._ops.cumulative import diff
 from difftensor._ops.plain import values
 from difftensor._ops.reductions import axes_of, axis_of
+from difftensor._ops.sorting import tracked
 
 # Derivatives --------------------------------------------------------------------------------------------------------
 
@@ -35,7 +36,7 @@ def _spacings(f, varargs, axes):
         if x.shape[0] != f.shape[axis]:
             raise ValueError("when 1d, distances must match the length of the corresponding dimension")
         dx = diff(X.astype(x, float) if x.dtype.kind in "iu" else x)
-        even = dx.node is None and bool((dx._data == dx._data[0]).all())
+        even = not tracked(dx) and bool((values(dx, "gradient") == values(dx[0], "gradient")).all())
         out.append(dx[0] if even else dx)
     return out
 
@@ -144,11 +145,12 @@ def interp(x, xp, fp, left=None, right=None, period=None):
         y = slope * (x - xp[anchor]) + y
     elif np.isnan(at).any():
         y = X.where(np.isnan(at), np.nan, y)
-    lost = np.isnan(y._data)
+    lost = np.isnan(values(y, "interp"))
     if lost.any():  # an infinite slope times zero: at a node its value counts, else the node at the other end
         other = slope * (x - xp[segment + 1]) + fp[segment + 1]
         y = X.where(lost & (at == nodes[anchor]), fp[anchor], X.where(lost, other, y))
-        level = np.isnan(y._data) & ~np.isnan(at) & (fp._data[segment] == fp._data[segment + 1])
+        heights = values(fp, "interp")
+        level = np.isnan(values(y, "interp")) & ~np.isnan(at) & (heights[segment] == heights[segment + 1])
         y = X.where(level, fp[segment], y)
     below, above = at < nodes[0], at > nodes[-1]
     if below.any():

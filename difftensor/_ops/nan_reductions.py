@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from difftensor._core import X, composition
+from difftensor._core import Tensor, X, composition
 from difftensor._ops.cumulative import cumprod, cumsum
 from difftensor._ops.extrema import highest, lowest, max, min
 from difftensor._ops.reductions import (
@@ -87,15 +87,14 @@ def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=
     axes = axes_of(a, axis)
     present = _present(mask, where)
     if mean is None:
-        mean = sum(a, axes, keepdims=True, where=where) / np.maximum(count_of(a, axes, present, True), 1).astype(
-            a.dtype
-        )
+        mean = quotient(sum(a, axes, keepdims=True, where=where), np.maximum(count_of(a, axes, present, True), 1), "")
     d = X.where(present, a - mean, 0)
     freedom = count_of(a, axes, present, keepdims) - ddof
     y = sum(norm2(d), axes, keepdims=keepdims)
     y = quotient(y, np.where(freedom > 0, freedom, 1), "")
-    if np.any(freedom <= 0):
-        warnings.warn("Degrees of freedom <= 0 for slice.", RuntimeWarning, stacklevel=2)
+    if isinstance(freedom, Tensor) or np.any(freedom <= 0):
+        if not isinstance(freedom, Tensor):
+            warnings.warn("Degrees of freedom <= 0 for slice.", RuntimeWarning, stacklevel=2)
         y = X.where(freedom <= 0, np.nan, y)
     return finish(y, out, "nanvar")
 
@@ -113,8 +112,9 @@ def _nan_extremum(name, extremum, worst):
         y = extremum(b, axis, None, keepdims, initial, where)
         if mask is not None and initial is None:
             empty = all(mask, axis, keepdims=keepdims)
-            if empty._data.any():
-                warnings.warn("All-NaN slice encountered", RuntimeWarning, stacklevel=2)
+            if empty.__class__ is not Tensor or empty._data.any():
+                if empty.__class__ is Tensor:
+                    warnings.warn("All-NaN slice encountered", RuntimeWarning, stacklevel=2)
                 y = X.where(empty, np.nan, y)
         return finish(y, out, name)
 

@@ -18,8 +18,12 @@ def values(v: Any, name: str) -> Any:
     if v.__class__ is Tensor:
         return v._data
     if isinstance(v, Tensor):
+        inner = v.detach()
+        if inner.__class__ is Tensor:  # the value of a dual
+            return inner._data
         raise BatchedValueError(
-            f"{name} cannot be called on one example of a batch: its result depends on values. Call it outside dif.vmap"
+            f"{name} cannot be called on one example of a batch: its result depends on values. Call it outside dif.vmap, "
+            "or use dif.vmap(f, fallback='loop')"
         )
     if v.__class__ in (list, tuple):
         return type(v)(values(w, name) for w in v)
@@ -70,7 +74,9 @@ packbits, unpackbits = plain("packbits"), plain("unpackbits")
 
 # What arrays are ------------------------------------------------------------------------------------------------------
 
-iscomplexobj, isrealobj, shape, ndim, size = (plain(n, arrays=False) for n in ("iscomplexobj", "isrealobj", "shape", "ndim", "size"))
+iscomplexobj, isrealobj, shape, ndim, size = (
+    plain(n, arrays=False) for n in ("iscomplexobj", "isrealobj", "shape", "ndim", "size")
+)
 may_share_memory, shares_memory, isfortran = (
     plain(n, arrays=False) for n in ("may_share_memory", "shares_memory", "isfortran")
 )

@@ -9,6 +9,7 @@ import numpy as np
 
 from difftensor._core import X, composition, wrap
 from difftensor._ops.convolution import convolve
+from difftensor._ops.plain import values
 
 
 def _coefficients(p):
@@ -47,7 +48,7 @@ def polysub(a1, a2):
 
 def _trimmed(p):
     """Without leading zeros, as a ``poly1d`` has it."""
-    some = np.flatnonzero(p._data)
+    some = np.flatnonzero(values(p, "polymul"))
     return p[int(some[0]) :] if some.size else p[-1:] * 0
 
 
@@ -92,9 +93,13 @@ def polydiv(u, v):
         q.append(scale * r[k])
         r = X.concatenate([r[:k], r[k : k + n + 1] - q[-1] * v, r[k + n + 1 :]])
     q = X.stack(q) if q else X.zeros(1, dtype=dtype)
-    while r.shape[0] > 1 and np.allclose(r._data[0], 0, rtol=1e-14):
+    while r.shape[0] > 1 and np.allclose(values(r, "polydiv")[0], 0, rtol=1e-14):
         r = r[1:]
     return q, r
+
+
+def _conjugate_pairs(z):
+    return bool((np.sort(z) == np.sort(z.conj())).all())
 
 
 @composition(np.poly)
@@ -111,7 +116,7 @@ def poly(seq_of_zeros):
     a = wrap(np.ones(1, z.dtype))
     for i in builtins.range(z.shape[0]):
         a = X.concatenate([a, [0]]) - X.concatenate([[0], z[i] * a])
-    if z.dtype.kind == "c" and (np.sort(z._data) == np.sort(z._data.conj())).all():
+    if z.dtype.kind == "c" and _conjugate_pairs(values(z, "poly")):
         a = X.copy(X.real(a))
     return a
 
@@ -122,7 +127,7 @@ def roots(p):
     p = _coefficients(p)
     if p.ndim != 1:
         raise ValueError("Input must be a rank-1 array.")
-    some = np.flatnonzero(p._data)
+    some = np.flatnonzero(values(p, "roots"))
     if not some.size:
         return wrap(np.array([]))
     zeros = p.shape[0] - int(some[-1]) - 1

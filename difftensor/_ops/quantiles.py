@@ -66,7 +66,7 @@ METHODS = [*_ONE, *_LINEAR, *_FIXED]
 def _between(lower, upper, t):
     """The point at fraction t, from the nearer end: exact at both."""
     step = upper - lower
-    late = (t._data if isinstance(t, Tensor) else np.asarray(t)) >= 0.5
+    late = np.asarray(values(t, "quantile")) >= 0.5
     return X.where(late, upper - step * (1 - t), lower + step * t)
 
 
@@ -77,17 +77,17 @@ def _statistics(x, n, *places):
     """
     if isinstance(n, int):
         wanted = np.unique(np.concatenate([p.ravel() for p in places]))
-        order = argpartition(x, tuple(wanted.tolist()))._data[..., wanted]
+        order = values(argpartition(x, tuple(wanted.tolist())), "quantile")[..., wanted]
         found = picked(x, order, -1)
         return [found[..., np.searchsorted(wanted, p)] for p in places]
-    ordered = picked(x, argsort(x)._data, -1)
+    ordered = picked(x, argsort(x), -1)
     shape = ordered.shape[:-1]
     return [X.take_along_axis(ordered, np.broadcast_to(p, (*shape, p.shape[-1])), axis=-1) for p in places]
 
 
 def _interpolated(x, q, n, method, weak):
     """Quantiles `q` (1-d) along the last axis of `x`: shape (..., q)."""
-    raw = q._data if isinstance(q, Tensor) else q
+    raw = values(q, "quantile")
     counts = n if isinstance(n, int) else n[..., None]
     top = counts - 1
 
@@ -99,7 +99,7 @@ def _interpolated(x, q, n, method, weak):
         return _statistics(x, n, place(np.asarray(index)))[0]
     if method in _LINEAR:
         h = _LINEAR[method](counts, q)
-        position = h._data if isinstance(h, Tensor) else np.asarray(h)
+        position = np.asarray(values(h, "quantile"))
         k = np.floor(position)
         # Up to the last element itself the segment before it counts, so that q = 1 has the slope from the left.
         k = np.where((k == top) & (position <= top) & (top > 0), top - 1, k)
@@ -119,7 +119,7 @@ def _interpolated(x, q, n, method, weak):
 
 def _weighted(x, weights, q, missing):
     """The inverted weighted distribution function; piecewise constant in the weights."""
-    raw = x._data
+    raw = values(x, "quantile")
     order = np.argsort(raw, axis=-1)
     w = np.broadcast_to(weights, raw.shape)
     w = np.where(missing, 0, w) if missing is not None else w
@@ -137,7 +137,7 @@ def _weighted(x, weights, q, missing):
 
 def _checked_weights(weights, a, axes):
     """`weights` in the shape of `a`."""
-    weights = np.asarray(weights._data if isinstance(weights, Tensor) else weights)
+    weights = np.asarray(values(weights, "quantile"))
     if weights.shape != a.shape:
         if len(axes) == a.ndim and a.ndim > 1:
             raise TypeError("Axis must be specified when shapes of a and weights differ.")
@@ -162,7 +162,8 @@ def _quantile(name, a, q, axis, out, method, keepdims, weights, scale, without_n
     q = q / scale if scale != 1 else q
     if q.ndim > 2:
         raise ValueError("q must be a scalar or 1d")
-    if not bool(((q._data >= 0) & (q._data <= 1)).all()):
+    at = values(q, name)
+    if not bool(((at >= 0) & (at <= 1)).all()):
         raise ValueError(f"{'Quantiles' if scale == 1 else 'Percentiles'} must be in the range [0, {scale}]")
     if weights is not None and method != "inverted_cdf":
         raise ValueError(f"Only method 'inverted_cdf' supports weights. Got: {method}.")
@@ -170,7 +171,7 @@ def _quantile(name, a, q, axis, out, method, keepdims, weights, scale, without_n
     if not tracked(a, q):
         y = getattr(np, name.replace("percentile", "quantile"))(
             values(a, name),
-            float(q._data) if weak and scale != 1 else q._data.item() if weak else q._data,
+            float(at) if weak and scale != 1 else at.item() if weak else at,
             axis,
             method=method,
             keepdims=keepdims,
@@ -178,7 +179,7 @@ def _quantile(name, a, q, axis, out, method, keepdims, weights, scale, without_n
         )
         return finish(wrap(y), out, name)
     x, _ = flat_last(a, axes)
-    nan = np.isnan(x._data) if x.dtype.kind == "f" else None
+    nan = np.isnan(values(x, name)) if x.dtype.kind == "f" else None
     bad = None
     n = x.shape[-1]
     if nan is not None and nan.any():
@@ -192,9 +193,9 @@ def _quantile(name, a, q, axis, out, method, keepdims, weights, scale, without_n
         y = X.full((*x.shape[:-1], flat_q.size), np.nan)
     elif weights is not None:
         w, _ = flat_last(_checked_weights(weights, a, axes), axes)
-        y = _weighted(x, w, flat_q._data, nan if without_nan else None)
+        y = _weighted(x, w, at.ravel(), nan if without_nan else None)
     else:
-        y = _interpolated(x, flat_q if flat_q.node is not None else flat_q._data, n, method, weak)
+        y = _interpolated(x, flat_q if tracked(flat_q) else at.ravel(), n, method, weak)
     if bad is not None and bad.any():
         y = X.where(bad[..., None], np.nan, y)
     y = X.moveaxis(y, -1, 0).reshape((*q.shape, *x.shape[:-1]))
@@ -224,7 +225,8 @@ def _median(name, a, axis, out, keepdims, without_nan):
     axes = axes_of(a, axis)
     x, _ = flat_last(a, axes)
     n = x.shape[-1]
-    nan = np.isnan(x._data) if x.dtype.kind in "fc" else np.zeros(1, bool)
+    raw = values(x, name)
+    nan = np.isnan(raw) if x.dtype.kind in "fc" else np.zeros(1, bool)
     bad = None
     if nan.any():
         bad = nan.all(axis=-1) if without_nan else nan.any(axis=-1)
@@ -234,7 +236,7 @@ def _median(name, a, axis, out, keepdims, without_nan):
                 warnings.warn("All-NaN slice encountered", RuntimeWarning, stacklevel=4)
     if isinstance(n, int):
         low, high = (n - 1) // 2, n // 2
-        middle = picked(x, np.argpartition(x._data, (low, high), axis=-1)[..., low : high + 1], -1)
+        middle = picked(x, np.argpartition(raw, (low, high), axis=-1)[..., low : high + 1], -1)
     else:
         ends = (np.maximum(k, 0)[..., None].astype(np.intp) for k in ((n - 1) // 2, n // 2))
         middle = X.concatenate(_statistics(x, n, *ends), axis=-1)

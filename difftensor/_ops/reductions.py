@@ -113,6 +113,8 @@ def count_of(a, axes, where=True, keepdims=False):
         for i in axes:
             n *= a.shape[i]
         return n
+    if where.__class__ is not Tensor and isinstance(where, Tensor):  # one mask for each example of a batch
+        return sum(X.broadcast_to(where, a.shape), axes, dtype=np.intp, keepdims=keepdims)
     mask = where._data if isinstance(where, Tensor) else np.asarray(where)
     return np.add.reduce(np.broadcast_to(mask, a.shape).astype(np.intp), axes, keepdims=bool(keepdims))
 
@@ -244,6 +246,8 @@ def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
 
 def quotient(total, count, complaint):
     """``total / count`` in total's dtype; nan with NumPy's warning where there is nothing."""
+    if isinstance(count, Tensor):
+        return total / X.astype(count, total.dtype)
     if np.any(count <= 0):
         warnings.warn(complaint, RuntimeWarning, stacklevel=3)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -302,7 +306,7 @@ def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
     if mean is None:
         mean = quotient(sum(a, axes, keepdims=True, where=where), np.maximum(count_of(a, axes, where, True), 1), "")
     y = sum(norm2(a - mean), axes, keepdims=keepdims, where=where)
-    freedom = np.maximum(np.asarray(count_of(a, axes, where, keepdims)) - ddof, 0)
+    freedom = np.maximum(count_of(a, axes, where, keepdims) - ddof, 0)
     return finish(quotient(y, freedom, "Degrees of freedom <= 0 for slice."), out, "var")
 
 

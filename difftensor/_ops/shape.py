@@ -51,10 +51,10 @@ def _memory_order(a: Any) -> str:
 
 
 def _contiguous(a: Any) -> bool:
-    """Does `a` (inside vmap, one example of it) lie in memory without gaps?"""
+    """Does `a` (of a batch, one example of it; of a dual, its value) lie in memory without gaps?"""
     d, levels = a._data, 0
     while not hasattr(d, "flags"):
-        d, levels = d.inner._data, levels + 1
+        d, levels = (d.inner._data, levels + 1) if hasattr(d, "inner") else (d.value._data, levels)
     return not d.size or d[(0,) * levels].flags.c_contiguous if levels else d.flags.c_contiguous
 
 
@@ -342,10 +342,14 @@ def _pull_cast(xp, g, shape, dtype, old):
 
 
 _cast_plain = nondifferentiable("cast_plain", lambda x, dtype: x.astype(dtype), public=False, batch="trailing")
-_cast = linear(
-    "cast", lambda x, dtype, old: x.astype(dtype), _pull_cast, public=False, batch="trailing", promotes=True
+_cast = linear("cast", lambda x, dtype, old: x.astype(dtype), _pull_cast, public=False, batch="trailing", promotes=True)
+copy_of = linear(
+    "copy_of",
+    lambda x: np.asarray(x) if isinstance(x, np.generic) else x.copy(),
+    lambda xp, g, shape: g,
+    public=False,
+    batch="trailing",
 )
-copy_of = linear("copy_of", lambda x: np.asarray(x) if isinstance(x, np.generic) else x.copy(), lambda xp, g, shape: g, public=False, batch="trailing")
 _copy_kept = linear("copy_kept", lambda x: x.copy("K"), lambda xp, g, shape: g, public=False, batch="trailing")
 
 
@@ -361,7 +365,9 @@ def astype(x, dtype, /, *, copy=True, device=None, casting="unsafe"):
     if x.dtype == dtype:
         return copy_of(x) if copy else x
     if dtype.kind not in "biufc":
-        raise TypeError(f"astype: dtype {dtype} is not supported; Tensors hold booleans, integers, floats and complex numbers")
+        raise TypeError(
+            f"astype: dtype {dtype} is not supported; Tensors hold booleans, integers, floats and complex numbers"
+        )
     if not np.can_cast(x.dtype, dtype, casting):
         raise TypeError(f"Cannot cast array data from {x.dtype!r} to {dtype!r} according to the rule {casting!r}")
     if dtype.kind not in "fc" or x.dtype.kind not in "fc":

@@ -9,7 +9,7 @@ from functools import wraps
 
 import numpy as np
 
-from difftensor._core import X, composition, general, nondifferentiable, recording
+from difftensor._core import Tensor, X, composition, general, nondifferentiable, recording
 from difftensor._ops.plain import plain
 from difftensor._ops.reductions import axis_of, constant
 
@@ -98,7 +98,8 @@ def _kind(kind, order, stable):
 
 
 def tracked(*xs):
-    return recording() and any(x.node is not None for x in xs)
+    """Does anybody watch one of `xs`: a tape, or a Tensor of a class of its own (a dual carries its tangent along)?"""
+    return any(x.__class__ is not Tensor or (x.node is not None and recording()) for x in xs)
 
 
 def picked(a, index, axis):
@@ -112,7 +113,11 @@ def _either_way(twin):
     def f(a, axis=-1, kind=None, order=None, *, stable=None, descending=False):
         if not descending:
             return twin(a, axis, kind, order, stable=stable)
-        return getattr(X, twin.__name__).body(X.asarray(a), axis, kind, order, stable=stable, descending=True).numpy(copy=True)
+        return (
+            getattr(X, twin.__name__)
+            .body(X.asarray(a), axis, kind, order, stable=stable, descending=True)
+            .numpy(copy=True)
+        )
 
     return f
 

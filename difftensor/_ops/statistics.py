@@ -31,7 +31,7 @@ def average(a, axis=None, weights=None, returned=False, *, keepdims=False):
         if w.shape != a.shape:
             w = _along(w, a, axis, axes)
         total = X.sum(w, axis=axes, dtype=dtype, keepdims=keepdims)
-        if np.any(total._data == 0.0):
+        if np.any(values(total, "average") == 0.0):
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")
         y = X.sum(X.astype(a * w, dtype, copy=False), axis=axes, keepdims=keepdims) / total
     return (y, X.copy(X.broadcast_to(total, y.shape))) if returned else y
@@ -63,7 +63,7 @@ def _weights(given, n, name):
         raise RuntimeError(f"cannot handle multidimensional {name}")
     if w.shape[0] != n:
         raise RuntimeError(f"incompatible numbers of samples and {name}")
-    if bool((w._data < 0).any()):
+    if bool((values(w, name) < 0).any()):
         raise ValueError(f"{name} cannot be negative")
     return w
 
@@ -88,7 +88,7 @@ def cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=N
     w = None
     if fweights is not None:
         f = _weights(fweights, x.shape[1], "fweights")
-        if not np.array_equal(f._data, np.around(f._data)):
+        if not np.array_equal(values(f, "fweights"), np.around(values(f, "fweights"))):
             raise TypeError("fweights must be integer")
         w = X.astype(f, float, copy=False)
     if aweights is not None:
@@ -145,7 +145,9 @@ def bincount(x, /, weights=None, minlength=0):
     x = constant(x)
     if weights is None or not tracked(X.asarray(weights)):
         return wrap(
-            np.bincount(x._data, None if weights is None else values(X.asarray(weights), "bincount"), minlength)
+            np.bincount(
+                values(x, "bincount"), None if weights is None else values(X.asarray(weights), "bincount"), minlength
+            )
         )
     weights = X.asarray(weights)
     if weights.shape != x.shape:
@@ -167,7 +169,7 @@ def _edges(a, bins, range, weights=None):
         return wrap(edges)
     if not tracked(first, last):
         return wrap(edges)
-    if first._data == last._data:
+    if values(first, "histogram") == values(last, "histogram"):
         first, last = first - 0.5, last + 0.5
     return X.astype(X.linspace(first, last, edges.size), edges.dtype, copy=False)
 
@@ -195,10 +197,10 @@ def histogram(a, bins=10, range=None, density=None, weights=None):
     edges = _edges(a, bins, range, weights)
     raw = values(a, "histogram")
     if w is not None and tracked(w):
-        k, inside = _bins_of(raw, edges._data)
+        k, inside = _bins_of(raw, values(edges, "histogram"))
         counts = _counted(w.ravel(), k, inside, edges.size - 1)
     else:
-        flat = None if w is None else w._data.ravel()
+        flat = None if w is None else values(w, "histogram").ravel()
         counts = wrap(np.histogram(raw, values(bins, "histogram"), values(range, "histogram"), weights=flat)[0])
     if density:
         counts = counts / X.astype(X.diff(edges), float, copy=False) / X.sum(counts)
@@ -234,7 +236,7 @@ def histogramdd(sample, bins=10, range=None, density=None, weights=None):
         raise ValueError("range argument must have one entry per dimension")
     w = None if weights is None else X.asarray(weights)
     raw = [values(v, "histogramdd") for v in (sample, bins, range)]
-    plain, plain_edges = np.histogramdd(*raw, weights=None if w is None else w._data)
+    plain, plain_edges = np.histogramdd(*raw, weights=None if w is None else values(w, "histogramdd"))
     edges = [
         X.asarray(b) if np.ndim(b) else _edges(sample[:, i], b, None if range is None else range[i])
         for i, b in enumerate(bins)
