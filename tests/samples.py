@@ -84,7 +84,7 @@ def _plain(x):
 
 
 def _factors(a):
-    from difftensor.linalg._factor import factors
+    from difftensor.linalg._lapack import factors
 
     return factors(_plain(a))
 

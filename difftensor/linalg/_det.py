@@ -8,7 +8,7 @@ import numpy as np
 
 from difftensor._core import composition, general, operand
 from difftensor.errors import DegenerateError
-from difftensor.linalg import _factor, _small
+from difftensor.linalg import _factor, _lapack, _small
 from difftensor.linalg._algebra import eps_of, fitted, identity, mH, mT
 from difftensor.linalg._solve import inv
 
@@ -39,7 +39,7 @@ def det(a: Any) -> Any:
     """
     a = operand(a, "linalg.det")
     if _factor.worthwhile(a):
-        return _det_factored(a, *_factor.factors(a._data))
+        return _det_factored(a, *_lapack.factors(a._data))
     return _det(a)
 
 
@@ -317,7 +317,7 @@ def slogdet(a: Any) -> Any:
     """Sign and logarithm of the absolute value of the determinant."""
     a = operand(a, "linalg.slogdet")
     if _factor.worthwhile(a):
-        return _slogdet_factored(a, *_factor.factors(a._data))
+        return _slogdet_factored(a, *_lapack.factors(a._data))
     return _slogdet(a)
 
 

@@ -1,8 +1,7 @@
 """LU factors that the forward pass leaves for the backward pass, so that a large matrix is factored once.
 
 The factors are plain arrays that travel beside the matrix they belong to: the operations below are functions of the
-matrix, which is what is differentiated, and only compute with the factors. LAPACK through SciPy, which exposes what
-NumPy keeps to itself.
+matrix, which is what is differentiated, and only compute with the factors.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._core import Tensor, general, recording
+from difftensor.linalg import _lapack
 from difftensor.linalg._algebra import fitted, mT
 
 _SMALLEST = 100  # below, NumPy's second factorization is cheaper than the calls
@@ -25,21 +25,10 @@ def worthwhile(a: Any) -> bool:
         and a.ndim == 2
         and a.shape[0] == a.shape[1] >= _SMALLEST
         and a._data.__class__ is np.ndarray
-        and a.dtype.char in "fdFD"
+        and a._data.dtype.char in "fdFD"
         and recording()
+        and _lapack.available(a._data.dtype.char)
     )
-
-
-def _lapack(name: str, a: Any) -> Any:
-    from scipy.linalg import lapack
-
-    return getattr(lapack, {"f": "s", "d": "d", "F": "c", "D": "z"}[a.dtype.char] + name)
-
-
-def factors(a: Any) -> tuple[Any, Any]:
-    """LU factors of the *transpose* of raw `a` (which LAPACK reads without a copy), and the pivots."""
-    lu, pivots, _ = _lapack("getrf", a)(a.T)
-    return lu, pivots
 
 
 def is_singular(lu: Any) -> bool:
@@ -49,8 +38,7 @@ def is_singular(lu: Any) -> bool:
 def _solve_forward(a: Any, b: Any, lu: Any, pivots: Any, transposed: bool) -> Any:
     if is_singular(lu):
         raise np.linalg.LinAlgError("Singular matrix")
-    x, _ = _lapack("getrs", lu)(lu, pivots, b.astype(lu.dtype, copy=False), trans=0 if transposed else 1)
-    return x
+    return _lapack.solve(lu, pivots, b, transposed)
 
 
 def _solve_pull(xp: Any, g: Any, y: Any, a: Any, b: Any, lu: Any, pivots: Any, transposed: bool) -> tuple:
@@ -78,8 +66,7 @@ solve_factored = general(
 def _inverse_forward(a: Any, lu: Any, pivots: Any) -> Any:
     if is_singular(lu):
         raise np.linalg.LinAlgError("Singular matrix")
-    y, _ = _lapack("getri", lu)(lu, pivots, lwork=64 * len(lu))
-    return y
+    return _lapack.inverse_transposed(lu, pivots)
 
 
 def _inverse_pull(xp: Any, g: Any, y: Any, a: Any, lu: Any, pivots: Any) -> tuple:
@@ -111,5 +98,4 @@ def sign_and_log(lu: Any, pivots: Any) -> tuple[Any, Any]:
         log = np.log(size).sum()
     if not bool(size.all()):
         return lu.dtype.type(0), log
-    swaps = int((pivots != np.arange(len(pivots))).sum())
-    return (d / size).prod() * lu.dtype.type(-1 if swaps % 2 else 1), log
+    return (d / size).prod() * lu.dtype.type(-1 if _lapack.swaps(pivots) % 2 else 1), log

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._core import Tensor, composition, general, operand
-from difftensor.linalg import _factor, _small
+from difftensor.linalg import _factor, _lapack, _small
 from difftensor.linalg._algebra import fitted, in_step, mT
 
 
@@ -82,7 +82,7 @@ def solve(a: Any, b: Any) -> Any:
         and b.dtype.char == a.dtype.char
     ):
         if len(a) == len(b):
-            return _factor.solve_factored(a, b, *_factor.factors(a._data), False)
+            return _factor.solve_factored(a, b, *_lapack.factors(a._data), False)
     return _solve(a, b)
 
 

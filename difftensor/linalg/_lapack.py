@@ -1,0 +1,101 @@
+"""LU routines of the LAPACK that NumPy itself is linked to.
+
+NumPy factors a matrix to solve or invert, and throws the factors away. SciPy returns them, but brings a BLAS with
+threads of its own, and two pools of threads that take turns slow each other down many times. So the routines are
+called where NumPy has them; where they cannot be found (other builds, other systems), `available` is False and
+nothing is lost but a factorization.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+_PREFIX = {"f": "s", "d": "d", "F": "c", "D": "z"}
+_SYMBOLS = ("scipy_{}_64_", "{}_64_", "scipy_{}_", "{}_")  # of NumPy's wheels; of other builds
+
+
+@cache
+def _routine(name: str) -> Any:
+    try:
+        library = ctypes.CDLL(np.linalg._umath_linalg.__file__)  # its symbols, and those of what it is linked to
+    except (AttributeError, OSError):
+        return None
+    for symbol in _SYMBOLS:
+        f = getattr(library, symbol.format(name), None)
+        if f is not None:
+            f.restype = None
+            return f
+    return None
+
+
+def _call(name: str, char: str, *args: Any) -> int:
+    """Fortran's call: everything by reference. Integers have 64 bits here; a routine that reads 32 finds them in
+    the lower half.
+    """
+    info = ctypes.c_int64(0)
+    passed = []
+    for a in args:
+        if isinstance(a, np.ndarray):
+            passed.append(ctypes.c_void_p(a.ctypes.data))
+        elif isinstance(a, bytes):
+            passed.append(ctypes.c_char_p(a))
+        else:
+            passed.append(ctypes.byref(ctypes.c_int64(a)))
+    _routine(_PREFIX[char] + name)(*passed, ctypes.byref(info), ctypes.c_size_t(1))
+    return info.value
+
+
+@cache
+def available(char: str) -> bool:
+    """Are the routines for this dtype there, and do they compute what they should?"""
+    if char not in _PREFIX or sys.byteorder != "little":
+        return False
+    if any(_routine(_PREFIX[char] + name) is None for name in ("getrf", "getrs", "getri")):
+        return False
+    a = np.array([[0, 2], [4, 1]], char)
+    lu, pivots = factors(a)
+    x = solve(lu, pivots, np.array([[2], [9]], char), False)
+    return bool(
+        np.allclose(x, [[2], [1]])
+        and np.allclose(inverse_transposed(lu, pivots) @ a.T, np.eye(2))
+        and swaps(pivots) == 1
+    )
+
+
+def factors(a: Any) -> tuple[Any, Any]:
+    """LU factors of the *transpose* of `a`, which is what LAPACK finds in the memory of `a`, and the pivots."""
+    lu = np.array(a, order="C")
+    n = len(lu)
+    pivots = np.zeros(n, np.int64)
+    _call("getrf", lu.dtype.char, n, n, lu, n, pivots)
+    return lu, pivots
+
+
+def solve(lu: Any, pivots: Any, b: Any, transposed: bool) -> Any:
+    """Solution of ``a @ x = b`` or ``a.T @ x = b``, for the `a` of `factors`."""
+    x = np.array(b.T, lu.dtype, order="C")
+    k, n = x.shape
+    _call("getrs", lu.dtype.char, b"N" if transposed else b"T", n, k, lu, n, pivots, x, n)
+    return x.T
+
+
+def inverse_transposed(lu: Any, pivots: Any) -> Any:
+    """Inverse of ``a.T``, for the `a` of `factors`."""
+    y = lu.copy()
+    n = len(y)
+    work = np.empty(64 * n, y.dtype)
+    _call("getri", y.dtype.char, n, y, n, pivots, work, len(work))
+    return y.T
+
+
+def swaps(pivots: Any) -> int:
+    """The number of exchanges of rows."""
+    n = len(pivots)
+    if n > 1 and pivots[0] > n:  # 32-bit integers, two in one
+        pivots = pivots.view(np.int32)[:n]
+    return int((pivots != np.arange(1, n + 1)).sum())
