@@ -1,4 +1,4 @@
-"""Functions that compare, count, round or have integer values: plain results without a tape, their derivative is zero or none."""
+"""Functions that compare, count, round or have integer values: plain results without a tape."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import operands
-from difftensor._core.primitive import Primitive, declare
+from difftensor._core import binary, operands
+from difftensor._core.primitive import Primitive, declare, publish
 from difftensor._core.tensor import Tensor
 from difftensor.errors import explain
 
@@ -102,4 +102,22 @@ ceil = counting("ceil", np.ceil)
 trunc = counting("trunc", np.trunc)
 rint = counting("rint", np.rint)
 floor_divide = counting("floor_divide", np.floor_divide, operator.floordiv)
-heaviside = counting("heaviside", np.heaviside)
+
+_heaviside = binary(
+    "heaviside_of",
+    np.heaviside,
+    lambda xp, g, y, a, b: g * 0,
+    lambda xp, g, y, a, b: xp.where(a == 0, g, 0),
+    saves="|a",
+    numpy=None,
+    real=True,
+)
+
+
+def heaviside(x1, x2, /, out=None, **keywords):
+    """Constant in `x1`; where that is 0, the result is `x2`."""
+    tracked = isinstance(x1, Tensor) and x1.node is not None
+    return _heaviside(x1.detach() if tracked else x1, x2, out, **keywords)
+
+
+publish("heaviside", heaviside, np.heaviside)

@@ -145,3 +145,11 @@ def test_dtypes_are_numpys(dtypes):
     if dtypes[0] in "fdF" and dtypes[1] != "h":
         agrees("gradient", y, derivative=False)
         agrees("trapezoid", y, dx=2, derivative=False)
+
+
+def test_heaviside_at_zero_is_its_second_argument():
+    x, h = np.array([-1.0, 0.0, 2.0, 0.0]), np.array([0.3, 0.5, 0.7, 0.9])
+    gx, gh = dif.grad(lambda x, h: np.heaviside(x, h).sum(), argnums=(0, 1))(x, h)
+    np.testing.assert_array_equal(gx, 0)
+    np.testing.assert_array_equal(gh, [0, 1, 0, 1])
+    np.testing.assert_array_equal(dif.jvp(lambda h: np.heaviside(x, h), (h,), (h,))[1], [0, 0.5, 0, 0.9])
