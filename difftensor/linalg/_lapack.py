@@ -38,14 +38,12 @@ def _call(name: str, char: str, *args: Any) -> int:
     the lower half.
     """
     info = ctypes.c_int64(0)
-    passed = []
+    passed: list[Any] = []
     for a in args:
-        if isinstance(a, np.ndarray):
-            passed.append(ctypes.c_void_p(a.ctypes.data))
-        elif isinstance(a, bytes):
-            passed.append(ctypes.c_char_p(a))
-        else:
+        if isinstance(a, int):
             passed.append(ctypes.byref(ctypes.c_int64(a)))
+        else:
+            passed.append(ctypes.c_char_p(a) if isinstance(a, bytes) else ctypes.c_void_p(a.ctypes.data))
     _routine(_PREFIX[char] + name)(*passed, ctypes.byref(info), ctypes.c_size_t(1))
     return info.value
 
