@@ -29,7 +29,7 @@ class Ring:
         y, x = np.mgrid[:n, :n] - (n - 1) / 2
         self.x, self.y = x, y
         depth = np.maximum(0, np.maximum(abs(x), abs(y)) - (n - 1) / 2 + sponge) / sponge
-        self.sponge = dif.asarray(np.exp(-((0.3 * depth)**2)), device=device)
+        self.sponge = dif.asarray(np.exp(-((0.42 * depth)**2)), device=device)
         angle = 2 * np.pi * np.arange(receivers) / receivers
         self.rows = np.round((n - 1) / 2 + radius * np.sin(angle)).astype(int)
         self.columns = np.round((n - 1) / 2 + radius * np.cos(angle)).astype(int)

@@ -9,7 +9,7 @@ def test_strip_at_the_critical_point(example):
     assert abs(result["heat"] - ising.HEAT) < 1e-11
     h, f = 1e-3, lambda K: ising.kaufman(10, K)                 # the 1.325886 is this quotient
     assert abs(ising.KC**2 * (f(ising.KC + h) - 2 * f(ising.KC) + f(ising.KC - h)) / h**2 - 1.325886) < 1e-6
-    assert abs(result["charge"] - 0.5) < 2e-3
+    assert abs(result["charge"] - 0.5) < 5e-3                  # from widths up to 8
     for L, (K, height) in result["peaks"].items():              # the peak by differences of Kaufman's sum
         heat = lambda K, f=lambda K, L=L: ising.kaufman(L, K): K**2 * (f(K + h) - 2 * f(K) + f(K - h)) / h**2
         np.testing.assert_allclose(heat(K), height, rtol=1e-5)
