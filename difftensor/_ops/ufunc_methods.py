@@ -13,7 +13,18 @@ from difftensor._ops.reductions import axes_of, axis_of
 from difftensor.errors import NotDispatchedError
 
 # Ufuncs whose reduction or accumulation is an operation of its own.
-_REDUCE = {np.add: "sum", np.multiply: "prod", np.maximum: "max", np.minimum: "min", np.logical_and: "all", np.logical_or: "any"}
+_REDUCE = {
+    np.add: "sum",
+    np.multiply: "prod",
+    np.maximum: "max",
+    np.minimum: "min",
+    np.logical_and: "all",
+    np.logical_or: "any",
+}
+_ASSOCIATIVE = {
+    np.logaddexp, np.logaddexp2, np.fmax, np.fmin, np.hypot, np.gcd, np.lcm, np.bitwise_and, np.bitwise_or,
+    np.bitwise_xor, np.logical_xor,
+}  # fmt: skip
 _ACCUMULATE = {np.add: "cumsum", np.multiply: "cumprod"}
 _RUNNING = {np.maximum: running_max, np.minimum: running_min}
 
@@ -44,8 +55,13 @@ def _reduce(ufunc, f, array, axis=0, dtype=None, out=None, keepdims=False, initi
     x = x if dtype is None else X.astype(x, dtype, copy=False)
     axes = axes_of(x, axis)
     if len(axes) > 1 and ufunc in (np.subtract, np.divide, np.power, np.remainder, np.floor_divide):
-        raise ValueError(f"reduction operation '{ufunc.__name__}' is not reorderable, so at most one axis may be specified")
+        raise ValueError(
+            f"reduction operation '{ufunc.__name__}' is not reorderable, so at most one axis may be specified"
+        )
     for k in axes:
+        if ufunc in _ASSOCIATIVE and initial is None and x.shape[k] > 1:
+            x = X.expand_dims(_by_halves(f, X.moveaxis(x, k, 0)), k + x.ndim)
+            continue
         rows = list(X.moveaxis(x, k, 0))
         if initial is not None and k == axes[0]:
             rows.insert(0, X.broadcast_to(X.asarray(initial), rows[0].shape if rows else ()))
@@ -60,6 +76,17 @@ def _reduce(ufunc, f, array, axis=0, dtype=None, out=None, keepdims=False, initi
     if not keepdims:
         x = X.squeeze(x, axes)
     return x if out is None else write_out(ufunc.__name__, x, out)
+
+
+def _by_halves(f, rows):
+    """All rows joined by `f`, half of them with the other half at a time: log2(n) operations on the tape instead of n."""
+    while rows.shape[0] > 1:
+        half = rows.shape[0] // 2
+        rest = rows[2 * half :]
+        rows = f(rows[:half], rows[half : 2 * half])
+        if rest.shape[0]:
+            rows = X.concatenate([rows, rest])
+    return rows[0]
 
 
 def _accumulate(ufunc, f, array, axis=0, dtype=None, out=None):
@@ -117,7 +144,9 @@ _add_at = general(
 def _at(ufunc, f, a, indices, b=None):
     """In place; an element that is named twice is met twice."""
     if not isinstance(a, Tensor):
-        raise NotDispatchedError(f"np.{ufunc.__name__}.at cannot write a Tensor into an ndarray; make the target dif.asarray(a)")
+        raise NotDispatchedError(
+            f"np.{ufunc.__name__}.at cannot write a Tensor into an ndarray; make the target dif.asarray(a)"
+        )
     index = static(indices)
     if ufunc in (np.add, np.subtract):
         b = X.asarray(b)
