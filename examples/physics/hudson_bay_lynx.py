@@ -105,7 +105,7 @@ def picture(mode, covariance, draws, rng):
         time.fill_between(t, low[:, s], high[:, s], color=color, alpha=0.22, lw=0)
         time.plot(t, best[:, s], color=color, label=name)
         time.plot(YEAR, PELTS[s], "o", color=color, mec="white", ms=6.5)
-    time.set(title="Pelts traded by the Hudson's Bay Company", xlabel="year", ylabel="pelts / thousand", ylim=(0, 92))
+    time.set(title="Pelts traded by the Hudson's Bay Company", xlabel="year", ylabel="thousand pelts", ylim=(0, 92))
     time.set_xticks(range(1900, 1921, 4))
     time.legend(loc="upper right", ncols=2)
     phase.plot(*np.moveaxis(curves[:, :, :60], 0, 1).reshape(2, len(t), -1), color=report.GRAY, alpha=0.12, lw=0.8)

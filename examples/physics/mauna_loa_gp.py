@@ -41,7 +41,7 @@ def components(theta, s, t):
 
 def log_likelihood(log_theta):
     theta = np.exp(log_theta)
-    K = sum(components(theta, TIME, TIME)) + theta[10] * np.eye(len(TIME))
+    K = sum(components(theta, TIME, TIME)) + (theta[10] + 1e-10) * np.eye(len(TIME))   # scikit-learn's 1e-10
     L = np.linalg.cholesky(K)
     white = np.linalg.solve(L, CO2 - MEAN)
     return -0.5 * white @ white - np.sum(np.log(np.diag(L))) - 0.5 * len(TIME) * np.log(2 * np.pi)
