@@ -255,4 +255,4 @@ def median(a, axis=None, out=None, overwrite_input=False, keepdims=False):
 
 @composition(np.nanmedian)
 def nanmedian(a, axis=None, out=None, overwrite_input=False, keepdims=False):
-    return _median("nanmedian", a, axis, out, keepdims is True, True)
+    return _median("nanmedian", a, axis, out, bool(keepdims), True)
