@@ -134,7 +134,8 @@ def picture(mode, covariance, draws, rng):
 def main(small=False):
     # From the prior means the whole record at once leads to a side mode, with one cycle too many and an energy
     # 40 above; the first cycle alone knows its period.
-    first = optim.minimize(lambda x: energy(x, years=10, steps=6), np.log(PRIOR_MEAN), method="BFGS", progress=not small)
+    start = np.log(PRIOR_MEAN)
+    first = optim.minimize(lambda x: energy(x, years=10, steps=6), start, method="BFGS", progress=not small)
     fit = optim.minimize(energy, first.x, method="BFGS", options={"gtol": 1e-7}, progress=not small)
     mode, covariance = fit.x, np.linalg.inv(dif.hessian(energy)(fit.x))
     center = np.exp(mode)
@@ -144,7 +145,7 @@ def main(small=False):
     report.agreement("Standard errors (Laplace)", zip(NAMES, errors, LAPLACE))
 
     rng = np.random.default_rng(1821)                                       # the year of the merger with the rival
-    draws = sample(mode, covariance, *((16, 6) if small else (64, 60)), rng)
+    draws = sample(mode, covariance, *((16, 6) if small else (64, 60)), rng, warm_up=4 if small else 10)
     chains = draws.mean(axis=0)
     means, noise = chains.mean(axis=1), chains.std(axis=1, ddof=1) / np.sqrt(chains.shape[1])
     noise = np.hypot(noise, draws.std(axis=(0, 2)) / np.sqrt(10_000))       # ours, and that of the published draws
