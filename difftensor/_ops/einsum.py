@@ -107,7 +107,8 @@ def _towards(g, other, lo, l_other, labels, like):
     """
     lead = g.ndim - len(lo)
     if lead and _rank(like) == len(labels) and other.shape[: other.ndim - len(l_other)] == g.shape[:lead]:
-        names = "".join(map(chr, range(0x100, 0x100 + lead)))
+        used = {*lo, *l_other, *labels}
+        names = "".join([k for k in map(chr, range(0x100, 0x100 + lead + len(used))) if k not in used][:lead])
         return contract(g, other, names + lo, names + l_other, labels)
     return contract(g, other, lo, l_other, labels)
 
