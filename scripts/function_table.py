@@ -131,7 +131,10 @@ def page():
     for name in sorted(smooth, key=str.lower):
         arguments = ", ".join(p if " " in p else f"`{p}`" for p in sorted(smooth[name]))
         lines.append(f"| `{name}` | {arguments} | {'; '.join(sorted(kinks[name]))} | {DIFFERENCES.get(name, '')} |")
-    lines += ["\n## Without derivative\n", "They count, compare, locate, describe, or make constants: plain results without a tape.\n"]
+    lines += [
+        "\n## Without derivative\n",
+        "They count, compare, locate, describe, or make constants: plain results without a tape.\n",
+    ]
     lines += ["| function | differs from NumPy |", "|---|---|"]
     lines += [f"| `{name}` | {DIFFERENCES.get(name, '')} |" for name in sorted(plain, key=str.lower)]
     lines.append(f"\n[Left out on purpose](left_out.md): {len(LEFT_OUT)} names.")

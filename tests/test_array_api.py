@@ -58,7 +58,16 @@ def test_what_it_says_of_itself():
     assert ours.default_device() == "cpu" and "cpu" in ours.devices()
     plain = {k: np.dtype(v._np_dtype) for k, v in theirs.default_dtypes().items()}
     assert ours.default_dtypes() == ours.default_dtypes(device="cpu") == plain
-    for kind in (None, "bool", "signed integer", "integral", "real floating", "complex floating", "numeric", ("bool", "integral")):
+    for kind in (
+        None,
+        "bool",
+        "signed integer",
+        "integral",
+        "real floating",
+        "complex floating",
+        "numeric",
+        ("bool", "integral"),
+    ):
         expected = {k: np.dtype(v._np_dtype) for k, v in theirs.dtypes(kind=kind).items()}
         assert {k: np.dtype(v) for k, v in ours.dtypes(kind=kind).items()} == expected
 

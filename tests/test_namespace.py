@@ -127,7 +127,8 @@ def test_arrays_give_arrays(call):
 
 
 CREATION = tuple(
-    f"{n}(" for n in "arange array asanyarray asarray asarray_chkfinite ascontiguousarray asfortranarray full geomspace "
+    f"{n}("
+    for n in "arange array asanyarray asarray asarray_chkfinite ascontiguousarray asfortranarray full geomspace "
     "kaiser linspace logspace require".split()
 )
 
@@ -218,7 +219,9 @@ def test_every_public_name_has_a_docstring():
 
 
 def test_nothing_private_leaks():
-    assert not [n for n in dif.__all__ if n.startswith("_") and n not in ("__array_api_version__", "__array_namespace_info__")]
+    assert not [
+        n for n in dif.__all__ if n.startswith("_") and n not in ("__array_api_version__", "__array_namespace_info__")
+    ]
     ours = {n for n in dif.__all__ if n not in np.__all__}
     modules = {n for n in ours if isinstance(getattr(dif, n), type(np))}
     assert modules <= {"errors", "tree", "linalg", "fft", "testing", "special", "random"}

@@ -10,8 +10,20 @@ import difftensor as dif
 
 DTYPES = [np.dtype(c) for c in "?bBhHiIlLefdFD"]
 NUMBERS = [True, 3, 0.5, 1.5j]
-OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.pow,
-             operator.eq, operator.lt, operator.and_, operator.lshift, operator.matmul]
+OPERATORS = [
+    operator.add,
+    operator.sub,
+    operator.mul,
+    operator.truediv,
+    operator.floordiv,
+    operator.mod,
+    operator.pow,
+    operator.eq,
+    operator.lt,
+    operator.and_,
+    operator.lshift,
+    operator.matmul,
+]
 FUNCTIONS = ["maximum", "arctan2", "logaddexp", "where", "concatenate", "hypot", "copysign", "dot", "result_type"]
 
 

@@ -60,7 +60,8 @@ def tensor(data, dtype=None, *, device=None, requires_grad=False):
 def _refuse(obj, name):
     if is_refused(obj):
         raise TypeError(
-            f"dif.{name}: {type(obj).__name__} is not supported, its semantics differ from ndarray's; pass np.asarray(x)"
+            f"dif.{name}: {type(obj).__name__} is not supported, its semantics differ from ndarray's; "
+            "pass np.asarray(x)"
         )
 
 
@@ -68,7 +69,8 @@ def _numeric(raw, name):
     """`raw` in the machine's byte order, if it holds numbers."""
     if raw.dtype.kind not in "biufc":
         raise TypeError(
-            f"dif.{name}: dtype {raw.dtype} is not supported; Tensors hold booleans, integers, floats and complex numbers"
+            f"dif.{name}: dtype {raw.dtype} is not supported; Tensors hold booleans, integers, floats and "
+            "complex numbers"
         )
     return raw if raw.dtype.isnative else raw.astype(raw.dtype.newbyteorder("="))
 
@@ -167,7 +169,9 @@ def asarray_chkfinite(a, dtype=None, order=None):
 def require(a, dtype=None, requirements=None, *, like=None):
     """`a` as a Tensor that meets `requirements`, as of ``np.require``."""
     wanted = {str(r).upper() for r in ([requirements] if isinstance(requirements, str) else requirements or ())}
-    t = asarray(a, dtype, "F" if wanted & {"F", "FORTRAN", "F_CONTIGUOUS"} else "C" if wanted & {"C", "CONTIGUOUS"} else None)
+    t = asarray(
+        a, dtype, "F" if wanted & {"F", "FORTRAN", "F_CONTIGUOUS"} else "C" if wanted & {"C", "CONTIGUOUS"} else None
+    )
     return X.copy(t) if wanted & {"O", "OWNDATA"} and t.alias is not None else t
 
 
@@ -328,7 +332,12 @@ def eye(N, M=None, k=0, dtype=float, order="C", *, device=None, like=None):
 
 identity, tri = maker("identity"), maker("tri")
 bartlett, blackman, hamming, hanning = maker("bartlett"), maker("blackman"), maker("hamming"), maker("hanning")
-frombuffer, fromfile, fromiter, fromstring = maker("frombuffer"), maker("fromfile"), maker("fromiter"), maker("fromstring")
+frombuffer, fromfile, fromiter, fromstring = (
+    maker("frombuffer"),
+    maker("fromfile"),
+    maker("fromiter"),
+    maker("fromstring"),
+)
 loadtxt, genfromtxt = maker("loadtxt"), maker("genfromtxt")
 
 
@@ -373,6 +382,7 @@ def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, d
 
 
 for _name in (
-    "array asanyarray asarray asarray_chkfinite ascontiguousarray asfortranarray eye from_dlpack full kaiser require tensor"
+    "array asanyarray asarray asarray_chkfinite ascontiguousarray asfortranarray eye from_dlpack full kaiser require "
+    "tensor"
 ).split():
     publish(_name, globals()[_name])

@@ -15,7 +15,9 @@ from difftensor._ops.reductions import axes_of
 def _take(x, offset, axis1, axis2):
     d = x.diagonal(offset, axis1, axis2)
     if isinstance(d, np.ndarray) and x.flags.writeable:
-        d.flags.writeable = True  # NumPy's own is read-only for the sake of old programs; writes through ours are tracked
+        d.flags.writeable = (
+            True  # NumPy's own is read-only for the sake of old programs; writes through ours are tracked
+        )
     return d
 
 
@@ -72,10 +74,22 @@ def diagflat(v, k=0):
 
 # Triangles ------------------------------------------------------------------------------------------------------------
 
-_tril = linear("lower_triangle", lambda x, k: np.tril(x, k), lambda xp, g, shape, k: xp.tril(g, k), public=False,
-               samples="triangle", batch="trailing")
-_triu = linear("upper_triangle", lambda x, k: np.triu(x, k), lambda xp, g, shape, k: xp.triu(g, k), public=False,
-               samples="triangle", batch="trailing")
+_tril = linear(
+    "lower_triangle",
+    lambda x, k: np.tril(x, k),
+    lambda xp, g, shape, k: xp.tril(g, k),
+    public=False,
+    samples="triangle",
+    batch="trailing",
+)
+_triu = linear(
+    "upper_triangle",
+    lambda x, k: np.triu(x, k),
+    lambda xp, g, shape, k: xp.triu(g, k),
+    public=False,
+    samples="triangle",
+    batch="trailing",
+)
 
 
 def _triangle(primitive):

@@ -1,6 +1,7 @@
 """Elementwise mathematics: NumPy's ufuncs of real and complex arrays.
 
-Rules are linear in g. Kinks take the subgradient 0 (abs, hypot, copysign at 0), ties of maximum and minimum share evenly.
+Rules are linear in g. Kinks take the subgradient 0 (abs, hypot, copysign at 0); ties of maximum and minimum share
+evenly.
 """
 
 from __future__ import annotations
@@ -13,12 +14,21 @@ import numpy as np
 from difftensor._core import X, binary, composition, nondifferentiable, unary, wrap, write_out
 from difftensor._ops.counting import counting
 
+# fmt: off
 # Arithmetic -----------------------------------------------------------------------------------------------------------
 
 add = binary("add", operator.add, lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: g, numpy=np.add)
 subtract = binary("subtract", operator.sub, lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: -g, numpy=np.subtract)
-multiply = binary("multiply", operator.mul, lambda xp, g, y, a, b: g * b, lambda xp, g, y, a, b: g * a, saves="b|a", numpy=np.multiply)
-divide = binary("divide", operator.truediv, lambda xp, g, y, a, b: g / b, lambda xp, g, y, a, b: -g * y / b, saves="b|yb", numpy=np.divide)
+multiply = binary(
+    "multiply", operator.mul,
+    lambda xp, g, y, a, b: g * b,
+    lambda xp, g, y, a, b: g * a, saves="b|a", numpy=np.multiply,
+)
+divide = binary(
+    "divide", operator.truediv,
+    lambda xp, g, y, a, b: g / b,
+    lambda xp, g, y, a, b: -g * y / b, saves="b|yb", numpy=np.divide,
+)
 negative = unary("negative", operator.neg, lambda xp, g, y, x: -g, numpy=np.negative)
 positive = unary("positive", operator.pos, lambda xp, g, y, x: g, numpy=np.positive, views=True)
 reciprocal = unary("reciprocal", np.reciprocal, lambda xp, g, y, x: -g * y * y, saves="y", samples=[(0.5, 3.0)])
@@ -40,13 +50,24 @@ def _power_exponent(xp, g, y, a, b):
     return g * (y * xp.log(xp.where(a == 0, 1, a)))
 
 
-power = binary("power", operator.pow, _power_base, _power_exponent, saves="ab|ya", numpy=np.power, samples=[(0.5, 3.0), (-2.0, 2.0)])
-remainder = binary("remainder", operator.mod, lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: -g * xp.floor(a / b), saves="|ab", numpy=np.remainder,
-                   kinks="multiples of b", samples=[(0.3, 4.0), (0.7, 1.9)], real=True)
-fmod = binary("fmod", np.fmod, lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: -g * xp.trunc(a / b), saves="|ab", kinks="multiples of b",
-              samples=[(0.3, 4.0), (0.7, 1.9)], real=True)
+power = binary(
+    "power", operator.pow, _power_base, _power_exponent, saves="ab|ya", numpy=np.power,
+    samples=[(0.5, 3.0), (-2.0, 2.0)],
+)
+remainder = binary(
+    "remainder", operator.mod,
+    lambda xp, g, y, a, b: g,
+    lambda xp, g, y, a, b: -g * xp.floor(a / b), saves="|ab", numpy=np.remainder, kinks="multiples of b",
+    samples=[(0.3, 4.0), (0.7, 1.9)], real=True,
+)
+fmod = binary(
+    "fmod", np.fmod,
+    lambda xp, g, y, a, b: g,
+    lambda xp, g, y, a, b: -g * xp.trunc(a / b), saves="|ab", kinks="multiples of b",
+    samples=[(0.3, 4.0), (0.7, 1.9)], real=True,
+)
 
-# Exponentials and logarithms --------------------------------------------------------------------------------------------
+# Exponentials and logarithms ------------------------------------------------------------------------------------------
 
 exp = unary("exp", np.exp, lambda xp, g, y, x: g * y, saves="y")
 exp2 = unary("exp2", np.exp2, lambda xp, g, y, x: g * y * _LN2, saves="y")
@@ -66,24 +87,39 @@ def _share(xp, a, y, base):
     return xp.where(xp.isfinite(y), base(a - y), (a == y) & (y > 0))
 
 
-logaddexp = binary("logaddexp", np.logaddexp, lambda xp, g, y, a, b: g * _share(xp, a, y, xp.exp), lambda xp, g, y, a, b: g * _share(xp, b, y, xp.exp),
-                   saves="ya|yb", real=True)
-logaddexp2 = binary("logaddexp2", np.logaddexp2, lambda xp, g, y, a, b: g * _share(xp, a, y, xp.exp2), lambda xp, g, y, a, b: g * _share(xp, b, y, xp.exp2),
-                    saves="ya|yb", real=True)
+logaddexp = binary(
+    "logaddexp", np.logaddexp,
+    lambda xp, g, y, a, b: g * _share(xp, a, y, xp.exp),
+    lambda xp, g, y, a, b: g * _share(xp, b, y, xp.exp), saves="ya|yb", real=True,
+)
+logaddexp2 = binary(
+    "logaddexp2", np.logaddexp2,
+    lambda xp, g, y, a, b: g * _share(xp, a, y, xp.exp2),
+    lambda xp, g, y, a, b: g * _share(xp, b, y, xp.exp2), saves="ya|yb", real=True,
+)
 
-# Trigonometric and hyperbolic ---------------------------------------------------------------------------------------------
+# Trigonometric and hyperbolic -----------------------------------------------------------------------------------------
 
 sin = unary("sin", np.sin, lambda xp, g, y, x: g * xp.cos(x), saves="x")
 cos = unary("cos", np.cos, lambda xp, g, y, x: -g * xp.sin(x), saves="x")
 tan = unary("tan", np.tan, lambda xp, g, y, x: g * (1 + y * y), saves="y", samples=[(-1.2, 1.2)])
-arcsin = unary("arcsin", np.arcsin, lambda xp, g, y, x: g / (xp.sqrt(1 - x) * xp.sqrt(1 + x)), saves="x", samples=[(-0.9, 0.9)])
-arccos = unary("arccos", np.arccos, lambda xp, g, y, x: -g / (xp.sqrt(1 - x) * xp.sqrt(1 + x)), saves="x", samples=[(-0.9, 0.9)])
+arcsin = unary(
+    "arcsin", np.arcsin,
+    lambda xp, g, y, x: g / (xp.sqrt(1 - x) * xp.sqrt(1 + x)), saves="x", samples=[(-0.9, 0.9)],
+)
+arccos = unary(
+    "arccos", np.arccos,
+    lambda xp, g, y, x: -g / (xp.sqrt(1 - x) * xp.sqrt(1 + x)), saves="x", samples=[(-0.9, 0.9)],
+)
 arctan = unary("arctan", np.arctan, lambda xp, g, y, x: g / (1 + x * x), saves="x")
 sinh = unary("sinh", np.sinh, lambda xp, g, y, x: g * xp.cosh(x), saves="x")
 cosh = unary("cosh", np.cosh, lambda xp, g, y, x: g * xp.sinh(x), saves="x")
 tanh = unary("tanh", np.tanh, lambda xp, g, y, x: g * (1 - y * y), saves="y")
 arcsinh = unary("arcsinh", np.arcsinh, lambda xp, g, y, x: g / xp.sqrt(x * x + 1), saves="x")
-arccosh = unary("arccosh", np.arccosh, lambda xp, g, y, x: g / (xp.sqrt(x - 1) * xp.sqrt(x + 1)), saves="x", samples=[(1.2, 4.0)])
+arccosh = unary(
+    "arccosh", np.arccosh,
+    lambda xp, g, y, x: g / (xp.sqrt(x - 1) * xp.sqrt(x + 1)), saves="x", samples=[(1.2, 4.0)],
+)
 arctanh = unary("arctanh", np.arctanh, lambda xp, g, y, x: g / ((1 - x) * (1 + x)), saves="x", samples=[(-0.9, 0.9)])
 
 
@@ -92,10 +128,17 @@ def _nonzero(xp, r2):
     return xp.where(r2 == 0, 1, r2)
 
 
-arctan2 = binary("arctan2", np.arctan2, lambda xp, g, y, a, b: g * b / _nonzero(xp, a * a + b * b), lambda xp, g, y, a, b: -g * a / _nonzero(xp, a * a + b * b),
-                 saves="ab", kinks="0 at the origin", samples=[(0.2, 2.0), (-2.0, 2.0)], real=True)
-hypot = binary("hypot", np.hypot, lambda xp, g, y, a, b: g * (a / _nonzero(xp, y)), lambda xp, g, y, a, b: g * (b / _nonzero(xp, y)),
-               saves="ya|yb", kinks="0 at the origin", real=True)
+arctan2 = binary(
+    "arctan2", np.arctan2,
+    lambda xp, g, y, a, b: g * b / _nonzero(xp, a * a + b * b),
+    lambda xp, g, y, a, b: -g * a / _nonzero(xp, a * a + b * b), saves="ab", kinks="0 at the origin",
+    samples=[(0.2, 2.0), (-2.0, 2.0)], real=True,
+)
+hypot = binary(
+    "hypot", np.hypot,
+    lambda xp, g, y, a, b: g * (a / _nonzero(xp, y)),
+    lambda xp, g, y, a, b: g * (b / _nonzero(xp, y)), saves="ya|yb", kinks="0 at the origin", real=True,
+)
 deg2rad = unary("deg2rad", np.deg2rad, lambda xp, g, y, x: g * _DEGREE, real=True)
 rad2deg = unary("rad2deg", np.rad2deg, lambda xp, g, y, x: g / _DEGREE, real=True)
 radians = unary("radians", np.radians, lambda xp, g, y, x: g * _DEGREE, real=True)
@@ -120,7 +163,10 @@ def _push_absolute(xp, t, y, x):
     return t.real if t.dtype.kind == "c" else t
 
 
-absolute = unary("absolute", abs, lambda xp, g, y, x: g * _unit(xp, x), saves="x", push=_push_absolute, numpy=np.absolute, kinks="0 at 0")
+absolute = unary(
+    "absolute", abs,
+    lambda xp, g, y, x: g * _unit(xp, x), saves="x", push=_push_absolute, numpy=np.absolute, kinks="0 at 0",
+)
 fabs = unary("fabs", np.fabs, lambda xp, g, y, x: g * xp.sign(x), saves="x", kinks="0 at 0", real=True)
 
 
@@ -197,7 +243,7 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
     return y
 
 
-# Rounding: steps, whose derivative is zero -----------------------------------------------------------------------------
+# Rounding: steps, whose derivative is zero ----------------------------------------------------------------------------
 
 _round = nondifferentiable("round_to", lambda x, decimals: np.round(x, decimals), public=False, batch="trailing")
 
@@ -215,11 +261,20 @@ def fix(x, out=None):
 
 # Complex numbers ------------------------------------------------------------------------------------------------------
 
-conjugate = unary("conjugate", np.conjugate, lambda xp, g, y, x: xp.conjugate(g), push=lambda xp, t, y, x: xp.conjugate(t), views=True)
+conjugate = unary(
+    "conjugate", np.conjugate,
+    lambda xp, g, y, x: xp.conjugate(g), push=lambda xp, t, y, x: xp.conjugate(t), views=True,
+)
 
 # c of z = x + iy pairs as Re(c dz): d Re z gives c = g, d Im z gives c = -i g.
-_real = unary("real", np.real, lambda xp, g, y, x: g * (1 + 0j), push=lambda xp, t, y, x: xp.real(t), views=True, numpy=None, samples="complex")
-_imag = unary("imag", np.imag, lambda xp, g, y, x: g * -1j, push=lambda xp, t, y, x: xp.imag(t), views=True, numpy=None, samples="complex")
+_real = unary(
+    "real", np.real,
+    lambda xp, g, y, x: g * (1 + 0j), push=lambda xp, t, y, x: xp.real(t), views=True, numpy=None, samples="complex",
+)
+_imag = unary(
+    "imag", np.imag,
+    lambda xp, g, y, x: g * -1j, push=lambda xp, t, y, x: xp.imag(t), views=True, numpy=None, samples="complex",
+)
 
 
 @composition(np.real)
@@ -274,8 +329,11 @@ def modf(x, /, out=None, **keywords):
 def frexp(x, /, out=None, **keywords):
     """Mantissa and exponent of two; the derivative of the mantissa is 2^-exponent."""
     x = X.asarray(x)
-    mantissa, exponent = np.frexp(x._data)
-    return _several("frexp", (ldexp(x, -exponent) if x.node is not None else wrap(mantissa), wrap(exponent)), out, keywords)
+    exponent = _exponent(x)
+    return _several("frexp", (ldexp(x, -exponent), exponent), out, keywords)
+
+
+_exponent = nondifferentiable("frexp_exponent", lambda x: np.frexp(x)[1], public=False, batch="trailing")
 
 
 @composition(np.ldexp)

@@ -82,8 +82,10 @@ def logspace(start, stop, num=50, endpoint=True, base=10.0, dtype=None, axis=0, 
 def _pull_geomspace(xp, g, y, a, b, num, endpoint):
     """y = a^(1-w) b^w, so that dy/da = (1-w) y/a and dy/db = w y/b."""
     w = _weights(num, endpoint, g.ndim - 1, g.dtype.type(0).real.dtype)
-    return (fit(xp.sum((1 - w) * g * y / a, axis=0), a.shape, a.dtype),
-            fit(xp.sum(w * g * y / b, axis=0), b.shape, b.dtype))
+    return (
+        fit(xp.sum((1 - w) * g * y / a, axis=0), a.shape, a.dtype),
+        fit(xp.sum(w * g * y / b, axis=0), b.shape, b.dtype),
+    )
 
 
 def _push_geomspace(xp, ts, y, a, b, num, endpoint):

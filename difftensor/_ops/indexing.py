@@ -6,7 +6,19 @@ import operator
 
 import numpy as np
 
-from difftensor._core import X, Scatter, Tensor, aligned, composition, general, holds_tensor, linear, operand, wrap, write, write_out
+from difftensor._core import (
+    Scatter,
+    Tensor,
+    X,
+    aligned,
+    composition,
+    general,
+    holds_tensor,
+    linear,
+    operand,
+    write,
+    write_out,
+)
 from difftensor._core.fitting import fit
 from difftensor._core.operands import subclass_of
 from difftensor._ops.reductions import axes_of
@@ -208,7 +220,9 @@ def _integers(indices):
     if a.size == 0 and not isinstance(indices, (Tensor, np.ndarray)):
         return a.astype(np.intp)
     if a.dtype.kind not in "iub":
-        raise TypeError(f"Cannot cast array data from {a.dtype!r} to {np.dtype(np.intp)!r} according to the rule 'safe'")
+        raise TypeError(
+            f"Cannot cast array data from {a.dtype!r} to {np.dtype(np.intp)!r} according to the rule 'safe'"
+        )
     return a.astype(np.intp) if a.dtype.kind == "b" else a
 
 
@@ -276,8 +290,10 @@ def extract(condition, arr):
 def _target(x, name):
     """The Tensor that ``dif.name`` writes to; a plain array cannot hold a derivative."""
     if not isinstance(x, Tensor):
-        raise TypeError(f"dif.{name}: a Tensor can only be written into a Tensor, found {type(x).__name__}; "
-                        f"make the target one with dif.asarray(x)")
+        raise TypeError(
+            f"dif.{name}: a Tensor can only be written into a Tensor, found {type(x).__name__}; "
+            f"make the target one with dif.asarray(x)"
+        )
     return x
 
 
@@ -286,8 +302,12 @@ def copyto(dst, src, casting="same_kind", where=True):
     if not isinstance(dst, Tensor):
         if isinstance(src, Tensor) and src.node is not None:
             raise would_lose("copyto(ndarray, ...)", src)
-        return np.copyto(dst, *(v.numpy() if isinstance(v, Tensor) else v for v in (src,)), casting=casting,
-                         where=where.numpy() if isinstance(where, Tensor) else where)
+        return np.copyto(
+            dst,
+            *(v.numpy() if isinstance(v, Tensor) else v for v in (src,)),
+            casting=casting,
+            where=where.numpy() if isinstance(where, Tensor) else where,
+        )
     src = operand(src, "copyto")
     if not isinstance(src, (int, float, complex)) and not np.can_cast(src.dtype, dst.dtype, casting):
         raise TypeError(f"Cannot cast array data from {src.dtype!r} to {dst.dtype!r} according to the rule {casting!r}")

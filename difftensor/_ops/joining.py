@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from difftensor._core import X, Tensor, composition, general, operand, write_out
+from difftensor._core import Tensor, X, composition, general, operand, write_out
 from difftensor._core.fitting import fit
 from difftensor._ops.reductions import axes_of
 
@@ -132,8 +132,10 @@ def block(arrays):
 def _depth(arrays):
     """How deep the lists of ``block`` are nested, everywhere the same."""
     if isinstance(arrays, tuple):
-        raise TypeError("arrays is a tuple. Only lists can be used to arrange blocks, and np.block does not allow implicit "
-                        "conversion from tuple to ndarray.")
+        raise TypeError(
+            "arrays is a tuple. Only lists can be used to arrange blocks, and np.block does not allow implicit "
+            "conversion from tuple to ndarray."
+        )
     if not isinstance(arrays, list):
         return 0
     if not arrays:

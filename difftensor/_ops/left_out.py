@@ -7,7 +7,9 @@ _TEXT = "Tensors hold numbers: use NumPy for text"
 _TIME = "Tensors hold numbers: use np.datetime64 for the calendar and pass numbers of seconds or days"
 _BUSINESS = "Tensors hold numbers: use NumPy for calendars"
 _RECORD = "Tensors hold numbers: keep one Tensor for each field, in a dict or a dataclass (dif.grad takes them)"
-_ITERATOR = "it hands out NumPy's own memory, past the tape: iterate over the Tensor, x.flat, dif.ndindex or dif.ndenumerate"
+_ITERATOR = (
+    "it hands out NumPy's own memory, past the tape: iterate over the Tensor, x.flat, dif.ndindex or dif.ndenumerate"
+)
 _INTERNAL = "it is NumPy's own, not about arrays: use numpy itself"
 
 LEFT_OUT = {
@@ -34,8 +36,8 @@ LEFT_OUT = {
     "busdaycalendar": _BUSINESS,
     "is_busday": _BUSINESS,
     "memmap": "a file under a tape would change saved values: np.memmap with dif.asarray(...) of the part that is used",
-    "poly1d": "its methods convert to ndarrays: use dif.polyval, dif.polyfit and the other poly functions on coefficients",
-    "polynomial": "its classes convert to ndarrays: use dif.polyval, dif.polyfit and the other poly functions on coefficients",
+    "poly1d": "its methods convert to ndarrays: use dif.polyval, dif.polyfit and their like on coefficients",
+    "polynomial": "its classes convert to ndarrays: use dif.polyval, dif.polyfit and their like on coefficients",
     "frompyfunc": "its results are objects: use dif.vectorize, or an ordinary function of Tensors",
     "nditer": _ITERATOR,
     "nested_iters": _ITERATOR,

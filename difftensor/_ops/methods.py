@@ -94,7 +94,8 @@ Tensor.mT = property(shape.matrix_transpose, doc="The view with the last two axe
 Tensor.real = property(e.real, lambda x, v: indexing.setitem(e.real(x), Ellipsis, v), doc="The real part.")
 Tensor.imag = property(e.imag, lambda x, v: indexing.setitem(e.imag(x), Ellipsis, v), doc="The imaginary part.")
 Tensor.base = property(
-    lambda x: x.alias.members[0]() if x.alias is not None and x.path else None, doc="The Tensor that this one is a view of."
+    lambda x: x.alias.members[0]() if x.alias is not None and x.path else None,
+    doc="The Tensor that this one is a view of.",
 )
 Tensor.flags = property(lambda x: x._data.flags, doc="Memory layout of the array, as of NumPy's.")
 
@@ -141,7 +142,8 @@ _SAME = (
 ).split()
 for _name in _SAME:
     _f = vars(X).get(_name)
-    if _f is None: continue
+    if _f is None:
+        continue
     setattr(Tensor, _name, getattr(_f, "body", _f))
 Tensor.conj = Tensor.conjugate = e.conjugate
 Tensor.reshape, Tensor.transpose = shape.reshape_method, shape.transpose_method
@@ -273,7 +275,7 @@ _moved = linear(
 
 @_method
 def to_device(x, device, /, *, stream=None):
-    """This Tensor on `device`; itself if it is there already. Differentiable: the gradient comes back to this device."""
+    """This Tensor on `device`; itself if it is there already. Differentiable: the gradient comes back here."""
     target = as_device(device)
     return x if target == x.device else _moved(x, target, x.device)
 
@@ -297,8 +299,8 @@ def __dlpack_device__(x):
 def __dlpack__(x, *, stream=None, max_version=None, dl_device=None, copy=None):
     """The values for another library, which shares the memory; a tracked Tensor raises.
 
-    Writes on either side are seen by both, as with ``dif.asarray(ndarray)``. Values that the tape relies on are never lent:
-    they are copied.
+    Writes on either side are seen by both, as with ``dif.asarray(ndarray)``. Values that the tape relies on are
+    copied, never lent.
     """
     if x.node is not None:
         raise would_lose("__dlpack__()", x)
@@ -324,7 +326,9 @@ def _lent(x, copy):
 def array_namespace(api_version=None):
     """The module `difftensor`, if it has this version of the standard."""
     if api_version not in (None, *_VERSIONS):
-        raise ValueError(f"the array API standard {api_version!r} is not known here; known versions are {', '.join(_VERSIONS)}")
+        raise ValueError(
+            f"the array API standard {api_version!r} is not known here; known versions are {', '.join(_VERSIONS)}"
+        )
     return sys.modules[__name__.partition(".")[0]]
 
 

@@ -40,7 +40,7 @@ def tensors(y: Any) -> Any:
 
 
 def plain(name: str, twin: Callable | None = None, *, arrays: bool = True) -> Callable:
-    """Declare NumPy's function `name` as one without derivative. ``arrays=False``: its results are not arrays (text, flags)."""
+    """Declare NumPy's function `name` as one without derivative; ``arrays=False``: its results are text or flags."""
     twin = getattr(np, name) if twin is None else twin
 
     def body(*args: Any, **keywords: Any) -> Any:

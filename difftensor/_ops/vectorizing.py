@@ -44,7 +44,10 @@ class vectorize(np.vectorize):
 
     def _over_cores(self, args):
         """With a signature: a loop over what is in front of each argument's core axes."""
-        ranks = [len([n for n in core.split(",") if n.strip()]) for core in re.findall(r"\(([^)]*)\)", self.signature.split("->")[0])]
+        ranks = [
+            len([n for n in core.split(",") if n.strip()])
+            for core in re.findall(r"\(([^)]*)\)", self.signature.split("->")[0])
+        ]
         arrays = [X.asarray(a) for a in args]
         outer = np.broadcast_shapes(*(a.shape[: a.ndim - r] for a, r in zip(arrays, ranks)))
         arrays = [X.broadcast_to(a, (*outer, *a.shape[a.ndim - r :])) for a, r in zip(arrays, ranks)]
@@ -99,7 +102,10 @@ emath = SimpleNamespace(
 def power(x, p):
     p = X.asarray(p)
     whole = p.dtype.kind in "iub" and not bool((p < 0).any())
-    return X.power(X.asarray(x) if whole else _complexified(x, _negative), p if p.dtype.kind not in "iub" or whole else X.astype(p, float))
+    return X.power(
+        X.asarray(x) if whole else _complexified(x, _negative),
+        p if p.dtype.kind not in "iub" or whole else X.astype(p, float),
+    )
 
 
 @composition(np.emath.logn, name="emath.logn")
