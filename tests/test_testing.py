@@ -142,5 +142,18 @@ def test_arguments_of_different_sizes_are_all_moved():
         check_grads(lambda a, b: wrong_sine(pull=2.0)(a * 1e8) + np.cos(b * 1e-8), scale, order=1)
 
 
+def test_functions_that_write_into_their_argument():
+    """Each evaluation gets arrays of its own; the caller's stay as they are."""
+
+    def f(x):
+        x = dif.asarray(x)
+        x[0] = x[0] * x[1]
+        return x.sum()
+
+    x = np.array([2.0, 3.0])
+    check_grads(f, x, order=2)
+    np.testing.assert_array_equal(x, [2, 3])
+
+
 def test_numpys_assertions_are_here_too():
     dif.testing.assert_allclose(np.ones(3), 1.0)
