@@ -189,3 +189,19 @@ def test_vmap():
         same(dif.vmap(f, in_axes=axes)(*args), expected)
         if expected.dtype.kind == "f" and np.isfinite(args[0]).all():
             check_grads(dif.vmap(f, in_axes=axes), args, order=1)
+
+
+def test_products_inside_nested_transformations():
+    """Stacks, examples and derivatives each bring axes of their own; none is taken for another."""
+    m, v = a(5, 2, 3), a(4, 3)
+
+    def f(u):
+        return (np.matvec(m, u) ** 3).sum()
+
+    def second(u):
+        return 6 * np.einsum("bij,bik,bi->jk", m, m, m @ u)
+
+    np.testing.assert_allclose(dif.hessian(f)(v[0]), second(v[0]), rtol=1e-12)
+    np.testing.assert_allclose(dif.vmap(dif.hessian(f))(v), [second(u) for u in v], rtol=1e-12)
+    check_grads(dif.vmap(dif.grad(f)), v)
+    check_grads(dif.vmap(dif.hessian(lambda u: (np.vecdot(m, u) ** 3).sum())), v)
