@@ -174,11 +174,13 @@ def test_vmap():
         (np.outer, (x, v), (0, None)), (np.trace, (m,), (0,)), (np.kron, (x, v), (0, None)), (np.prod, (m,), (0,)),
         (lambda p: np.cumprod(p, 0), (m,), (0,)), (lambda p: np.std(p, 1), (m,), (0,)),
         (lambda p: np.sort(p, 0), (m,), (0,)), (np.argmax, (m,), (0,)), (lambda p: np.diff(p, axis=0), (m,), (0,)),
-        (lambda p: np.nanmean(p, 0), (gaps,), (0,)), (lambda p: np.nanvar(p, 0), (gaps,), (0,)), (np.nanmax, (gaps,), (0,)),
-        (lambda p: np.nansum(p, 0), (gaps,), (0,)), (lambda p: np.mean(p, 0, where=p > -1), (m,), (0,)), (np.ptp, (m,), (0,)),
+        (lambda p: np.nanmean(p, 0), (gaps,), (0,)), (lambda p: np.nanvar(p, 0), (gaps,), (0,)),
+        (np.nanmax, (gaps,), (0,)), (lambda p: np.nansum(p, 0), (gaps,), (0,)),
+        (lambda p: np.mean(p, 0, where=p > -1), (m,), (0,)), (np.ptp, (m,), (0,)),
         (lambda p: np.maximum.accumulate(p, 0), (m,), (0,)), (lambda p: np.trapezoid(p, axis=0), (m,), (0,)),
-        (lambda p: np.gradient(p, axis=0), (m,), (0,)), (lambda p: np.cov(p), (m,), (0,)), (lambda p: np.average(p, 0), (m,), (0,)),
-        (np.convolve, (x, v), (0, None)), (np.polyval, (x, v), (0, None)), (lambda p: np.partition(p, 2, 0)[2], (m,), (0,)),
+        (lambda p: np.gradient(p, axis=0), (m,), (0,)), (lambda p: np.cov(p), (m,), (0,)),
+        (lambda p: np.average(p, 0), (m,), (0,)), (np.convolve, (x, v), (0, None)), (np.polyval, (x, v), (0, None)),
+        (lambda p: np.partition(p, 2, 0)[2], (m,), (0,)),
     ]  # fmt: skip
     for f, args, axes in programs:
 
