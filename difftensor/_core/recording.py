@@ -72,9 +72,9 @@ def _node(op: Primitive, xs: tuple, data: tuple, nodes: tuple, params: tuple, yd
         return n
     if op.kind == "bilinear":
         n.p, n.q = nodes
-        n.params = (_like(data[0]), _like(data[1]), params)
-        n.b = kept(xs[1]) if n.p is not None else None
-        n.a = kept(xs[0]) if n.q is not None else None
+        n.params = params
+        n.a = kept(xs[0]) if n.q is not None else Like(data[0])
+        n.b = kept(xs[1]) if n.p is not None else Like(data[1])
         return n
     n.params = params
     n.y = (tuple(yd) if op.outputs > 1 else yd) if "y" in op.saves else None
@@ -102,10 +102,6 @@ class Like:
     @property
     def ndim(self) -> int:
         return len(self.shape)
-
-
-def _like(x: Any) -> tuple:
-    return getattr(x, "shape", ()), getattr(x, "dtype", None)
 
 
 class Part:

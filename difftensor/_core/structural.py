@@ -6,10 +6,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from difftensor._backend import is_array
 from difftensor._core.fitting import Guard, fit
 from difftensor._core.operands import same_device
 from difftensor._core.primitive import Primitive, declare
-from difftensor._core.recording import kept, run, unusual
+from difftensor._core.recording import Like, kept, run, unusual
 from difftensor._core.tape import Node, getframe, library, recording, tick, user_site
 from difftensor._core.tensor import Tensor
 from difftensor._core.views import share_if_view
@@ -95,23 +96,34 @@ def bilinear(
     op = Primitive(name, "bilinear", forward, operands=2, saves="b|a", **facts)
 
     def pull(xp: Any, g: Any, n: Any) -> tuple:
-        fa, fb, params = n.params
-        a = fa[0] if n.a is None else n.a
-        b = fb[0] if n.b is None else n.b
-        ga = None if n.p is None else fit(pull_a(xp, g, a, b, *params), *fa)
-        gb = None if n.q is None else fit(pull_b(xp, g, a, b, *params), *fb)
+        a, b, params = _open(n.a), _open(n.b), n.params
+        ga = gb = None
+        if n.p is not None:
+            ga = pull_a(xp, g, a.shape if a.__class__ is Like else a, b, *params)
+            if ga.shape != a.shape or ga.dtype != a.dtype:
+                ga = fit(ga, a.shape, a.dtype)
+        if n.q is not None:
+            gb = pull_b(xp, g, a, b.shape if b.__class__ is Like else b, *params)
+            if gb.shape != b.shape or gb.dtype != b.dtype:
+                gb = fit(gb, b.shape, b.dtype)
         return ga, gb
 
     def push(xp: Any, ts: tuple, n: Any) -> Any:
         ta, tb = ts
-        params = n.params[2]
-        t = None if ta is None else f(ta, n.b, *params)
+        t = None if ta is None else f(ta, _open(n.b), *n.params)
         if tb is not None:
-            s = f(n.a, tb, *params)
+            s = f(_open(n.a), tb, *n.params)
             t = s if t is None else t + s
         return t
 
-    op.pull, op.push = _unguarded(pull), _unguarded(push)
+    op.pull, op.push = pull, push
+    f = _bilinear_function(op, unusual)
+    f.operator = _bilinear_function(op, _unusual_operator)  # type: ignore[attr-defined]
+    return declare(op, f, numpy, public)
+
+
+def _bilinear_function(op: Primitive, unusual: Callable) -> Callable:
+    forward, name = op.forward, op.name
 
     def f(a: Any, b: Any, *params: Any) -> Any:
         if a.__class__ is not Tensor or b.__class__ is not Tensor:
@@ -134,13 +146,23 @@ def bilinear(
         n.op = op
         n.p = p
         n.q = q
+        n.y = None
         n.seq = tick()
-        n.y = n.a = n.b = None
-        n.params = ((ad.shape, ad.dtype), (bd.shape, bd.dtype), params)
-        if p is not None:
-            n.b = kept(b)
-        if q is not None:
+        n.params = params
+        if q is None:
+            n.a = Like(ad)
+        elif a.alias is None:
+            a.saved = True
+            n.a = ad
+        else:
             n.a = kept(a)
+        if p is None:
+            n.b = Like(bd)
+        elif b.alias is None:
+            b.saved = True
+            n.b = bd
+        else:
+            n.b = kept(b)
         frame = getframe(1)
         n.code = code = frame.f_code
         n.at = frame.f_lasti
@@ -148,7 +170,18 @@ def bilinear(
             n.code, n.at = user_site(frame)
         return y
 
-    return declare(op, f, numpy, public)
+    return f
+
+
+def _unusual_operator(op: Primitive, f: Callable, xs: tuple, params: tuple) -> Any:
+    """As `unusual`, for ``a @ b``: an operand of an unknown type is given the chance to answer itself."""
+    for x in xs:
+        if not isinstance(x, _ANSWERED) and not is_array(x):
+            return NotImplemented
+    return unusual(op, op.call, xs, params)
+
+
+_ANSWERED = (Tensor, list, tuple, int, float, complex)  # the numbers by NumPy's error
 
 
 def general(

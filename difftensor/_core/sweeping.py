@@ -14,7 +14,7 @@ from difftensor._core.primitive import Primitive
 from difftensor._core.recording import Like, pick
 from difftensor._core.tape import Leaf, Node, line_of
 from difftensor._core.tensor import Tensor, lift
-from difftensor.errors import DifftensorError, FreedTapeError, MissingDerivativeError, public_name, public_name
+from difftensor.errors import DifftensorError, FreedTapeError, MissingDerivativeError, public_name
 
 _seq = attrgetter("seq")
 table: type[dict] = dict  # what holds the cotangents or tangents of a sweep; `dif.debug(nan=True)` puts a watched one here

@@ -19,7 +19,6 @@ from difftensor._core.tensor import Tensor, lift
 from difftensor._core.views import shares, unshare, walk
 from difftensor.errors import InPlaceError, describe
 
-
 _NUMBERS = (float, int, complex, np.generic)
 
 

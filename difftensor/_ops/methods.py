@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from difftensor._backend import as_device, is_array, move
+from difftensor._backend import as_device, move
 from difftensor._core import Tensor, X, adopt_foreign, linear, publish, recording, take_over, wrap
 from difftensor._core.tape import Leaf
 from difftensor._core.tensor import export
@@ -68,19 +68,8 @@ Tensor.__neg__, Tensor.__pos__, Tensor.__abs__, Tensor.__invert__ = e.negative, 
 _NATIVE = (list, tuple, int, float, complex)  # of numbers matmul itself complains, as NumPy's does
 
 
-_ANSWERED = (Tensor, list, tuple, int, float, complex)  # the numbers by NumPy's error
-
-
-def _matmul(a, b):
-    """``a @ b``; an operand of an unknown type is given the chance to answer itself."""
-    return products.matmul(a, b) if isinstance(b, _ANSWERED) or is_array(b) else NotImplemented
-
-
-def _matmul_reflected(b, a):
-    return products.matmul(a, b) if isinstance(a, _ANSWERED) or is_array(a) else NotImplemented
-
-
-Tensor.__matmul__, Tensor.__rmatmul__ = _matmul, _matmul_reflected
+Tensor.__matmul__ = products.matmul.operator
+Tensor.__rmatmul__ = lambda b, a: products.matmul.operator(a, b)
 Tensor.__imatmul__ = _in_place(products.matmul, np.matmul)
 Tensor.__divmod__ = e.divmod
 Tensor.__rdivmod__ = lambda b, a: e.divmod(a, b)

@@ -117,7 +117,7 @@ def _shape(n: Node) -> tuple:
     if n.y is not None:
         return n.y.shape
     if n.op.kind == "bilinear":
-        return n.op.forward(*(np.zeros(shape) for shape, _ in n.params[:2]), *n.params[2]).shape
+        return n.op.forward(np.zeros(_raw(n.a).shape), np.zeros(_raw(n.b).shape), *n.params).shape
     operands = [np.zeros(n.a)] if n.op.kind == "linear" else [np.zeros(x.shape) for x in n.a]
     return np.shape(_run(n, operands))
 
@@ -152,7 +152,7 @@ def _reduced(p: Pattern, axes: tuple, keepdims: bool) -> tuple[tuple, Any]:
 
 def _product(n: Node, known: list) -> tuple[tuple, Any] | None:
     """Element (i, j) of a product depends on row i and column j of its operands."""
-    (sa, _), (sb, _), _ = n.params
+    sa, sb = _raw(n.a).shape, _raw(n.b).shape
     k = sa[-1]
     if k > 64:
         return None
@@ -210,7 +210,7 @@ def _operand_shapes(n: Node, known: list) -> list | None:
     if op.kind == "linear":
         return [n.a]
     if op.kind == "bilinear":
-        return [n.params[0][0], n.params[1][0]]
+        return [_raw(n.a).shape, _raw(n.b).shape]
     if op.kind != "general" or op.operands is None or op.operands > 2:
         return None
     saved = [n.a, n.b][: op.operands]
@@ -282,7 +282,6 @@ def _raw(x: Any) -> Any:
 
 def _run(n: Node, xs: list) -> Any:
     op = n.op
-    params = n.params[2] if op.kind == "bilinear" else n.params
     if op.operands is None:
-        return op.forward(xs, *params)
-    return op.forward(*xs, *params)
+        return op.forward(xs, *n.params)
+    return op.forward(*xs, *n.params)
