@@ -4,7 +4,7 @@
 
 Forces are the gradient, normal modes the Hessian; nothing is derived by hand.  LJ13 is found by basin hopping from
 random starts; LJ38, whose minimum is no icosahedron but a piece of fcc crystal, is relaxed from a truncated
-octahedron, LJ55 from a Mackay icosahedron.  `python lj_clusters.py cuda:0` relaxes 10 000 atoms on a GPU.
+octahedron, LJ55 from a Mackay icosahedron.  `python lj_clusters.py cuda:0` relaxes a ball of 10 000 on a GPU.
 
 References: D. J. Wales, J. P. K. Doye, J. Phys. Chem. A 101 (1997) 5111 (basin hopping); energies: the Cambridge
 Cluster Database, http://www-wales.ch.cam.ac.uk/CCD.html.
@@ -106,9 +106,13 @@ def main(small=False):
 
 
 def many_atoms(device, n=10_000):
-    """Relax a random droplet of n atoms on a device."""
-    x = dif.asarray(droplet(n, np.random.default_rng(0)), device=device)
-    fit = optim.minimize(large_energy, x, method="L-BFGS", options={"maxiter": 500}, progress=True)
+    """Relax a shaken ball of fcc crystal on a device."""
+    half = round(1.2 * n**(1 / 3))
+    grid = np.stack(np.meshgrid(*[np.arange(-half, half + 1)] * 3), axis=-1).reshape(-1, 3)
+    grid = grid[grid.sum(axis=1) % 2 == 0]
+    ball = grid[np.argsort((grid**2).sum(axis=1), kind="stable")[:n]] * 1.09 / np.sqrt(2)
+    x = dif.asarray(ball + 0.05 * np.random.default_rng(0).standard_normal(ball.shape), device=device)
+    fit = optim.minimize(large_energy, x, method="L-BFGS", options={"maxiter": 500, "gtol": 1e-5}, progress=True)
     print(f"{n} atoms on {device}: {fit.fun / n:.4f} epsilon per atom after {fit.nfev} energies and forces "
           "(the infinite fcc crystal: -8.6102)")
     return fit
