@@ -161,6 +161,21 @@ def test_hankel_functions_of_real_numbers_have_real_gradients():
     assert g == pytest.approx(j, rel=1e-12)
 
 
+@pytest.mark.parametrize("n", [0, 1, 2, np.array([0, 3])])
+def test_polygamma_and_zeta(n):
+    x = np.array([0.6, 2.5])
+    found = dif.special.polygamma(n, dif.tensor(x))
+    np.testing.assert_allclose(found.numpy(), scipy.special.polygamma(n, x), rtol=1e-14)
+    slope = dif.vjp(lambda x: dif.special.polygamma(n, x), x)[1](np.ones(2))[0]
+    np.testing.assert_allclose(slope, scipy.special.polygamma(np.asarray(n) + 1, x), rtol=1e-13)
+    slope = dif.grad(lambda q: dif.special.zeta(3.0, q))(1.5)
+    assert slope == pytest.approx(-3 * scipy.special.zeta(4.0, 1.5), rel=1e-14)
+    with pytest.raises(MissingDerivativeError, match="'x'"):
+        dif.grad(dif.special.zeta)(2.0)
+    with pytest.raises(MissingDerivativeError, match="'n'"):
+        dif.grad(lambda n: dif.special.polygamma(n, 2.0))(1.0)
+
+
 # Limits -------------------------------------------------------------------------------------------------------------
 
 

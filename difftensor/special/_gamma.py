@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.special
 
-from difftensor._core import UFUNCS, Tensor, fit, general, operand
+from difftensor._core import UFUNCS, Tensor, X, composition, fit, general, operand, write_out
 from difftensor.special._declare import forward_of, missing, one, two
 from difftensor.special._entropy import xlog1py, xlogy
 
@@ -116,3 +116,41 @@ def betainc(a: Any, b: Any, x: Any) -> Any:
 
 
 UFUNCS[scipy.special.betainc] = betainc
+
+
+@composition(scipy.special.polygamma, name="special.polygamma")
+def polygamma(n: Any, x: Any) -> Any:
+    """Derivative of order n of the digamma function, as ``scipy.special.polygamma``; differentiable in x.
+
+    Parameters
+    ----------
+    n : int or array of ints
+    x : array
+
+    Notes
+    -----
+    DLMF 5.15.1: (-1)^(n+1) n! zeta(n + 1, x).
+    """
+    if isinstance(n, Tensor):
+        n = n.numpy() if not n.requires_grad else missing("polygamma", "n")()
+    x = operand(x, "polygamma")
+    n = np.asarray(n)
+    higher = np.maximum(n, 1)  # zeta(1, x) is infinite: order 0 is chosen below
+    y = ((-1.0) ** (higher + 1) * scipy.special.gamma(higher + 1.0)) * hurwitz(higher + 1.0, x)
+    return y if n.all() else X.where(n == 0, digamma(x), y)
+
+
+@composition(scipy.special.zeta, name="special.zeta")
+def zeta(x: Any, q: Any = None, out: Any = None) -> Any:
+    """Riemann's or Hurwitz' zeta function, as ``scipy.special.zeta``; differentiable in q.
+
+    Parameters
+    ----------
+    x : array
+        The exponent. Its derivative is not known: a tracked Tensor raises when it is asked for.
+    q : array, optional
+        1 by default, which is Riemann's function.
+    out : array, optional
+    """
+    y = hurwitz(operand(x, "zeta"), 1.0 if q is None else operand(q, "zeta"))
+    return y if out is None else write_out("zeta", y, out)
