@@ -181,8 +181,26 @@ class Problem:
         if spectrum is None:
             return None
         values, along, _, _ = spectrum
+        if self._unexplained(point, values, along):
+            return None
         lowest = float(values[0]) if len(values) and values[0] < 0 else 0.0
         return 0.5 * float((along**2 / np.abs(values)).sum()), lowest
+
+    def _unexplained(self, point, values, along) -> bool:
+        """Whether a clear part of the gradient lies where the Hessian is flat: a straight slope, or a kink."""
+        g, x = point.g, point.x
+        if self.box is not None:
+            free = self.box.free(x, g)
+            g, x = g[free], x[free]
+            H = point.H[np.ix_(free, free)]
+        else:
+            H = point.H
+        d = np.sqrt(np.abs(np.diagonal(H)))
+        d = np.where(d > 0, d, 1.0)
+        hidden = max(float(((g / d) ** 2).sum()) - float(along.dot(along)), 0.0) ** 0.5
+        size = float(np.abs(values).max(initial=0.0))
+        rounding = 1e-8 * float(np.abs(g / d).max(initial=0.0)) + 1e-10 * size * float(np.abs(d * x).max(initial=0.0))
+        return hidden > rounding + self.noise(point)
 
     def doubt(self, point: Point) -> Doubt | None:
         """A reason not to believe that a point with a small gradient is a minimizer.

@@ -155,6 +155,8 @@ def stuck(problem, point, decrement: float, what: str) -> Reason:
     """
     noise = problem.noise(point)
     curvature = problem.newton_decrement(point)
+    if curvature is None and problem.has_second_order(point):
+        decrement = np.inf  # the gradient is not that of a smooth minimum
     if curvature is not None:
         decrement, lowest = curvature
         if lowest < 0:
@@ -163,6 +165,7 @@ def stuck(problem, point, decrement: float, what: str) -> Reason:
     if decrement <= noise:
         return Reason("float64 limit", True, f"the decrease that is left, {decrement:.1g}, is below what f = "
                       f"{point.f:.6g} resolves in float64; this point is as good as f can tell")  # fmt: skip
-    return Reason("stalled", False, f"{what}, although the model expects a decrease of {decrement:.2g}; the "
+    more = f"a decrease of {decrement:.2g}" if np.isfinite(decrement) else "that f still falls"
+    return Reason("stalled", False, f"{what}, although the model expects {more}; the "
                   "function may have a kink here or noise in its value, or its gradient may be wrong "
                   "(dif.testing.check_grads tells); for kinks try search='weak-wolfe'")  # fmt: skip

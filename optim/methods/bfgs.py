@@ -9,11 +9,12 @@ import numpy as np
 from ..loop import Method, State
 from ..search import SearchFailed
 from ..stop import stuck
-from .descent import along, check_search, first_step
+from .descent import MOST_FLAT, along, check_search, first_step
 
 
 @dataclass(slots=True)
 class BFGSState(State):
+    flat: int = 0  # steps in a row that did not lower f
     H: object = None  # the approximate inverse Hessian; None stands for a multiple of 1 not yet known
 
 
@@ -60,6 +61,9 @@ class BFGS(Method):
         point, H = state.point, state.H
         g, box = point.g, problem.box
         free = None if box is None else box.free(point.x, g)
+        if state.flat >= MOST_FLAT:
+            decrement = -0.5 * float(g.dot(_direction(state.H, g, free))) if state.H is not None else np.inf
+            return replace(state, stuck=stuck(problem, point, decrement, "f has stopped falling"))
         while True:
             p = _direction(H, g, free)
             try:
@@ -75,7 +79,8 @@ class BFGS(Method):
                     return replace(state, stuck=stuck(problem, point, decrement, str(failure)))
                 H = None
         s, y = new.x - point.x, new.g - g
-        return BFGSState(new, problem.optimality(new), alpha, H=update(H, s, y))
+        flat = 0 if new.f < point.f else state.flat + 1
+        return BFGSState(new, problem.optimality(new), alpha, flat=flat, H=update(H, s, y))
 
     def _constants(self):
         return {"c1": self.c1} if self.search == "armijo" else {"c1": self.c1, "c2": self.c2}

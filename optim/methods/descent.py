@@ -6,6 +6,8 @@ from ..search import Ray, SearchFailed, armijo, projected, strong_wolfe, weak_wo
 
 SEARCHES = {"strong-wolfe": strong_wolfe, "weak-wolfe": weak_wolfe, "armijo": armijo}
 
+MOST_FLAT = 5  # steps that may keep f the same to the last bit before a run ends
+
 
 def along(problem, point, p, first, search, **constants):
     """Search from ``point`` along ``p``; returns the step length and the new point, or raises SearchFailed."""

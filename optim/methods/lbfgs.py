@@ -9,11 +9,12 @@ import numpy as np
 from ..loop import Method, State
 from ..search import SearchFailed
 from ..stop import stuck
-from .descent import along, check_search, first_step
+from .descent import MOST_FLAT, along, check_search, first_step
 
 
 @dataclass(slots=True)
 class LBFGSState(State):
+    flat: int = 0  # steps in a row that did not lower f
     pairs: tuple = ()  # (s, y, 1 / s.y), the newest last
 
 
@@ -65,6 +66,9 @@ class LBFGS(Method):
         g, box = point.g, problem.box
         free = None if box is None else box.free(point.x, g)
         constants = {"c1": self.c1} if self.search == "armijo" else {"c1": self.c1, "c2": self.c2}
+        if state.flat >= MOST_FLAT:
+            decrement = -0.5 * float(g.dot(_direction(state.pairs, g, free))) if state.pairs else np.inf
+            return replace(state, stuck=stuck(problem, point, decrement, "f has stopped falling"))
         while True:
             p = _direction(pairs, g, free)
             try:
@@ -80,7 +84,8 @@ class LBFGS(Method):
         sy = float(s.dot(y))
         if sy > 1e-14 * float(np.sqrt(s.dot(s) * y.dot(y))):
             pairs = (*pairs[-(self.memory - 1) :], (s, y, 1.0 / sy)) if self.memory > 1 else ((s, y, 1.0 / sy),)
-        return LBFGSState(new, problem.optimality(new), alpha, pairs=pairs)
+        flat = 0 if new.f < point.f else state.flat + 1
+        return LBFGSState(new, problem.optimality(new), alpha, flat=flat, pairs=pairs)
 
 
 def _direction(pairs, g, free):

@@ -191,8 +191,8 @@ class Model:
     def _factor(self, free, r):
         """Singular values of the free columns; the rank decides what of r they can reach."""
         A = self.J / self.scale if free.all() else (self.J / self.scale)[:, free]
-        if A.shape[0] > A.shape[1] + 1:  # all that matters is in the triangle of [A r]
-            A = np.linalg.qr(np.column_stack([A, r]), mode="r")
+        if A.shape[0] > 2 * A.shape[1] + 1:  # all that matters is in the triangle of [A r]
+            A = np.linalg.qr(np.concatenate([A, r[:, None]], axis=1), mode="r")
             A, r = A[:, :-1], A[:, -1]
         if A.shape[1] == 0:
             return free, np.ones(0), np.zeros((0, 0)), np.zeros(0)
