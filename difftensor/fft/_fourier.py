@@ -26,8 +26,13 @@ def _resized(xp: Any, z: Any, shape: tuple) -> Any:
     if z.shape == shape:
         return z
     z = z[tuple(slice(0, n) for n in shape)]
-    missing = tuple((0, n - m) for n, m in zip(shape, z.shape, strict=True))
-    return xp.pad(z, missing) if any(m for _, m in missing) else z
+    if z.shape == shape:
+        return z
+    if isinstance(z, Tensor):
+        return xp.pad(z, tuple((0, n - m) for n, m in zip(shape, z.shape, strict=True)))
+    padded = np.zeros_like(z, shape=shape)
+    padded[tuple(slice(0, n) for n in z.shape)] = z
+    return padded
 
 
 def _edges(z: Any, n: int, axis: int, between: float) -> Any:

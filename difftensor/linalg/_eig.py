@@ -73,7 +73,7 @@ def _spanning(w: Any, v: Any, eps: float) -> None:
     size = abs(w).max(axis=-1)
     gap = abs(w[..., None, :] - w[..., :, None]) + np.where(np.eye(n, dtype=bool), np.inf, 0)
     gap = gap.min(axis=-1)
-    if bool((gap > 1e-2 * size[..., None]).all()):
+    if bool((gap > _CLOSE * size[..., None]).all()):
         return
     try:
         left = np.linalg.inv(v)
@@ -88,6 +88,9 @@ def _spanning(w: Any, v: Any, eps: float) -> None:
         )
 
 
+_CLOSE = (
+    3e-4  # relative distance of eigenvalues: what a defective 4x4 block splits into, at least; others are not looked at
+)
 _DEFECTIVE = 1e4  # condition of an eigenvalue from which a close pair counts as a defective one
 _eig = general("linalg._eig", _forward, _pull, _push, saves="yx", outputs=2, check=_check, numpy=None, batch="trailing")
 

@@ -46,8 +46,8 @@ def _solve_pull(xp: Any, g: Any, y: Any, a: Any, b: Any, lu: Any, pivots: Any, t
     cb = solve_factored(a, g, lu, pivots, not transposed)
     left, right = (y, cb) if transposed else (cb, y)
     # One column: an outer product, without BLAS.
-    ca = left * mT(right) if left.shape[-1] == 1 else left @ mT(right)
-    return fitted(-ca, a), fitted(cb, b), None, None
+    ca = -left * mT(right) if left.shape[-1] == 1 else -(left @ mT(right))
+    return fitted(ca, a), fitted(cb, b), None, None
 
 
 def _solve_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, lu: Any, pivots: Any, transposed: bool) -> Any:

@@ -21,7 +21,7 @@ def _solve_forward(a: Any, b: Any) -> Any:
 def _solve_pull(xp: Any, g: Any, y: Any, a: Any, b: Any) -> tuple:
     """a x = b, da x + a dx = db: c_b = a^-T c_x and c_a = -c_b x^T."""
     cb = _solve(mT(a), g)
-    return fitted(-(cb @ mT(y)), a), fitted(cb, b)
+    return fitted(-cb @ mT(y), a), fitted(cb, b)
 
 
 def _solve_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any) -> Any:

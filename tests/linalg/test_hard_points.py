@@ -373,3 +373,19 @@ def test_order_zero_counts():
 
 def test_singular_value_zero_is_a_kink():
     np.testing.assert_array_equal(dif.grad(lambda a: np.linalg.svdvals(a)[1])(np.diag([1.0, 0.0])), np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_similar_to_a_jordan_block_raises(rng, n):
+    """Its computed eigenvalues are apart by eps^(1/n); the derivative would be a large number without meaning."""
+    s = rng.standard_normal((n, n)) + 2 * np.eye(n)
+    a = s @ (np.eye(n) + np.diag(np.ones(n - 1), 1)) @ np.linalg.inv(s)
+    with pytest.raises(DegenerateError, match="defective"):
+        dif.grad(lambda a: np.linalg.eigvals(a).real.max())(a)
+
+
+def test_eigenvalues_that_are_close_but_well_conditioned(rng):
+    s = rng.standard_normal((4, 4)) + 3 * np.eye(4)
+    a = s @ np.diag([1.0, 1.0 + 1e-6, 2.0, 3.0]) @ np.linalg.inv(s)
+    gradient = dif.grad(lambda a: np.sum(np.linalg.eigvals(a).real ** 2))(a)
+    np.testing.assert_allclose(gradient, 2 * a.T, rtol=1e-6, atol=1e-6)  # tr a^2
