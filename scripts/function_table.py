@@ -100,7 +100,7 @@ def examine(line):
     loss = sum(dif.sum(dif.real(v * np.arange(1.0, v.size + 1).reshape(v.shape)) + 0.3 * dif.imag(v)) for v in ys)
     kinks = kinks_of(loss)
     loss.backward()
-    moved = {n for n, x in leaves.items() if x.requires_grad and np.any(x.grad.numpy() != 0)}
+    moved = {n for n, x in leaves.items() if x.grad is not None and np.any(x.grad.numpy() != 0)}
     named = {p for arg, p in arguments if moved & {n.id for n in ast.walk(arg) if isinstance(n, ast.Name)}}
     return name, named, kinks
 

@@ -18,10 +18,10 @@ import pytest
 import difftensor as dif
 from difftensor._ops.left_out import LEFT_OUT
 from difftensor.testing import check_grads
-from tests.numpy_calls import PLAIN, SAMPLES, SMOOTH
+from tests.numpy_calls import BAD, PLAIN, SAMPLES, SMOOTH
 
 ROOT = Path(__file__).resolve().parent.parent
-SMOOTH, PLAIN = SMOOTH.split("\n")[1:-1], PLAIN.split("\n")[1:-1]
+SMOOTH, PLAIN, BAD = (lines.split("\n")[1:-1] for lines in (SMOOTH, PLAIN, BAD))
 
 # Tested elsewhere: functions that write into their argument or into files, iterators, devices.
 ELSEWHERE = {
@@ -152,6 +152,16 @@ def test_derivatives_are_those_of_the_function(call):
     weights = tuple(dif.asarray(rng.standard_normal(v.shape)).astype(v.dtype) for v in y)
     for n, g in zip(moving, pull(weights)):
         assert np.any(np.asarray(g) != 0), f"the gradient with respect to {n} is identically zero"
+
+
+@pytest.mark.parametrize("call", BAD)
+def test_errors_are_numpys(call):
+    names = named(call)
+    with pytest.raises(Exception) as theirs:  # noqa: B017, PT011 - NumPy says which
+        run(call, np, {n: SAMPLES[n].copy() for n in names})
+    classes = [c for c in type(theirs.value).__mro__ if c.__module__ in ("builtins", "numpy.exceptions")]
+    with pytest.raises(classes[0]):
+        run(call, dif, as_tensors(names))
 
 
 def test_row_stack_is_deprecated_as_numpys():

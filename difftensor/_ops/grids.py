@@ -211,7 +211,7 @@ class _Concatenator:
         old, missing = x.ndim, ndmin - x.ndim
         if missing <= 0:
             return x
-        x = X.array(x, copy=False, ndmin=ndmin)
+        x = X.array(x, copy=None, ndmin=ndmin)
         if place == -1 or not old:
             return x
         # The array's own axes start at `place`, the new ones fill up around them.

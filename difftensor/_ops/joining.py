@@ -212,7 +212,7 @@ def insert(arr, obj, values, axis=None):
     where = np.arange(n)[obj] if isinstance(obj, slice) else np.asarray(obj)
     if where.dtype == bool:
         where = np.flatnonzero(where)
-    values = X.array(values, copy=False, ndmin=arr.ndim)
+    values = X.array(values, copy=None, ndmin=arr.ndim)
     if where.ndim == 0:  # a[i] inserts: the values' first axis runs along `axis`
         values = X.moveaxis(values, 0, axis)
     count = values.shape[axis] if where.size == 1 else where.size
