@@ -55,7 +55,7 @@ def main(small=False):
     bound = {T: np.sin(max(0, np.pi / 4 - np.pi * T / 2))**2 for T in times}
     report.table("Infidelity of the best pulses", [
         (f"T = {T} / J", fit.fun, bound[T], {0.45: "> 2e-2", 0.6: "< 1e-9"}.get(T, "")) for T, fit in fits.items()],
-        ("", "|u| <= 10 pi J", "least for any |u|", "published"))
+        ("", "|u| <= 10 pi J", "least for any |u|", "asked"))
     picture(fits)
     return {"infidelity": {T: fit.fun for T, fit in fits.items()}, "bound": bound,
             "pulses": {T: fit.x for T, fit in fits.items()}}

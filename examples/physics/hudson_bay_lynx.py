@@ -140,9 +140,11 @@ def main(small=False):
     mode, covariance = fit.x, np.linalg.inv(dif.hessian(energy)(fit.x))
     center = np.exp(mode)
     errors = center * np.sqrt(np.diag(covariance))                          # delta method: dp = p dx
-    report.agreement(f"Posterior mode, from the prior means: {first.nit} + {fit.nit} iterations",
-                     zip(NAMES, center, MODE))
-    report.agreement("Standard errors (Laplace)", zip(NAMES, errors, LAPLACE))
+    far = [f"{d:+.2f}" for d in (center - PUBLISHED) / errors]
+    report.table(f"Posterior mode, from the prior means in {first.nit} + {fit.nit} iterations", [
+        (*row[:3], report.digits(*row[1:3]), *row[3:]) for row in zip(NAMES, center, MODE, PUBLISHED, far)],
+        ("", "ours", "reference", "digits", "published mean", "away / std. error"))
+    report.agreement("Standard errors (Laplace)", zip(NAMES, errors, LAPLACE), "reference")
 
     rng = np.random.default_rng(1821)                                       # the year of the merger with the rival
     draws = sample(mode, covariance, *((16, 6) if small else (64, 60)), rng, warm_up=4 if small else 10)

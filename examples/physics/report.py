@@ -18,24 +18,24 @@ def digits(ours, published):
 
 
 def table(title, rows, header=("", "ours", "published", "digits")):
-    """Print rows of cells under a header; numbers get nine digits, `digits` one decimal."""
+    """Print rows of cells under a header; numbers get nine digits, those under `digits` one decimal."""
 
-    def cell(value, last):
+    def cell(value, name):
         if isinstance(value, str):
             return value
-        return f"{value:.1f}" if last else f"{value:.9g}"
+        return f"{value:.1f}" if name == "digits" else f"{value:.9g}"
 
-    last = len(header) - 1 if header[-1] == "digits" else None
-    body = [[cell(value, i == last) for i, value in enumerate(row)] for row in rows]
+    body = [[cell(value, name) for value, name in zip(row, header)] for row in rows]
     widths = [max(len(line[i]) for line in [header, *body]) for i in range(len(header))]
     print(f"\n{title}")
     for line in [header, *body]:
         print("  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))))
 
 
-def agreement(title, rows):
+def agreement(title, rows, source="published"):
     """The table of (name, ours, published), with the digits they share as its last column."""
-    table(title, [(name, ours, published, digits(ours, published)) for name, ours, published in rows])
+    table(title, [(name, ours, published, digits(ours, published)) for name, ours, published in rows],
+          ("", "ours", source, "digits"))
 
 
 def progress(steps, label):
