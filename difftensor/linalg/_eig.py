@@ -80,7 +80,7 @@ def _spanning(w: Any, v: Any, eps: float) -> None:
     except np.linalg.LinAlgError:
         left = np.full_like(v, np.inf)
     k = (abs(left) ** 2).sum(axis=-1) ** 0.5
-    if bool(((k > _DEFECTIVE) & (gap <= 100 * eps * k * size[..., None])).any()):
+    if bool(((k > _DEFECTIVE) & (gap <= 2e3 * eps * k * size[..., None])).any()):
         raise DegenerateError(
             "eig: the matrix is defective (its eigenvectors do not span the space), so its eigenvalues have "
             "no derivative. "

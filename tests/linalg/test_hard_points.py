@@ -378,8 +378,8 @@ def test_singular_value_zero_is_a_kink():
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_similar_to_a_jordan_block_raises(rng, n):
     """Its computed eigenvalues are apart by eps^(1/n); the derivative would be a large number without meaning."""
-    s = rng.standard_normal((n, n)) + 2 * np.eye(n)
-    a = s @ (np.eye(n) + np.diag(np.ones(n - 1), 1)) @ np.linalg.inv(s)
+    s = unitary(rng, n)
+    a = s @ (np.eye(n) + np.diag(np.ones(n - 1), 1)) @ s.T
     with pytest.raises(DegenerateError, match="defective"):
         dif.grad(lambda a: np.linalg.eigvals(a).real.max())(a)
 
