@@ -106,6 +106,14 @@ class Tensor:
             "x.detach() for a constant, or `with dif.no_grad(): x[...] = v` to write"
         )
 
+    @property
+    def _mask(self) -> Any:
+        # numpy.ma takes `_data` and `_mask` of whatever has them, past every protocol
+        raise TypeError(
+            "MaskedArray: numpy.ma is not supported with Tensors, its semantics differ from ndarray's; use np.asarray(x) and "
+            "a mask of its own with dif.where"
+        )
+
     # its place on the tape ----------------------------------------------------------------------------------------
 
     @property

@@ -8,12 +8,12 @@ from difftensor._core import X, composition, general, nondifferentiable
 from difftensor._ops.reductions import (
     SHORT,
     as_dtype,
-    axes_of,
     axis_of,
     constant,
     count_of,
     finish,
     prepared,
+    reduced,
     slices,
     spread,
     sum_over,
@@ -83,7 +83,7 @@ def _extremum(primitive, name, pairwise, worst):
                     "specify 'initial'"
                 )
             a = prepared(a, None, where, fill=worst(a.dtype))
-        axes = axes_of(a, axis)
+        axes = reduced(a, axis)
         if initial is None:
             return finish(primitive(a, axes, bool(keepdims)), out, name)
         initial = as_dtype(a.dtype, initial)

@@ -234,6 +234,8 @@ def _in_range(index, n, mode, name):
         return index.clip(0, max(n - 1, 0))
     if mode != "raise":
         raise ValueError(f"clipmode must be one of 'clip', 'raise', or 'wrap' (got {mode!r})")
+    if name == "put" and index.size and not (-n <= index.min() and index.max() < n):
+        raise IndexError(f"index {index.max() if index.max() >= n else index.min()} is out of bounds for axis 0 with size {n}")
     if name == "choose" and index.size and not (0 <= index.min() and index.max() < n):
         raise ValueError("invalid entry in choice array")
     return index

@@ -167,8 +167,8 @@ def tile(A, reps):
 @composition(np.repeat)
 def repeat(a, repeats, axis=None):
     a = X.asarray(a)
-    if axis is None:
-        a, axis = X.ravel(a), -1
+    if axis is None or not a.ndim:
+        a, axis = X.ravel(a), -1 if axis is None else axis
     axis = axes_of(a, axis)[0]
     n = a.shape[axis]
     counts = np.asarray(repeats)

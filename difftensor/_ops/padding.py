@@ -32,9 +32,9 @@ def pad(array, pad_width, mode="constant", **kwargs):
     widths = np.asarray(pad_width)
     if widths.dtype.kind not in "iu":
         raise TypeError("`pad_width` must be of integral type.")
-    widths = np.broadcast_to(widths, (x.ndim, 2)).tolist()
-    if any(w < 0 for pair in widths for w in pair):
+    if (widths < 0).any():
         raise ValueError("index can't contain negative values")
+    widths = np.broadcast_to(widths, (x.ndim, 2)).tolist()
     if callable(mode):
         return _by_function(x, widths, mode, kwargs)
     if mode not in _KEYWORDS:

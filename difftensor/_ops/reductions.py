@@ -37,6 +37,11 @@ def axes_of(x, axis) -> tuple[int, ...]:
 _ALL = tuple(tuple(range(-n, 0)) for n in range(8))
 
 
+def reduced(x, axis) -> tuple[int, ...]:
+    """The axes that a ufunc's reduction removes; of a 0-d array NumPy takes axis 0 and -1 too."""
+    return () if not x.ndim and axis.__class__ is int and axis in (0, -1) else axes_of(x, axis)
+
+
 def axis_of(x, axis) -> int:
     """One axis, counted from the end."""
     return axes_of(x, index(axis))[0]
@@ -139,7 +144,7 @@ def sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=Tru
     if axis is None:
         axes = _ALL[n] if n < 8 else axes_of(a, None)
     else:
-        axes = axes_of(a, axis)
+        axes = reduced(a, axis)
     y = sum_over(a, axes, keepdims is True or bool(keepdims))
     if dtype is not None and y.dtype != dtype:  # NumPy widens the sum of small integers
         y = X.astype(y, dtype)
@@ -197,7 +202,7 @@ _prod = general(
 @composition(np.prod)
 def prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=True):
     a = prepared(a, dtype, where, fill=1)
-    y = _prod(a, axes_of(a, axis), bool(keepdims))
+    y = _prod(a, reduced(a, axis), bool(keepdims))
     if dtype is not None and y.dtype != dtype:
         y = X.astype(y, dtype)
     if initial is not None and not (initial.__class__ is int and initial == 1):
@@ -365,16 +370,16 @@ def constant(a):
 @composition(np.all)
 def all(a, axis=None, out=None, keepdims=False, *, where=True):
     a = prepared(X.astype(constant(a), bool, copy=False), None, where, fill=True)
-    return finish(_all(a, axes_of(a, axis), bool(keepdims)), out, "all")
+    return finish(_all(a, reduced(a, axis), bool(keepdims)), out, "all")
 
 
 @composition(np.any)
 def any(a, axis=None, out=None, keepdims=False, *, where=True):
     a = prepared(X.astype(constant(a), bool, copy=False), None, where, fill=False)
-    return finish(_any(a, axes_of(a, axis), bool(keepdims)), out, "any")
+    return finish(_any(a, reduced(a, axis), bool(keepdims)), out, "any")
 
 
 @composition(np.count_nonzero)
 def count_nonzero(a, axis=None, *, keepdims=False):
     a = constant(a)
-    return _count(a, axes_of(a, axis), bool(keepdims))
+    return _count(a, reduced(a, axis), bool(keepdims))

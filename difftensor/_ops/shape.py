@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._core import X, aligned, composition, linear, nondifferentiable, publish, unbroadcast, wrap
-from difftensor._ops.reductions import axes_of
+from difftensor._ops.reductions import axes_of, reduced
 
 
 def as_shape(shape: Any) -> tuple:
@@ -106,7 +106,7 @@ def squeeze(a, axis=None):
     a = X.asarray(a)
     if axis is None:
         return _reshape(a, tuple(k for k in a.shape if k != 1))
-    axes = axes_of(a, axis)
+    axes = reduced(a, axis)
     if any(a.shape[k] != 1 for k in axes):
         raise ValueError("cannot select an axis to squeeze out which has size not equal to one")
     return _reshape(a, tuple(k for i, k in enumerate(a.shape) if i - a.ndim not in axes))

@@ -10,6 +10,7 @@ from difftensor._backend import move, namespace
 from difftensor._core import Node, Primitive, Tensor, X, lift, recording, snapshot, sweeping, wrap
 from difftensor._core.engine import reverse
 from difftensor._core.fitting import fit
+from difftensor._core.operands import operand
 from difftensor._core.pushing import forward
 from difftensor._core.sweeping import dependents, trace
 from difftensor._core.tape import Leaf, _recording, _site, getframe, tick, user_site, warn_user
@@ -44,6 +45,7 @@ def _place(x: Any, name: str) -> Tensor:
         data = snapshot(x)
         node: Node | None = x.node
     else:  # a copy: the function may change the array behind our back
+        x = operand(x, name)
         plain = not isinstance(x, np.ndarray) and not hasattr(x, "__cuda_array_interface__")
         data, node = np.asarray(x)[()] if plain else x.copy("K"), None
     kind = data.dtype.kind
