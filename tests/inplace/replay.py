@@ -235,7 +235,7 @@ class Functional:
         return combine(lambda x, y: np.where(mask, x, y), a, b, lambda x, y: (np.where(mask, x[0], y[0]), None))
 
     def put(self, a, index, v):
-        a[np.unravel_index(index, a.shape)] = v
+        a[np.unravel_index(index, a.shape) if a.ndim else ...] = v
 
     def fill_diagonal(self, a, s):
         n = np.arange(min(a.shape))

@@ -87,7 +87,7 @@ def torch_namespace(torch):
             out[...] = a * b
 
         def put(a, index, v):
-            a[tuple(torch.as_tensor(i) for i in np.unravel_index(index, a.shape))] = v
+            a[tuple(torch.as_tensor(i) for i in np.unravel_index(index, a.shape)) if a.ndim else ...] = v
 
         def fill_diagonal(a, s):
             n = torch.arange(min(a.shape))
