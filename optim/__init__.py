@@ -1,7 +1,7 @@
 """Optimization for functions that difftensor differentiates: minimize, fit, find roots, train.
 
-Two habits: `minimize`, `least_squares`, `curve_fit`, `root` take a function and return a result; `SGD`, `Adam` and their
-kin hold parameters and take a step when told to.
+Two habits: `minimize`, `least_squares`, `curve_fit`, `root` take a function and return a result; `SGD`, `Adam` and
+their kin hold parameters and take a step when told to.
 """
 
 from . import lr_scheduler, methods, rules
@@ -34,7 +34,7 @@ from .stepwise import (
 from .stop import Stop
 
 __all__ = [
-    "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Box", "Fit", "NAdam", "Optimizer", "Problem", "RAdam", "RMSprop",
-    "Result", "Stop", "clip_grad_norm_", "clip_grad_value_", "curve_fit", "fixed_point", "least_squares",
+    "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Box", "Fit", "NAdam", "Optimizer", "Problem", "RAdam",
+    "RMSprop", "Result", "Stop", "clip_grad_norm_", "clip_grad_value_", "curve_fit", "fixed_point", "least_squares",
     "lr_scheduler", "methods", "minimize", "multistart", "plot_trace", "root", "root_scalar", "rules",
 ]  # fmt: skip

@@ -156,7 +156,7 @@ def make(problem, method, state, reason, trace, k, seconds, choice="") -> Result
     """The Result of a run that ended at ``state``."""
     point, restore = state.point, problem.layout.restore
     g = point._g
-    fields = dict(
+    fields = dict(  # noqa: C408  reads like a call of Result
         x=restore(point.x), fun=point.f, jac=None if g is None else restore(g),
         success=reason.success, status=CODES[reason.status], reason=reason.status, message=reason.words,
         nit=k, nfev=problem.nfev, njev=problem.njev, nhev=problem.nhev, optimality=state.optimality,

@@ -55,8 +55,8 @@ class Stop:
         Converged when the optimality measure of the method (the largest component of the projected gradient,
         for most) is at most this.
     ftol : float
-        Stop when a step changes f by at most ``ftol * max(|f|, |f_new|)``. 0 switches the test off: a small change is no proof
-        of a solution.
+        Stop when a step changes f by at most ``ftol * max(|f|, |f_new|)``. 0 switches the test
+        off: a small change is no proof of a solution.
     xtol : float
         Stop when a step changes x by at most ``xtol * |x|`` in the maximum norm. 0: off.
     max_steps, max_evaluations : int or None
@@ -103,7 +103,7 @@ class Stop:
             return state.stuck
         if self.max_steps is not None and k >= self.max_steps:
             return Reason("max steps", False, f"{k} steps taken, the limit; the optimality measure is still "
-                          f"{state.optimality:.3g}; raise maxiter, scale the variables, or continue with resume=")  # fmt: skip
+                          f"{state.optimality:.3g}; raise maxiter, scale x, or continue with resume=")  # fmt: skip
         if self.max_evaluations is not None and problem.nfev >= self.max_evaluations:
             return Reason("max evaluations", False, f"{problem.nfev} evaluations made, the limit; the optimality "
                           f"measure is still {state.optimality:.3g}")  # fmt: skip

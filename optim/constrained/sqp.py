@@ -67,7 +67,7 @@ class SQP(Method):
         return SQPState(point, optimality, B=None, u=u, weights=weights)
 
     def step(self, problem, state) -> SQPState:
-        point, x, n, m, E = state.point, state.point.x, problem.n, problem.m, problem.equalities
+        point, x, m, E = state.point, state.point.x, problem.m, problem.equalities
         g, c, A = point.g, point.c, point.A
         if not (np.isfinite(c).all() and np.isfinite(A).all()):
             reason = Reason("not finite", False, "a constraint or its gradient is not finite here; choose an x0 inside "
@@ -119,7 +119,8 @@ class SQP(Method):
         if still and optimality > 1e-6 and state.flat > 5:
             return replace(state, stuck=self._failure(problem, new, "the steps have become too small"))
         return SQPState(new, optimality, alpha, B=None if self.exact else damped(B, s, y, state.B is None),
-                        u=multipliers, weights=weights, flat=state.flat + 1 if still else 0, escapes=state.escapes)  # fmt: skip
+                        u=multipliers, weights=weights, flat=state.flat + 1 if still else 0,
+                        escapes=state.escapes)  # fmt: skip
 
     def _hessian(self, problem, state):
         if self.exact:
@@ -145,8 +146,8 @@ class SQP(Method):
     def _failure(self, problem, point, what) -> Reason:
         missed = problem.violation(point)
         if missed > 1e-6 * (1.0 + float(np.abs(point.x).max())):
-            return Reason("infeasible", False, f"{what}, and the constraints are still missed by {missed:.3g}: they may "
-                          "contradict each other; drop one at a time, or start elsewhere")  # fmt: skip
+            return Reason("infeasible", False, f"{what}, and the constraints are still missed by {missed:.3g}: they "
+                          "may contradict each other; drop one at a time, or start elsewhere")  # fmt: skip
         return Reason("stalled", False, f"{what}, though the conditions of a solution do not hold yet; a constraint "
                       "gradient may vanish at the solution, or the function may have a kink")  # fmt: skip
 

@@ -71,7 +71,7 @@ def fixed_point(fun, x0, args=(), xtol=1e-12, maxiter=500, *, memory=5, damping=
         xs, rs = [], []
         reason, words = "max steps", f"no fixed point within {maxiter} steps; try damping below 1, or optim.root"
         k = 0
-        for k in range(maxiter + 1):
+        while k <= maxiter:
             r = problem.map(x) - x
             size = float((np.abs(r) / np.maximum(np.abs(x), 1.0)).max())
             if not np.isfinite(size):
@@ -81,9 +81,8 @@ def fixed_point(fun, x0, args=(), xtol=1e-12, maxiter=500, *, memory=5, damping=
                     break
                 # an extrapolation too far: forget the past and take a short plain step from the best point
                 xs, rs = [], []
-                x = best[1] + 0.5 * damping * best[2]
-                damp_note = best[2]
-                best = (best[0], best[1], 0.5 * damp_note)
+                best = (best[0], best[1], 0.5 * best[2])
+                x, k = best[1] + damping * best[2], k + 1
                 continue
             trace.add(size, size, float(np.abs(r).max()), problem.nfev, time.perf_counter() - begun)
             if best is None or size < best[0]:
@@ -92,7 +91,7 @@ def fixed_point(fun, x0, args=(), xtol=1e-12, maxiter=500, *, memory=5, damping=
                 reason, words = "converged", f"fun(x) - x is within {size:.1g}"
                 break
             xs, rs = [*xs[-memory:], x], [*rs[-memory:], r]
-            x = _next(xs, rs, memory, damping)
+            x, k = _next(xs, rs, memory, damping), k + 1
         x = best[1]
         state = FixedPointState(xs, rs, k)
         return Result(

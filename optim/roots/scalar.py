@@ -141,8 +141,10 @@ def _newton(f, x0, xtol, rtol, maxiter):
 def _answer(x, fx, converged, nit, nfev, njev, method):
     ok = bool(np.all(converged))
     reason = "converged" if ok else "stalled"
-    words = "every root is found" if ok else (
-        f"{int(np.sum(~converged))} of {np.size(converged)} roots are not found; see `converged`; give a bracket")  # fmt: skip
+    lost = int(np.sum(~np.asarray(converged)))
+    words = f"{lost} of {np.size(converged)} roots are missing, see `converged`; give a bracket"
+    if ok:
+        words = "every root is found"
     x = x[()]
     return Result(
         x=x, root=x, fun=fx[()], converged=converged[()], success=ok, status=CODES[reason], reason=reason,

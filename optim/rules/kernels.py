@@ -1,7 +1,8 @@
 """The mathematics of the first-order rules, one function each.
 
 ``kernel(g, x, state, t, **settings) -> (step, state)``: ``g`` the gradient, ``x`` the parameters, ``state`` a tuple of
-arrays like ``x``, ``t`` the number of this step, from 1. Pure: nothing is written to. Names and defaults of the settings are PyTorch's, so that scripts carry over.
+arrays like ``x``, ``t`` the number of this step, from 1. Pure: nothing is written to. Names and
+defaults of the settings are PyTorch's, so that scripts carry over.
 """
 
 from __future__ import annotations

@@ -158,8 +158,8 @@ class SquaresProblem(Problem):
     def rescale(self, r, J):
         """Triggs' correction, which makes the Gauss-Newton model of ``r, J`` that of the loss.
 
-        With ``z = (r/s)^2``: gradient ``rho' J^T r`` and curvature ``rho' + 2 rho'' z`` (at least a hundredth of rho'), as in
-        B. Triggs et al., Bundle adjustment: a modern synthesis, 1999, section 4.3.
+        With ``z = (r/s)^2``: gradient ``rho' J^T r`` and curvature ``rho' + 2 rho'' z`` (at least a hundredth of
+        rho'), as in         B. Triggs et al., Bundle adjustment: a modern synthesis, 1999, section 4.3.
         """
         if self.rho is None:
             return r, J

@@ -71,7 +71,8 @@ def test_least_squares_success_is_never_a_lie(problem, factor):
 
 def test_values_at_x0_are_the_papers():
     # the sums of squares that follow from the paper's definitions at its starts
-    known = {"rosenbrock": 24.2, "freudenstein_roth": 400.5, "beale": 14.203125, "wood": 19192.0, "powell_singular": 215.0,
+    known = {"rosenbrock": 24.2, "freudenstein_roth": 400.5, "beale": 14.203125, "wood": 19192.0,
+             "powell_singular": 215.0,
              "box_three_dimensional": 1031.1538106093982, "extended_rosenbrock": 121.0}  # fmt: skip
     for problem in PROBLEMS:
         if problem.name in known:

@@ -25,7 +25,8 @@ def test_rosenbrock(method):
 
 
 @pytest.mark.parametrize("method", GRADIENT_METHODS)
-def test_quadratic_matches_linear_solve(method, rng=np.random.default_rng(7)):
+def test_quadratic_matches_linear_solve(method):
+    rng = np.random.default_rng(7)
     A = rng.normal(size=(6, 6))
     A = A @ A.T + np.eye(6)
     b = rng.normal(size=6)
