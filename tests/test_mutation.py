@@ -1,4 +1,4 @@
-"""Flip the sign of any rule of any primitive: the generic checks must notice.
+"""Flip the sign of any rule of any primitive, or conjugate it: the generic checks must notice.
 
 Every derivative rule is linear in its cotangent (tangent), so a flipped rule is the rule at -g.
 """
@@ -68,6 +68,48 @@ def test_a_flipped_rule_is_noticed(op, rule, rng, monkeypatch):
     else:
         assert seen, f"the generic test never calls {rule} of {op.name}"
         assert not any(seen), f"the generic test does not notice a wrong sign in {rule} of {op.name}"
+
+
+def conjugate(r):
+    if r is None or isinstance(r, np.generic | np.ndarray):
+        return None if r is None else np.conj(r)
+    if isinstance(r, tuple):
+        return tuple(map(conjugate, r))
+    r.g = np.conj(r.g)  # a contribution that the engine adds later, to a part of an array
+    return r
+
+
+def leaves(r):
+    if isinstance(r, tuple):
+        return [v for part in r for v in leaves(part)]
+    return [] if r is None else [getattr(r, "g", r)]
+
+
+COMPLEX = [p for p in RULES if takes_complex(p.values[0])]
+
+
+@pytest.mark.parametrize("op, rule", COMPLEX)
+def test_a_conjugated_rule_is_noticed(op, rule, rng, monkeypatch):
+    """For complex operands; where a rule returns real numbers there is nothing to conjugate."""
+    original, seen = getattr(op, rule), []
+
+    def wrong(xp, g, *rest):
+        r = original(xp, g, *rest)
+        seen.append(any(np.iscomplexobj(v) and np.any(np.imag(v)) for v in leaves(r)))
+        return conjugate(r)
+
+    monkeypatch.setattr(op, rule, wrong)
+    try:
+        if op.kind == "elementwise":
+            xs = operands_of(op, rng, *[(3,)] * arity(op))
+            check_grads(function(op), tuple(with_imaginary_part(rng, x) for x in xs), order=1)
+        else:
+            quick_check(op, rng)
+    except AssertionError as error:
+        assert "differences along a random direction give" in str(error)  # noqa: PT017
+    else:
+        assert seen
+        assert not any(seen), f"the generic test does not notice a conjugated {rule} of {op.name}"
 
 
 @ops([*ELEMENTWISE, *OTHERS])
