@@ -228,17 +228,17 @@ def test_divided_differences(gap):
     from difftensor.linalg._funm import divided_difference
 
     points = [0.3, 0.3 + gap, 0.3 + gap / 3]
-    with mpmath.workdps(60):
-        exact = [mpmath.mpf(p) for p in points]
-        first = mpmath.exp(exact[0])
-        if exact[1] != exact[0]:
-            first = (mpmath.exp(exact[1]) - mpmath.exp(exact[0])) / (exact[1] - exact[0])
-        x, y, z = exact
-        # Hermite and Genocchi: f[x, y, z] is the integral of f'' over the simplex.
-        second = mpmath.quad(
-            lambda s: (1 - s) * mpmath.quad(lambda t: mpmath.exp(x * s + (1 - s) * (y * t + z * (1 - t))), [0, 1]),
-            [0, 1],
-        )
+
+    def exact(*p):
+        if len(p) == 1:
+            return mpmath.exp(p[0])
+        if p[0] == p[-1]:  # all of them, here
+            return mpmath.exp(p[0]) / math.factorial(len(p) - 1)
+        return (exact(*p[1:]) - exact(*p[:-1])) / (p[-1] - p[0])
+
+    with mpmath.workdps(80):
+        x, y, z = map(mpmath.mpf, points)
+        first, second = exact(x, y), exact(x, z, y)
     arrays = [np.array([p]) for p in points]
     eps = np.finfo(float).eps
     np.testing.assert_allclose(divided_difference(np.exp, arrays[:2], eps)[0], float(first), rtol=1e-11)
