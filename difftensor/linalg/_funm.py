@@ -61,8 +61,7 @@ def divided_difference(func: Callable, points: list[Any], eps: float) -> Any:
     """f[p_0, ..., p_k] of arrays of points, elementwise: by differences or by a Taylor series, whichever has the
     smaller bound.
     """
-    points = np.broadcast_arrays(*points)
-    return _divided(func, np.stack(points), eps)[0]
+    return _divided(func, np.stack(np.broadcast_arrays(*points)), eps)[0]
 
 
 def _divided(func: Callable, p: Any, eps: float) -> tuple[Any, Any]:

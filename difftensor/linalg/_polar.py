@@ -199,15 +199,14 @@ def spectral_projector(a: Any, subset_by_index: tuple | None = None, subset_by_v
            [0., 0., 1.]])
     """
     a = operand(a, "linalg.spectral_projector")
-    if (subset_by_index is None) == (subset_by_value is None):
-        raise ValueError("spectral_projector: give one of subset_by_index=(lo, hi) and subset_by_value=(lo, hi)")
-    if subset_by_index is not None:
+    if subset_by_index is not None and subset_by_value is None:
         lo, hi = subset_by_index
         n = a.shape[-1]
         if not (0 <= lo <= hi < n):
             raise ValueError(f"spectral_projector: subset_by_index={subset_by_index} is not within [0, {n - 1}]")
         k = np.arange(n)
-        selected = np.broadcast_to((k >= lo) & (k <= hi), a.shape[:-1])
-        return _projector(a, selected)
-    w = eigvalsh(detached(a))
-    return _projector(a, (w > subset_by_value[0]) & (w <= subset_by_value[1]))
+        return _projector(a, np.broadcast_to((k >= lo) & (k <= hi), a.shape[:-1]))
+    if subset_by_value is not None and subset_by_index is None:
+        w = eigvalsh(detached(a))
+        return _projector(a, (w > subset_by_value[0]) & (w <= subset_by_value[1]))
+    raise ValueError("spectral_projector: give one of subset_by_index=(lo, hi) and subset_by_value=(lo, hi)")

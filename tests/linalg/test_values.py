@@ -255,3 +255,30 @@ def test_importing_costs_nothing():
         "import sys, difftensor.linalg, difftensor.fft; sys.exit(any(m.split('.')[0] == 'scipy' for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_arguments_of_our_own_functions(rng):
+    a = positive(rng, 3, 3)
+    for call, words in [
+        (lambda: linalg.spectral_projector(a), "give one of"),
+        (lambda: linalg.spectral_projector(a, (0, 1), (0, 1)), "give one of"),
+        (lambda: linalg.spectral_projector(a, subset_by_index=(1, 3)), "not within"),
+        (lambda: linalg.polar(a, "middle"), "side"),
+        (lambda: linalg.svd(a, degenerate="no"), "degenerate"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            call()
+    with pytest.raises(np.linalg.LinAlgError, match="square"):
+        linalg.expm(a[:2])
+    with pytest.raises(np.linalg.LinAlgError, match="share an eigenvalue"):
+        linalg.solve_sylvester(np.eye(2), -np.eye(2), np.ones((2, 2)))
+    everything = linalg.spectral_projector(a, subset_by_value=(-np.inf, np.inf))
+    np.testing.assert_allclose(everything, np.eye(3), atol=1e-14)
+    # All or nothing selected: a constant.
+    for interval in ((-np.inf, np.inf), (1e9, 2e9)):
+        f = lambda a, interval=interval: np.sum(linalg.spectral_projector(a, subset_by_value=interval))  # noqa: E731
+        np.testing.assert_allclose(dif.grad(f)(a), 0, atol=1e-14)
+    for f in (linalg.expm, linalg.logm, linalg.sqrtm, lambda a: linalg.funm(a, np.exp), lambda a: linalg.polar(a)[0]):
+        for shape in ((0, 0), (0, 3, 3), (2, 0, 0)):
+            y, pull = dif.vjp(f, np.zeros(shape))
+            assert y.shape == pull(np.zeros(shape))[0].shape == shape
