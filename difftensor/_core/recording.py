@@ -97,7 +97,7 @@ class Like:
     __slots__ = ("dtype", "shape")
 
     def __init__(self, x: Any):
-        self.shape, self.dtype = getattr(x, "shape", ()), getattr(x, "dtype", float)
+        self.shape, self.dtype = x.shape, x.dtype
 
     @property
     def ndim(self) -> int:

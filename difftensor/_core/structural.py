@@ -12,7 +12,7 @@ from difftensor._core.operands import same_device
 from difftensor._core.primitive import Primitive, declare
 from difftensor._core.recording import Like, kept, run, unusual
 from difftensor._core.tape import Node, getframe, library, recording, tick, user_site
-from difftensor._core.tensor import Tensor
+from difftensor._core.tensor import Tensor, wrap
 from difftensor._core.views import share_if_view
 from difftensor.errors import explain
 
@@ -225,14 +225,52 @@ def general(
     def f(*args: Any, **keywords: Any) -> Any:
         if keywords:
             args = _bind(forward, args, keywords)
-        k = 1 if operands is None else operands
-        xs, params = (tuple(args[0]), args[1:]) if operands is None else (args[:k], args[k:])
+        xs, params = args[:operands], args[operands:]
         for x in xs:
             if x.__class__ is not Tensor:
                 return unusual(op, f, xs, params)
         return run(op, xs, params)
 
+    if operands is None:
+        f = _sequence_function(op)
     return declare(op, f, numpy, public)
+
+
+def _sequence_function(op: Primitive) -> Callable:
+    """The function of a primitive of any number of operands, which stand in one sequence."""
+    forward, keeps = op.forward, "x" in op.saves
+
+    def f(operands: Any, *params: Any, **keywords: Any) -> Any:
+        if keywords:
+            operands, *rest = _bind(forward, (operands, *params), keywords)
+            params = tuple(rest)
+        data, nodes, tracked = [], [], False
+        for x in operands:
+            if x.__class__ is not Tensor:
+                return unusual(op, f, tuple(operands), params)
+            p = x.node
+            data.append(x._data)
+            nodes.append(p)
+            tracked = tracked or p is not None
+        if op.outputs > 1 or "y" in op.saves:
+            return run(op, tuple(operands), params)
+        try:
+            y = wrap(forward(data, *params))
+        except Exception as error:
+            same_device(op.name, tuple(operands))
+            raise explain(op.name, tuple(operands), error, params) from error
+        if tracked and recording():
+            n = y.node = Node()
+            n.op = op
+            n.p = n.y = n.b = None
+            n.q = tuple(nodes)
+            n.a = tuple(map(kept, operands)) if keeps else tuple(map(Like, data))
+            n.params = params
+            n.seq = tick()
+            n.code, n.at = user_site(getframe(1))
+        return y
+
+    return f
 
 
 def nondifferentiable(
