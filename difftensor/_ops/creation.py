@@ -6,8 +6,8 @@ import numpy as np
 
 from difftensor._backend import as_device, is_array, move
 from difftensor._backend.arrays import is_refused
-from difftensor._core import Tensor, X, adopt_foreign, composition, everywhere, general, holds_tensor, publish, wrap
-from difftensor._core.fitting import fit
+from difftensor._core import Tensor, X, adopt_foreign, composition, holds_tensor, publish, wrap
+from difftensor._ops.joining import stack_parts
 from difftensor._ops.shape import as_shape
 
 # Of what is there -----------------------------------------------------------------------------------------------------
@@ -192,37 +192,6 @@ def from_dlpack(x, /, *, device=None, copy=None):
 # Arrays out of Tensors ------------------------------------------------------------------------------------------------
 
 
-def _pull_fill(xp, g, y, xs, shape):
-    """Element i of the flat result is operand i."""
-    flat = g.reshape((len(xs), *g.shape[len(shape) :]))
-    return tuple(fit(flat[i], x.shape, x.dtype) for i, x in enumerate(xs))
-
-
-def _push_fill(xp, ts, y, xs, shape):
-    inner = xs[0].shape
-    like = next(t for t in ts if t is not None)
-    return xp.stack([xp.zeros(inner, like.dtype) if t is None else t for t in ts]).reshape((*shape, *inner))
-
-
-def _fill(xs, shape):
-    first = xs[0]
-    if getattr(first, "ndim", 0) == 0 and not hasattr(first, "__cuda_array_interface__"):
-        y = np.array(xs)
-    else:
-        y = np.stack(xs)
-    return y.reshape((*shape, *y.shape[1:])) if len(shape) != 1 else y
-
-
-def _batch_fill(call, lanes, flags, size, shape):
-    y = call([v if flag else everywhere(v, size) for v, flag in zip(lanes, flags)], shape)
-    return X.moveaxis(y, len(shape), 0)
-
-
-_from_parts = general(
-    "array_of", _fill, _pull_fill, _push_fill, operands=None, public=False, samples="parts", batch=_batch_fill
-)
-
-
 def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, like=None, device=None):
     """A Tensor of `object`, which may be nested lists that hold Tensors: the result is differentiable.
 
@@ -272,6 +241,11 @@ def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, lik
 
 def _from_nested(obj):
     """Nested lists with Tensors inside, in one operation where all parts have one shape."""
+    for v in obj:
+        if v.__class__ is not Tensor or v._data.__class__ is not np.float64:
+            break
+    else:
+        return stack_parts(obj, (len(obj),))  # the right-hand side of a differential equation: dif.array([dx, dy])
     shape = [len(obj)]
     flat = list(obj)
     while flat and all(v.__class__ in (list, tuple) for v in flat):
@@ -289,7 +263,7 @@ def _from_nested(obj):
         raise ValueError(
             f"dif.array: the parts have different shapes {sorted(shapes)}; use dif.concatenate, or reshape them"
         )
-    return _from_parts(flat, tuple(shape))
+    return stack_parts(flat, tuple(shape))
 
 
 # Filled with a value --------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from difftensor._core import (
     composition,
     general,
     holds_tensor,
+    lift,
     linear,
     operand,
     write,
@@ -151,10 +152,27 @@ def where(condition, x=None, y=None, /):
         return X.nonzero(condition)
     if x is None or y is None:
         raise ValueError("either both or neither of x and y should be given")
-    condition = operand(condition, "where")
-    c = condition.detach() if isinstance(condition, Tensor) else np.asarray(condition)
+    c = operand(condition, "where")
+    if not isinstance(c, Tensor):
+        c = np.asarray(c)
+    elif c.node is not None:
+        c = c.detach()
     x, y = operand(x, "where"), operand(y, "where")
+    if x.__class__ in _REAL:
+        x = _as_constant(x, y)
+    elif y.__class__ in _REAL:
+        y = _as_constant(y, x)
     return _where(c, x, y, _like(x), _like(y))
+
+
+_REAL = (float, int)
+
+
+def _as_constant(number, beside):
+    """A Python number in the dtype that it takes `beside` a floating Tensor: a Tensor is spared the slow path."""
+    if beside.__class__ is not Tensor or beside.dtype.kind not in "fc":
+        return number
+    return lift(beside.dtype.type(number), None)
 
 
 @composition(np.choose)
@@ -248,7 +266,7 @@ def take(a, indices, axis=None, out=None, mode="raise"):
         a, axis = X.ravel(a), -1
     axis = axes_of(a, axis)[0]
     index = _in_range(_integers(indices), a.shape[axis], mode, "take")
-    y = a[(..., index, *(slice(None),) * (-axis - 1))]
+    y = a[(slice(None),) * (a.ndim + axis) + (index,)]
     return y if out is None else write_out("take", y, out)
 
 

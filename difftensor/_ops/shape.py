@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import X, aligned, composition, linear, nondifferentiable, publish, unbroadcast, wrap
+from difftensor._backend import is_array
+from difftensor._core import Tensor, X, aligned, composition, linear, nondifferentiable, publish, unbroadcast
 from difftensor._ops.reductions import axes_of, reduced
 
 
 def as_shape(shape: Any) -> tuple:
     """`shape` as a tuple of Python ints."""
     if isinstance(shape, (tuple, list)):
-        return tuple(k.__index__() for k in shape)
+        return tuple([k if k.__class__ is int else k.__index__() for k in shape])
     if getattr(shape, "ndim", 0):
         return tuple(int(k) for k in shape.tolist())
     return (shape.__index__(),)
@@ -53,14 +54,17 @@ def _memory_order(a: Any) -> str:
 def _contiguous(a: Any) -> bool:
     """Does `a` (of a batch, one example of it; of a dual, its value) lie in memory without gaps?"""
     d, levels = a._data, 0
-    while not hasattr(d, "flags"):
+    while not is_array(d):
         d, levels = (d.inner._data, levels + 1) if hasattr(d, "inner") else (d.value._data, levels)
     return not d.size or d[(0,) * levels].flags.c_contiguous if levels else d.flags.c_contiguous
 
 
 @composition(np.reshape)
 def reshape(a, /, shape, order="C", *, copy=None):
-    a = X.asarray(a)
+    if a.__class__ is not Tensor:
+        a = X.asarray(a)
+    if order == "C" and copy is None:
+        return _reshape(a, as_shape(shape))
     if order == "A":
         order = _memory_order(a)
     if copy:
@@ -73,7 +77,7 @@ def reshape(a, /, shape, order="C", *, copy=None):
 
 def reshape_method(a, *shape, order="C", copy=None):
     """As ``np.ndarray.reshape``: the shape may be given as several numbers."""
-    return reshape(a, shape[0] if len(shape) == 1 else shape, order, copy=copy)
+    return reshape.body(a, shape[0] if len(shape) == 1 else shape, order, copy=copy)
 
 
 @composition(np.ravel)
