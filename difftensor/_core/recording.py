@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from difftensor._core.fitting import constant
 from difftensor._core.operands import holds_tensor, operand, same_device, subclass_of
 from difftensor._core.primitive import Primitive
@@ -97,7 +99,10 @@ class Like:
     __slots__ = ("dtype", "shape")
 
     def __init__(self, x: Any):
-        self.shape, self.dtype = x.shape, x.dtype
+        try:
+            self.shape, self.dtype = x.shape, x.dtype
+        except AttributeError:  # a Python number in a list of Tensors
+            self.shape, self.dtype = (), np.dtype(type(x))
 
     @property
     def ndim(self) -> int:
