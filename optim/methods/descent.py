@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difftensor as dif
-
 from ..search import Ray, SearchFailed, armijo, projected, strong_wolfe, weak_wolfe
 
 SEARCHES = {"strong-wolfe": strong_wolfe, "weak-wolfe": weak_wolfe, "armijo": armijo}
@@ -27,20 +25,6 @@ def check_search(search: str) -> None:
 
 
 def first_step(point, p) -> float:
-    """The first trial along the steepest descent: to the minimizer of the parabola with the true curvature.
-
-    One Hessian-vector product there spares several values. Where it cannot be had, or the curvature is not
-    positive, a step of length 1 or less.
-    """
+    """The first trial along the steepest descent: a step of length 1 or less, for want of curvature."""
     size = float(abs(p).max())
-    if not size > 0:
-        return 1.0
-    curvature = 0.0
-    if point.problem.has_hessian:
-        try:
-            curvature = float(p.dot(point.hvp(p)))
-        except (NotImplementedError, dif.errors.DifftensorError):
-            pass
-    if not curvature > 0:
-        return min(1.0, 1.0 / size)
-    return min(float(p.dot(p)) / curvature, 10.0 * max(1.0, float(abs(point.x).max())) / size)
+    return min(1.0, 1.0 / size) if size > 0 else 1.0
