@@ -131,12 +131,25 @@ class Scatter:
     def __init__(self, g: Any, index: Any, shape: tuple, add: bool):
         self.g, self.index, self.like, self.add = g, index, (shape, g.dtype), add
 
-    def blank(self, xp: Any) -> Any:
-        return xp.zeros(*self.like)
+    def fresh(self, xp: Any) -> Any:
+        """A buffer of zeros with the cotangent at its place."""
+        buffer = xp.zeros(*self.like)
+        if self.add:
+            np.add.at(buffer, self.index, self.g)
+        else:
+            buffer[self.index] = self.g
+        return buffer
 
     def into(self, xp: Any, buffer: Any) -> Any:
         if self.add:
             np.add.at(buffer, self.index, self.g)
+            return buffer
+        if buffer.__class__ is np.ndarray:
+            part = buffer[self.index]
+            if part.__class__ is np.ndarray and part.base is buffer:
+                np.add(part, self.g, part)
+            else:
+                buffer[self.index] = part + self.g
         else:
             buffer[self.index] += self.g
         return buffer
@@ -151,10 +164,10 @@ def _add_lazily(xp: Any, cts: dict, owned: set, p: Node, r: Any, create: bool) -
         parts = cts[p] = [None] * p.op.outputs if old is None else old
         parts[r.i] = r.g if parts[r.i] is None else parts[r.i] + r.g
     elif old is None:
-        cts[p] = r.into(xp, r.blank(xp))
+        cts[p] = r.fresh(xp)
         owned.add(p)
     elif old.shape == ():  # perhaps a NumPy scalar, which cannot be written into
-        cts[p] = old + r.into(xp, r.blank(xp))
+        cts[p] = old + r.fresh(xp)
     else:
         # A recorded buffer may be owned too: Tensors are copy-on-write.
         cts[p] = r.into(xp, old if p in owned else old.copy())

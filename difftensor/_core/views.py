@@ -60,7 +60,9 @@ class Storage:
 
 def share_if_view(x: Tensor, y: Tensor, op: Primitive, params: tuple) -> None:
     """Let `y`, just made from `x` by `op`, share its storage if it is a view."""
-    if not is_view(y._data, x._data):
+    yd, xd = y._data, x._data
+    base = getattr(yd, "base", None)
+    if (base is None or (base is not xd and base is not xd.base)) and not is_view(yd, xd):
         return
     storage = x.alias
     if storage is None:

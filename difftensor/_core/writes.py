@@ -248,8 +248,9 @@ class ViewScatter:
     def __init__(self, g: Any, path: tuple, layout: tuple):
         self.g, self.path, self.layout = g, path, layout
 
-    def blank(self, xp: Any) -> Any:
-        return _laid_out(xp, self.layout)
+    def fresh(self, xp: Any) -> Any:
+        """A buffer of zeros with the cotangent at its place."""
+        return self.into(xp, _laid_out(xp, self.layout))
 
     def into(self, xp: Any, buffer: Any) -> Any:
         r = walk(self.path, buffer)

@@ -69,6 +69,8 @@ def static(index):
 
 def _repeats(index):
     """May `index` name an element twice?"""
+    if index.__class__ in _BASIC:
+        return False
     parts = index if index.__class__ is tuple else (index,)
     return any(i.__class__ not in _BASIC and getattr(i, "ndim", 0) and i.dtype.kind in "iu" for i in parts)
 
