@@ -138,9 +138,13 @@ def _values(g: Callable, xs: tuple) -> tuple:
 
 
 def _moved(xs: tuple, vs: tuple, t: float) -> tuple:
-    """x + t v in double precision, of the class of x."""
-    wide = [np.complex128 if x.dtype.kind == "c" else np.float64 for x in xs]
-    return tuple(x.astype(w) + t * v.astype(w) for x, v, w in zip(xs, vs, wide, strict=True))
+    """x + t v in double precision, of the class of x: a 0-d array has views, a scalar has not."""
+    moved = []
+    for x, v in zip(xs, vs, strict=True):
+        wide = np.complex128 if x.dtype.kind == "c" else np.float64
+        y = x.astype(wide) + t * v.astype(wide)
+        moved.append(np.asarray(y) if isinstance(x, np.ndarray) else y)
+    return tuple(moved)
 
 
 def _differences(g: Callable, xs: tuple, vs: tuple, rtol: float, path: tuple) -> tuple[list, list, tuple, float]:

@@ -155,5 +155,21 @@ def test_functions_that_write_into_their_argument():
     np.testing.assert_array_equal(x, [2, 3])
 
 
+def test_arrays_of_no_dimension_stay_arrays():
+    """A write through a view of a 0-d array reaches it; of a NumPy scalar there are no views."""
+
+    def f(x):
+        v = x.reshape(-1)
+        v[0] = v[0] * 0.3
+        return np.sin(x)
+
+    def on_tensors(x):
+        return f(x if isinstance(x, dif.Tensor) else dif.tensor(x))
+
+    check_grads(on_tensors, np.array(0.7), order=2)
+    assert dif.grad(f)(np.array(0.7)) == pytest.approx(0.3 * np.cos(0.21))
+    assert dif.grad(f)(np.float64(0.7)) == pytest.approx(np.cos(0.7))
+
+
 def test_numpys_assertions_are_here_too():
     dif.testing.assert_allclose(np.ones(3), 1.0)
