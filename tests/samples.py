@@ -124,6 +124,7 @@ SAMPLES = {
         ((_normal(rng, 3) > 0, _normal(rng, 2, 3), _normal(rng, 3)), _dtypes_of),
         ((np.array([[True], [False]]), _normal(rng), _normal(rng, 4)), _dtypes_of),
     ],
+    "pad_zeros": lambda rng: [((_normal(rng, 2, 3),), (((1, 0), (0, 2)),)), ((_normal(rng, 4),), (((2, 1),),))],
     "roll_along": lambda rng: [((_normal(rng, 2, 3, 4),), ((1, -2), (-1, -3)))],
     "triangle": lambda rng: [((_normal(rng, 2, 3, 4),), (1,)), ((_normal(rng, 3, 3),), (-1,))],
     "diagonal_of": lambda rng: [((_normal(rng, 3, 4),), (1, -2, -1)), ((_normal(rng, 2, 3, 3),), (0, -3, -1))],

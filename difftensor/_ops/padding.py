@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from difftensor._core import Tensor, X, composition, holds_tensor
+from difftensor._backend import namespace
+from difftensor._core import Tensor, X, composition, holds_tensor, linear
 
 _KEYWORDS = {
     "constant": {"constant_values"},
@@ -24,9 +25,34 @@ _KEYWORDS = {
 }
 
 
+def _inside(shape, widths):
+    """The index of an array of `shape` in itself padded by `widths`, which belong to its last axes."""
+    lead = len(shape) - len(widths)
+    return (*(slice(None),) * lead, *(slice(b, b + n) for n, (b, _) in zip(shape[lead:], widths)))
+
+
+def _among_zeros(x, widths):
+    lead = x.ndim - len(widths)
+    shape = (*x.shape[:lead], *(n + b + a for n, (b, a) in zip(x.shape[lead:], widths)))
+    y = namespace(x).zeros(shape, x.dtype)
+    y[_inside(x.shape, widths)] = x
+    return y
+
+
+_pad_zeros = linear(
+    "pad_zeros",
+    _among_zeros,
+    lambda xp, g, shape, widths: g[_inside(shape, widths)],
+    public=False,
+    batch="trailing",
+)
+
+
 @composition(np.pad)
 def pad(array, pad_width, mode="constant", **kwargs):
     x = X.asarray(array)
+    if mode == "constant" and not kwargs and pad_width.__class__ is int and pad_width >= 0 and x.dtype.kind in "fc":
+        return _pad_zeros(x, ((pad_width, pad_width),) * x.ndim)
     if isinstance(pad_width, dict):
         pad_width = [_pair(pad_width.get(i, pad_width.get(i - x.ndim, 0))) for i in range(x.ndim)]
     widths = np.asarray(pad_width)
@@ -43,7 +69,10 @@ def pad(array, pad_width, mode="constant", **kwargs):
     if unknown:
         raise ValueError(f"unsupported keyword arguments for mode '{mode}': {unknown}")
     if mode in ("constant", "empty"):
-        return _surround(x, widths, kwargs.get("constant_values", 0))
+        value = kwargs.get("constant_values", 0)
+        if value.__class__ is int and value == 0 and x.dtype.kind in "fc":
+            return _pad_zeros(x, tuple(map(tuple, widths)))
+        return _surround(x, widths, value)
     if mode == "linear_ramp":
         ends = _per_axis(kwargs.get("end_values", 0), x.ndim)
         for i, (before, after) in enumerate(widths):
