@@ -201,7 +201,8 @@ def write_out(name: str, y: Tensor, out: Any, casting: str = "same_kind") -> Any
             f"{name}: cannot cast the result from {y.dtype} to out's {out.dtype} with casting rule {casting!r}"
         )
     if isinstance(out, Tensor):
-        write(out, Ellipsis, y)
+        cls = subclass_of((out, y))
+        write(out, Ellipsis, y) if cls is None else cls.__dif_write__(out, Ellipsis, y)
         return out
     if y.node is not None:
         raise would_lose(f"{name}(..., out=ndarray)", y)

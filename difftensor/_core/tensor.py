@@ -177,7 +177,10 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same values as a constant. Later writes to either do not reach the other."""
-        return lift(snapshot(self), None)
+        data = snapshot(self)
+        flags = data.flags
+        # a copy, made when one of the two is written; where it could not have the same memory order it is made now
+        return lift(data if flags.c_contiguous or flags.f_contiguous else data.copy("K"), None)
 
     # leaving difftensor -------------------------------------------------------------------------------------------
 

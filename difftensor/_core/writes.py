@@ -37,6 +37,9 @@ def write(x: Tensor, index: Any, value: Any) -> None:
         )
     if vd.__class__ is not x._data.__class__ and not isinstance(vd, _NUMBERS):
         same_device("setitem", (x, value))
+    if storage is not None and isinstance(vd, np.ndarray) and (storage.foreign if v is None else v.alias is storage):
+        if not _is_basic(index):
+            vd = vd.copy()  # NumPy does not look for overlapping memory when it writes through a mask
     unshare(x)
     x._data[index] = vd
     if storage is None:
@@ -91,8 +94,11 @@ def _writes_itself(x: Tensor, index: Any, v: Tensor) -> bool:
     if len(v.path) != len(x.path) + 1 or v.path[:-1] != x.path:
         return False
     op, params = v.path[-1]
-    parts = index if index.__class__ is tuple else (index,)
-    return op.name == "getitem" and all(i.__class__ in _BASIC for i in parts) and params[0] == index
+    return op.name == "getitem" and _is_basic(index) and params[0] == index
+
+
+def _is_basic(index: Any) -> bool:
+    return all(i.__class__ in _BASIC for i in (index if index.__class__ is tuple else (index,)))
 
 
 def take_over(x: Tensor, t: Tensor, ufunc: Any = np.add) -> Tensor:

@@ -343,7 +343,9 @@ def copyto(dst, src, casting="same_kind", where=True):
 def put(a, ind, v, mode="raise"):
     a = _target(a, "put")
     index = _in_range(_integers(ind).reshape(-1), a.size, mode, "put")
-    if index.size:
+    if index.size and not a.ndim:
+        setitem(a, Ellipsis, _cycled(v, index.size)[-1])
+    elif index.size:
         setitem(a, np.unravel_index(np.where(index < 0, index + a.size, index), a.shape), _cycled(v, index.size))
 
 

@@ -54,8 +54,13 @@ def _memory_order(a: Any) -> str:
 def _contiguous(a: Any) -> bool:
     """Does `a` (of a batch, one example of it; of a dual, its value) lie in memory without gaps?"""
     d, levels = a._data, 0
-    while not is_array(d):
-        d, levels = (d.inner._data, levels + 1) if hasattr(d, "inner") else (d.value._data, levels)
+    while not is_array(d):  # asked of the class: what stands for many values answers no questions
+        if hasattr(type(d), "inner"):
+            d, levels = d.inner._data, levels + 1
+        elif hasattr(type(d), "value"):
+            d = d.value._data
+        else:
+            return True
     return not d.size or d[(0,) * levels].flags.c_contiguous if levels else d.flags.c_contiguous
 
 

@@ -217,6 +217,8 @@ def dispatch(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dic
     rule = op.batch
     if op.name == "getitem":
         y = lanes[0][physical_index(params[0], size, level)]
+        if size and lanes[0].__class__ is Tensor:
+            y = _laid_out(y, lanes[0]._data[0], params[0])
     elif op.arity:
         y = op.call(*aligned(lanes, flags))
     elif rule is None:
@@ -228,6 +230,21 @@ def dispatch(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dic
     else:
         y = rule(op.call, lanes, flags, size, *params)
     return _batch_result(y, level)
+
+
+def _laid_out(y: Tensor, example: Any, index: Any) -> Tensor:
+    """`y`, the result of an advanced index, with the memory order of its examples, which later views depend on."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if not any(isinstance(i, np.ndarray) for i in parts) or y.ndim < 2:
+        return y
+    one, d = example[index], y._data
+    if one.strides == d.strides[1:]:
+        return y
+    order = (0, *(1 + i for i in sorted(range(one.ndim), key=lambda i: -abs(one.strides[i]))))
+    back = [0] * len(order)
+    for i, axis in enumerate(order):
+        back[axis] = i
+    return y.transpose(order).copy().transpose(back)
 
 
 def _batch_result(y: Any, level: int) -> Any:

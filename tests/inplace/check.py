@@ -6,6 +6,7 @@ from tests.inplace.programs import Plain
 from tests.inplace.replay import replay
 
 import difftensor as dif
+from difftensor.errors import BatchedValueError
 
 
 class Difftensor:
@@ -85,6 +86,14 @@ def _mismatches(program, second_order):
     if y.requires_grad:
         y.backward()
     compare("backward()", np.zeros(x.shape) if w.grad is None else w.grad.numpy(), g)
+    if second_order:
+        both = np.stack([x, 0.9 * x + 0.03])
+        try:
+            found = dif.vmap(dif.grad(f))(both)
+        except BatchedValueError:  # a batched value into a foreign buffer: an error that says so
+            pass
+        else:
+            compare("vmap", found, [g, dif.grad(f)(both[1])])
     if second_order and not program.detached:
         h = hessian_vector(program, v)
         compare("forward over reverse", dif.jvp(dif.grad(f), (x,), (v,))[1], h, 1e-8)

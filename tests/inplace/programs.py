@@ -94,6 +94,8 @@ class Writer:
 
     def basic(self, a):
         """The text of a basic index of array `a`."""
+        if not a.ndim:
+            return "..."
         parts = []
         for n in a.shape:
             r = self.rng.random()
@@ -198,7 +200,10 @@ class Writer:
         index = self.region(a)
         shape = np.shape(eval(f"{name}[{index}]", self.state))
         operator = self.pick("=", "=", "+=", "-=", "*=")
-        return f"{name}[{index}] {operator} {self.value(shape, a.dtype.kind == 'c')}"
+        value = self.value(shape, a.dtype.kind == "c")
+        if "np.array" in index and value.isidentifier():
+            value += " * 1.0"  # through a mask NumPy copies overlapping memory in an order of its own
+        return f"{name}[{index}] {operator} {value}"
 
     def through(self):
         """A write through an expression that is a view: x.T[...] = v, x[1:][::2] += v."""

@@ -25,8 +25,10 @@ class Watch:
 
 
 class Replayed:
-    def __init__(self, flat, re, im=None):
-        self.flat, self.re, self.im = flat, re, im
+    def __init__(self, flat, map):
+        """`map`: the unit of each element; of complex arrays the units of its parts, as fields "re" and "im"."""
+        self.flat, self.map = flat, map
+        self.re, self.im = (map["re"], map["im"]) if map.dtype.names else (map, None)
         flat.members.add(self)
 
     __hash__ = object.__hash__
@@ -45,11 +47,11 @@ class Replayed:
 
     def view(self, f):
         """`f` of the index map: a view if NumPy makes one, else a copy."""
-        re = f(self.re)
-        if isinstance(re, np.ndarray) and np.shares_memory(re, self.re):
-            return Replayed(self.flat, re, None if self.im is None else f(self.im))
-        v = self.flat.values
-        return fresh(re, v[:, re], None if self.im is None else v[:, f(self.im)])
+        m = f(self.map)
+        seen = Replayed(self.flat, m)
+        if isinstance(m, np.ndarray) and np.shares_memory(m, self.map):
+            return seen
+        return fresh(seen.re, *seen.parts())
 
     def __getitem__(self, index):
         return self.view(lambda m: m[index])
@@ -129,7 +131,10 @@ def fresh(layout, r, i=None):
         m = np.intp(0)
     if i is None:
         return Replayed(Flat(r.reshape(directions, n)), m)
-    return Replayed(Flat(np.concatenate([r.reshape(directions, n), i.reshape(directions, n)], 1)), m, m + n)
+    both = np.empty_like(np.asarray(m), dtype=[("re", np.intp), ("im", np.intp)])  # side by side in memory, as the parts are
+    both["re"], both["im"] = m, m + n
+    flat = Flat(np.concatenate([r.reshape(directions, n), i.reshape(directions, n)], 1))
+    return Replayed(flat, both if isinstance(layout, np.ndarray) else both[()])
 
 
 def overlapping(members):

@@ -101,6 +101,21 @@ def test_the_last_of_repeated_values_gets_the_gradient():
     assert dif.jvp(f, (np.ones(4),), (np.array([100.0, 10.0, 1.0, 0.1]),))[1] == pytest.approx(11.7)
 
 
+def test_a_value_that_overlaps_its_target():
+    """The value is read before anything is written, through masks and index arrays too (NumPy leaves that open)."""
+
+    def f(x):
+        u = x * 1.0
+        u[np.array([True, True, True, False, False])] = u[::-2]
+        u[1:] = u[:-1]
+        u[[0, 1, 2]] = u[2::-1]
+        return (u * np.array([1.0, 10.0, 100.0, 1000.0, 10000.0])).sum()
+
+    x = np.arange(1.0, 6.0)
+    assert dif.value_and_grad(f)(x)[0] == 3 + 50 + 500 + 1000 + 40000
+    assert dif.grad(f)(x).tolist() == [1000, 0, 1, 10000, 110]
+
+
 def test_casts_into_the_target():
     def f(x):
         y = dif.zeros(2, dtype=np.float32)
