@@ -26,10 +26,16 @@ def forward(order: list[Node], ts: dict, create: bool, repair: bool = False) -> 
         p, q = n.p, n.q
         tp = ts.get(p)
         many = q.__class__ is tuple
-        tq = None if many else ts.get(q)
-        tangents = tuple(map(ts.get, q)) if many else (tp, tq)
-        if all(t is None for t in tangents):
-            continue
+        if many:
+            tq = None
+            tangents = tuple(map(ts.get, q))
+            if all(t is None for t in tangents):
+                continue
+        else:
+            tq = ts.get(q)
+            if tp is None and tq is None:
+                continue
+            tangents = (tp, tq)
         if lookup:
             first = next(t for t in tangents if t is not None)
             xp = namespace(first[0] if first.__class__ is tuple else first)

@@ -11,8 +11,8 @@ import numpy as np
 from difftensor import tree
 from difftensor._core import Tensor, X, wrap
 from difftensor._core.fitting import nought
-from difftensor._transforms.forward import jvp, linearize
-from difftensor._transforms.reverse import grad, vjp
+from difftensor._transforms.forward import linearize
+from difftensor._transforms.reverse import differentiated, grad, vjp
 from difftensor._transforms.vmap import vmap
 
 
@@ -207,6 +207,12 @@ def hessian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
     return hess
 
 
+def _gradient(f: Callable) -> Callable:
+    """The gradient function of f of one argument, without the dress of `grad`."""
+    compute = differentiated("hvp", f, 0, False, False, False)
+    return lambda x: compute((x,), {})[2]
+
+
 def hvp(f: Callable, argnums: int = 0) -> Callable:
     """The Hessian-vector product of `f`, without forming the Hessian.
 
@@ -239,7 +245,7 @@ def hvp(f: Callable, argnums: int = 0) -> Callable:
             raise TypeError("hvp(f)(*args, v) needs the arguments of f and the vector")
         *primals, v = args
         x, g = _only(tuple(primals), argnums, f, kwargs)
-        return jvp(grad(g), (x,), (v,))[1]
+        return linearize(_gradient(g), x)[1](v)
 
     return product
 

@@ -84,7 +84,7 @@ def linearize(f: Callable, *primals: Any) -> tuple:
             shape, [_pushed(out.get(v.node) if v.node is not None else None, v, tensors) for v in found]
         )
 
-    return tree.unflatten(shape, [hand_out(v, a.tensors, a.nodes) for v in found]), push
+    return tree.unflatten(shape, [hand_out(v, a.tensors) for v in found]), push
 
 
 def jvp(f: Callable, primals: tuple, tangents: tuple, *, stream: bool = False) -> tuple:
@@ -131,5 +131,5 @@ def _streamed(f: Callable, primals: tuple, tangents: tuple) -> tuple:
     tensors = any(isinstance(x, Tensor) for x in tree.leaves([primals, tangents]))
     values, slopes, shape = streamed(f, primals, tangents, tensors)
     values = [_as_result(v, "jvp") for v in values]
-    dy = [hand_out(nought(v.detach()) if t is None else t, tensors, []) for t, v in zip(slopes, values)]
-    return tree.unflatten(shape, [hand_out(v, tensors, []) for v in values]), tree.unflatten(shape, dy)
+    dy = [hand_out(nought(v.detach()) if t is None else t, tensors) for t, v in zip(slopes, values)]
+    return tree.unflatten(shape, [hand_out(v, tensors) for v in values]), tree.unflatten(shape, dy)

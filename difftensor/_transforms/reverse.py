@@ -130,14 +130,26 @@ def value_and_grad(
     >>> gradient.round(6).tolist()
     [0.0, 0.841471]
     """
-    return _differentiated("value_and_grad", f, argnums, has_aux, holomorphic, strict)
+    compute = differentiated("value_and_grad", f, argnums, has_aux, holomorphic, strict)
+
+    @wraps(f)
+    def both(*args: Any, **kwargs: Any) -> Any:
+        y, aux, grads, a, watching = compute(args, kwargs)
+        value = hand_out(y, a.tensors, watching)
+        if has_aux:
+            return (value, tree.map(lambda v: hand_out(v, a.tensors), aux)), grads
+        return value, grads
+
+    return both
 
 
-def _differentiated(
+def differentiated(
     name: str, f: Callable, argnums: int | tuple[int, ...], has_aux: bool, holomorphic: bool, strict: bool
 ) -> Callable:
-    @wraps(f)
-    def differentiated(*args: Any, **kwargs: Any) -> Any:
+    """What `grad` and `value_and_grad` do: ``(args, kwargs)`` to result, aux, gradients, arguments and whether somebody
+    outside is watching."""
+
+    def compute(args: tuple, kwargs: dict) -> tuple:
         a = _Placed(args, argnums, name)
         y = a.run(f, kwargs)
         aux = None
@@ -155,8 +167,9 @@ def _differentiated(
             )
         seed = one_like(y)
         cts: dict = {}
+        watching = False
         if y.node is not None:
-            cts, _ = pull_back({y.node: seed}, a.nodes)
+            cts, watching = pull_back({y.node: seed}, a.nodes)
         if any(n not in cts for n in a.nodes) and (strict or not any(n in cts for n in a.nodes)):
             lost(name, f, strict)
         seen = {id(seed)}
@@ -166,12 +179,9 @@ def _differentiated(
                 for n, x, t in zip(a.nodes, a.leaves, a.placed, strict=True)
             ]
         )
-        value = hand_out(y, a.tensors, a.nodes)
-        if has_aux:
-            return (value, tree.map(lambda v: hand_out(v, a.tensors, a.nodes), aux)), grads
-        return value, grads
+        return y, aux, grads, a, watching
 
-    return differentiated
+    return compute
 
 
 def grad(
@@ -195,12 +205,12 @@ def grad(
     >>> float(dif.grad(dif.grad(dif.sin))(0.5)) == -dif.sin(0.5)
     True
     """
-    both = _differentiated("grad", f, argnums, has_aux, holomorphic, strict)
+    compute = differentiated("grad", f, argnums, has_aux, holomorphic, strict)
 
     @wraps(f)
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        value, g = both(*args, **kwargs)
-        return (g, value[1]) if has_aux else g
+        _, aux, grads, a, _ = compute(args, kwargs)
+        return (grads, tree.map(lambda v: hand_out(v, a.tensors), aux)) if has_aux else grads
 
     return gradient
 
@@ -269,7 +279,7 @@ def vjp(f: Callable, *primals: Any, has_aux: bool = False) -> tuple:
             [deliver(cts.get(n), x, t, seen) for n, x, t in zip(a.nodes, a.leaves, a.placed, strict=True)]
         )
 
-    value = tree.unflatten(shape, [hand_out(v, a.tensors, a.nodes) for v in found])
+    value = tree.unflatten(shape, [hand_out(v, a.tensors) for v in found])
     return (value, pull, aux) if has_aux else (value, pull)
 
 

@@ -84,8 +84,23 @@ def close(placed: list[Tensor], nodes: list[Node]) -> None:
 
 def watched(nodes: list[Node]) -> bool:
     """Is somebody outside still interested in what `nodes` depend on?"""
-    _, leaves = trace(nodes)
-    return any(leaf.live for leaf in leaves)
+    seen = {None}
+    found = list(nodes)
+    for n in found:  # the list grows while it is read; the first live leaf ends it
+        if n.__class__ is Leaf:
+            if n.live:
+                return True
+            continue
+        p, q = n.p, n.q
+        if p not in seen:
+            seen.add(p)
+            found.append(p)
+        if q not in seen:
+            for m in q if q.__class__ is tuple else (q,):
+                if m not in seen:
+                    seen.add(m)
+                    found.append(m)
+    return False
 
 
 class _Recorded:
@@ -239,11 +254,14 @@ def deliver(c: Any, x: Any, placed: Tensor, seen: set[int], conj: bool = True) -
     return c[()] if c.__class__ is np.ndarray and c.ndim == 0 else c
 
 
-def hand_out(y: Any, tensors: bool, nodes: list[Node]) -> Any:
-    """Result `y` of a transformed function: an ndarray if no Tensor went in, unless somebody outside is watching."""
+def hand_out(y: Any, tensors: bool, watching: bool | None = None) -> Any:
+    """Result `y` of a transformed function: an ndarray if no Tensor went in, unless somebody outside is watching.
+
+    `watching`: whether somebody is, where a sweep has found it out already.
+    """
     if not isinstance(y, Tensor) or y.__class__ is not Tensor:
         return y
-    if y.node is not None and recording() and watched([y.node]):
+    if y.node is not None and (recording() and watched([y.node]) if watching is None else watching):
         return y
     if tensors:
         return lift(y._data, None)

@@ -110,7 +110,7 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0, fallback: str | None 
             results, shape = _one_by_one(call, fronts, axes, size)
         places = _axes(out_axes, tree.unflatten(shape, results))
         moved = [X.moveaxis(y, 0, a) if a else y for y, a in zip(results, places)]
-        return tree.unflatten(shape, [hand_out(y, tensors, []) for y in moved])
+        return tree.unflatten(shape, [hand_out(y, tensors) for y in moved])
 
     return mapped
 
