@@ -74,7 +74,8 @@ def test_what_it_says_of_itself():
 
 CREATION = {
     "arange": (3,), "array": ([1.0],), "asarray": ([1.0],), "empty": (2,), "empty_like": (dif.ones(2),), "eye": (2,),
-    "from_dlpack": (X,), "full": (2, 1.0), "full_like": (dif.ones(2), 3.0), "geomspace": (1.0, 2.0), "linspace": (0.0, 1.0),
+    "from_dlpack": (X,), "full": (2, 1.0), "full_like": (dif.ones(2), 3.0), "geomspace": (1.0, 2.0),
+    "linspace": (0.0, 1.0),
     "logspace": (0.0, 1.0), "ones": (2,), "ones_like": (dif.ones(2),), "tensor": ([1.0],), "zeros": (2,),
     "zeros_like": (dif.ones(2),), "identity": (2,), "tri": (2,), "asanyarray": ([1.0],),
 }  # fmt: skip

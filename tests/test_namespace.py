@@ -167,7 +167,7 @@ def test_errors_are_numpys(call):
 def test_row_stack_is_deprecated_as_numpys():
     a = SAMPLES["a"]
     with pytest.warns(DeprecationWarning, match="vstack"):
-        expected = np.row_stack([a, a])
+        expected = np.row_stack([a, a])  # noqa: NPY201
     assert_same(dif.row_stack([dif.asarray(a), a]), expected, "row_stack")
 
 

@@ -255,7 +255,8 @@ def _in_range(index, n, mode, name):
     if mode != "raise":
         raise ValueError(f"clipmode must be one of 'clip', 'raise', or 'wrap' (got {mode!r})")
     if name == "put" and index.size and not (-n <= index.min() and index.max() < n):
-        raise IndexError(f"index {index.max() if index.max() >= n else index.min()} is out of bounds for axis 0 with size {n}")
+        worst = index.max() if index.max() >= n else index.min()
+        raise IndexError(f"index {worst} is out of bounds for axis 0 with size {n}")
     if name == "choose" and index.size and not (0 <= index.min() and index.max() < n):
         raise ValueError("invalid entry in choice array")
     return index

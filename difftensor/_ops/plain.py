@@ -22,8 +22,8 @@ def values(v: Any, name: str) -> Any:
         if inner.__class__ is Tensor:  # the value of a dual
             return inner._data
         raise BatchedValueError(
-            f"{name} cannot be called on one example of a batch: its result depends on values. Call it outside dif.vmap, "
-            "or use dif.vmap(f, fallback='loop')"
+            f"{name} cannot be called on one example of a batch: its result depends on values. Call it outside "
+            "dif.vmap, or use dif.vmap(f, fallback='loop')"
         )
     if v.__class__ in (list, tuple):
         return type(v)(values(w, name) for w in v)

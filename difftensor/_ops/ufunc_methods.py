@@ -79,7 +79,7 @@ def _reduce(ufunc, f, array, axis=0, dtype=None, out=None, keepdims=False, initi
 
 
 def _by_halves(f, rows):
-    """All rows joined by `f`, half of them with the other half at a time: log2(n) operations on the tape instead of n."""
+    """All rows joined by `f`, half of them with the other half at a time: log2(n) operations on the tape, not n."""
     while rows.shape[0] > 1:
         half = rows.shape[0] // 2
         rest = rows[2 * half :]
