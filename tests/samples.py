@@ -126,6 +126,7 @@ SAMPLES = {
     ],
     "pad_zeros": lambda rng: [((_normal(rng, 2, 3),), (((1, 0), (0, 2)),)), ((_normal(rng, 4),), (((2, 1),),))],
     "roll_along": lambda rng: [((_normal(rng, 2, 3, 4),), ((1, -2), (-1, -3)))],
+    "repeat_along": lambda rng: [((_normal(rng, 2, 3, 4),), (3, -2)), ((_normal(rng, 3),), (2, -1))],
     "triangle": lambda rng: [((_normal(rng, 2, 3, 4),), (1,)), ((_normal(rng, 3, 3),), (-1,))],
     "diagonal_of": lambda rng: [((_normal(rng, 3, 4),), (1, -2, -1)), ((_normal(rng, 2, 3, 3),), (0, -3, -1))],
     "diagonal_in": lambda rng: [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from difftensor._core import Tensor, X, composition, everywhere, general, operand, write_out
+from difftensor._core import Tensor, X, composition, everywhere, general, linear, operand, write_out
 from difftensor._core.fitting import fit
 from difftensor._ops.reductions import axes_of
 
@@ -79,7 +79,7 @@ def _parts(arrays, name):
     """The operands of a joining function: the rows of a Tensor, or the members of a sequence."""
     if isinstance(arrays, Tensor):
         return list(arrays)
-    return [v if isinstance(v, Tensor) else X.asarray(operand(v, name)) for v in arrays]
+    return [v if v.__class__ is Tensor else X.asarray(operand(v, name)) for v in arrays]
 
 
 @composition(np.concatenate)
@@ -205,6 +205,14 @@ def tile(A, reps):
     return X.broadcast_to(A.reshape(pairs), wide).reshape(tuple(r * s for r, s in zip(reps, shape)))
 
 
+def _pull_repeat(xp, g, shape, k, axis):
+    i = len(shape) + axis
+    return g.reshape((*shape[: i + 1], k, *shape[i + 1 :])).sum(axis=i + 1)
+
+
+_repeat = linear("repeat_along", lambda x, k, axis: x.repeat(k, axis), _pull_repeat, public=False, batch="trailing")
+
+
 @composition(np.repeat)
 def repeat(a, repeats, axis=None):
     a = X.asarray(a)
@@ -217,9 +225,7 @@ def repeat(a, repeats, axis=None):
         k = int(counts.reshape(()))
         if k < 0:
             raise ValueError("repeats may not contain negative values.")
-        i = axis + a.ndim
-        wide = X.broadcast_to(X.expand_dims(a, i + 1), (*a.shape[: i + 1], k, *a.shape[i + 1 :]))
-        return wide.reshape((*a.shape[:i], n * k, *a.shape[i + 1 :]))
+        return _repeat(a, k, axis)
     return X.take(a, np.repeat(np.arange(n), counts), axis)
 
 
