@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 
 class Infeasible(Exception):
@@ -43,6 +42,8 @@ def solve(B, g, A, c, equalities):
     .. [1] D. Goldfarb, A. Idnani, A numerically stable dual method for solving strictly convex quadratic
        programs, Math. Program. 27 (1983) 1-33.
     """
+    from scipy.linalg import solve_triangular
+
     n, m = len(g), len(c)
     L = np.linalg.cholesky(B)
     p = -_solve(L, g)
@@ -92,6 +93,8 @@ def solve(B, g, A, c, equalities):
 
 
 def _solve(L, v):
+    from scipy.linalg import solve_triangular
+
     return solve_triangular(L, solve_triangular(L, v, lower=True), lower=True, trans="T")
 
 
