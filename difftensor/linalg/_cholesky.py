@@ -7,16 +7,22 @@ from typing import Any
 import numpy as np
 
 from difftensor._core import composition, general, operand
-from difftensor.linalg import _small
+from difftensor.linalg import _lapack, _small
 from difftensor.linalg._algebra import hermitian_part, lower_half, mH, mT
 from difftensor.linalg._solve import inv
 from difftensor.linalg._triangular import solve_triangular
 
+_LARGE = 100  # size from which NumPy's copies cost more than the call of LAPACK by hand
 _SMALL = 64  # size up to which the inverse is faster than two triangular solves
 
 
 def _forward(a: Any) -> Any:
-    return _small.cholesky(a) if _small.applies(a) else np.linalg.cholesky(a)
+    if _small.applies(a):
+        return _small.cholesky(a)
+    if a.__class__ is np.ndarray and a.ndim == 2 and len(a) >= _LARGE and a.shape[0] == a.shape[1]:
+        if _lapack.triangular_available(a.dtype.char):
+            return _lapack.cholesky(a)
+    return np.linalg.cholesky(a)
 
 
 def _pull(xp: Any, g: Any, y: Any, a: Any) -> Any:

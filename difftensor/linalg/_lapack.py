@@ -1,4 +1,4 @@
-"""LU routines of the LAPACK that NumPy itself is linked to.
+"""Routines of the LAPACK that NumPy itself is linked to.
 
 NumPy factors a matrix to solve or invert, and throws the factors away. SciPy returns them, but brings a BLAS with
 threads of its own, and two pools of threads that take turns slow each other down many times. So the routines are
@@ -44,7 +44,8 @@ def _call(name: str, char: str, *args: Any) -> int:
             passed.append(ctypes.byref(ctypes.c_int64(a)))
         else:
             passed.append(ctypes.c_char_p(a) if isinstance(a, bytes) else ctypes.c_void_p(a.ctypes.data))
-    _routine(_PREFIX[char] + name)(*passed, ctypes.byref(info), ctypes.c_size_t(1))
+    letters = [ctypes.c_size_t(1)] * sum(isinstance(a, bytes) for a in args)  # Fortran's hidden lengths
+    _routine(_PREFIX[char] + name)(*passed, ctypes.byref(info), *letters)
     return info.value
 
 
@@ -63,6 +64,49 @@ def available(char: str) -> bool:
         and np.allclose(inverse_transposed(lu, pivots) @ a.T, np.eye(2))
         and swaps(pivots) == 1
     )
+
+
+@cache
+def triangular_available(char: str) -> bool:
+    """The same for the routines of triangular matrices."""
+    if char not in _PREFIX or sys.byteorder != "little":
+        return False
+    if any(_routine(_PREFIX[char] + name) is None for name in ("trtrs", "potrf")):
+        return False
+    a = np.array([[2, 0], [6, 4]], char)
+    b = np.array([[2, 4], [14, 20]], char)
+    spd = np.array([[4, 12], [12, 52]], char)
+    return bool(
+        np.allclose(triangular_solve(a, b, True), [[1, 2], [2, 2]])
+        and np.allclose(triangular_solve(a.T, np.array([[8], [4]], char), False), [[1], [1]])
+        and np.allclose(cholesky(spd), a)
+    )
+
+
+def triangular_solve(a: Any, b: Any, lower: bool) -> Any:
+    """Solution of ``a @ x = b`` for triangular `a`; the other triangle is not read."""
+    transposed = not a.flags.f_contiguous  # LAPACK finds a.T in the memory of a C-ordered array
+    m = np.ascontiguousarray(a) if transposed else a
+    x = np.array(b.T, a.dtype, order="C")
+    k, n = x.shape
+    side = b"U" if lower == transposed else b"L"
+    info = _call("trtrs", a.dtype.char, side, b"T" if transposed else b"N", b"N", n, k, m, n, x, n)
+    if info > 0:
+        raise np.linalg.LinAlgError("Singular matrix")
+    return x.T
+
+
+def cholesky(a: Any) -> Any:
+    """The lower factor of `a`, whose lower triangle is read; NumPy's own routine without its copies."""
+    y = np.array(a, order="C")
+    n = len(y)
+    if _call("potrf", y.dtype.char, b"U", n, y, n):
+        raise np.linalg.LinAlgError("Matrix is not positive definite")
+    for i in range(0, n, 64):  # LAPACK leaves the other triangle as it was
+        block = y[i : i + 64, i : i + 64]
+        block[...] = np.tril(block)
+        y[i : i + 64, i + 64 :] = 0
+    return y
 
 
 def factors(a: Any) -> tuple[Any, Any]:

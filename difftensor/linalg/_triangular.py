@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._core import general
+from difftensor.linalg import _lapack
 from difftensor.linalg._algebra import fitted, in_step, mT
 
 _BLOCK = 64
@@ -18,6 +19,9 @@ def _substitute(a: Any, b: Any, lower: bool) -> Any:
     """``a @ x = b`` for raw triangular `a` of any size."""
     n = a.shape[-1]
     if n > _BLOCK:
+        if a.ndim == b.ndim == 2 and a.__class__ is np.ndarray and a.dtype == b.dtype:
+            if _lapack.triangular_available(a.dtype.char):
+                return _lapack.triangular_solve(a, b, lower)
         h = (n // 2 + _BLOCK - 1) // _BLOCK * _BLOCK
         top, bottom = slice(0, h), slice(h, n)
         first, then = (top, bottom) if lower else (bottom, top)
