@@ -23,7 +23,7 @@ def _members(args: Any) -> Any:
             yield a
 
 
-def composition(twin: Any = None, *, name: str | None = None, also: tuple = ()) -> Callable:
+def composition(twin: Any = None, *, name: str | None = None, also: tuple = (), writes: bool = False) -> Callable:
     """Make a function of operations public under its NumPy name.
 
     Parameters
@@ -35,6 +35,8 @@ def composition(twin: Any = None, *, name: str | None = None, also: tuple = ()) 
         Dotted name under which rules find it (``xp.name``); the function's own name by default.
     also : tuple
         Further NumPy functions that it implements.
+    writes : bool
+        It changes an argument in place: it is not tried again example by example.
     """
 
     def register(body: Callable) -> Callable:
@@ -56,7 +58,7 @@ def composition(twin: Any = None, *, name: str | None = None, also: tuple = ()) 
                         return body(*args, **kwargs)
                 except BatchedValueError:  # the body reads values, which differ between the examples of a vmap
                     cls = subclass_of(tuple(_members((*args, *kwargs.values()))))
-                    if cls is None:
+                    if cls is None or writes or kwargs.get("out") is not None:
                         raise
                     return cls.__dif_loop__(f, args, kwargs)
                 return twin(*args, **kwargs)

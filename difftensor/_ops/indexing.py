@@ -320,7 +320,7 @@ def _target(x, name):
     return x
 
 
-@composition(np.copyto)
+@composition(np.copyto, writes=True)
 def copyto(dst, src, casting="same_kind", where=True):
     if not isinstance(dst, Tensor):
         if isinstance(src, Tensor) and src.node is not None:
@@ -340,7 +340,7 @@ def copyto(dst, src, casting="same_kind", where=True):
     return None
 
 
-@composition(np.put)
+@composition(np.put, writes=True)
 def put(a, ind, v, mode="raise"):
     a = _target(a, "put")
     index = _in_range(_integers(ind).reshape(-1), a.size, mode, "put")
@@ -358,7 +358,7 @@ def _cycled(v, n):
     return v if v.size == 1 else X.resize(v, (n,))
 
 
-@composition(np.place)
+@composition(np.place, writes=True)
 def place(arr, mask, vals):
     arr = _target(arr, "place")
     mask = np.asarray(mask.detach() if isinstance(mask, Tensor) else mask, dtype=bool)
@@ -366,7 +366,7 @@ def place(arr, mask, vals):
         setitem(arr, np.nonzero(mask.reshape(arr.shape)), _cycled(vals, int(mask.sum())))
 
 
-@composition(np.putmask)
+@composition(np.putmask, writes=True)
 def putmask(a, mask, values):
     a = _target(a, "putmask")
     mask = np.asarray(mask.detach() if isinstance(mask, Tensor) else mask, dtype=bool)
@@ -376,7 +376,7 @@ def putmask(a, mask, values):
     setitem(a, mask, values[mask])
 
 
-@composition(np.put_along_axis)
+@composition(np.put_along_axis, writes=True)
 def put_along_axis(arr, indices, values, axis):
     arr = _target(arr, "put_along_axis")
     if axis is None:
@@ -385,7 +385,7 @@ def put_along_axis(arr, indices, values, axis):
     return setitem(arr, _along(arr.shape, indices, axis, "put_along_axis"), values)
 
 
-@composition(np.fill_diagonal)
+@composition(np.fill_diagonal, writes=True)
 def fill_diagonal(a, val, wrap=False):
     a = _target(a, "fill_diagonal")
     if a.ndim < 2:

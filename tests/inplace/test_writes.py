@@ -553,3 +553,21 @@ def test_a_tape_has_no_cycles():
     finally:
         gc.enable()
     assert leaves == before
+
+
+@pytest.mark.parametrize("write", [
+    lambda t, x: np.put(t, [0, 1], x), lambda t, x: np.copyto(t, x), lambda t, x: np.fill_diagonal(t, x), lambda t, x: np.place(t, t == 0, x),
+    lambda t, x: np.put_along_axis(t, np.zeros((1, 2), int), x, 0), lambda t, x: t.__setitem__(0, x), lambda t, x: np.add(t, x, out=t),
+])  # fmt: skip
+def test_a_batched_value_never_goes_into_a_foreign_buffer(write):
+    """It would hold the values of the last example."""
+    a = np.zeros((2, 2))
+
+    def f(x):
+        t = dif.asarray(a)
+        write(t, x)
+        return t.sum()
+
+    with pytest.raises(dif.errors.BatchedValueError, match="dif.zeros"):
+        dif.vmap(f)(np.array([1.0, 2.0]))
+    assert not a.any()
