@@ -55,7 +55,7 @@ def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: boo
                     if repair:
                         r = repaired(xp, g, r)
                     if p in cts:
-                        _add(cts, owned, p, r, create)
+                        _add_made(cts, owned, p, r, g, create)
                     else:
                         cts[p] = r
                     continue
@@ -69,7 +69,7 @@ def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: boo
                     if f is not None and f.a is not None:
                         r = fit(r, *f.a)
                     if p in cts:
-                        _add(cts, owned, p, r, create)
+                        _add_made(cts, owned, p, r, g, create)
                     else:
                         cts[p] = r
                 if q is not None and (targets is None or q in targets):
@@ -79,7 +79,7 @@ def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: boo
                     if f is not None and f.b is not None:
                         r = fit(r, *f.b)
                     if q in cts:
-                        _add(cts, owned, q, r, create)
+                        _add_made(cts, owned, q, r, g, create)
                     else:
                         cts[q] = r
                 continue
@@ -121,6 +121,18 @@ def _add(cts: dict, owned: set, p: Node, r: Any, create: bool) -> None:
         cts[p] = cts[p] + r
         if not create:
             owned.add(p)
+
+
+def _add_made(cts: dict, owned: set, p: Node, r: Any, g: Any, create: bool) -> None:
+    """As `_add`, for an `r` that a rule has just made: its memory takes the sum, unless it is (a view of) `g`."""
+    if not create and p not in owned and r.__class__ is np.ndarray and r is not g and r.base is None:
+        old = cts[p]
+        if old.dtype == r.dtype:
+            r += old
+            cts[p] = r
+            owned.add(p)
+            return
+    _add(cts, owned, p, r, create)
 
 
 class Scatter:
