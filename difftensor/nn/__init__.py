@@ -1,0 +1,51 @@
+"""Neural networks, optional: modules are pytrees of Tensors, names and shapes are PyTorch's, weights are float64.
+
+>>> import difftensor as dif, optim
+>>> from difftensor import nn
+>>> net = nn.Sequential(nn.Linear(2, 16, rng=0), nn.Tanh(), nn.Linear(16, 1, rng=1))
+>>> optimizer = optim.Adam(net.parameters(), lr=0.01)
+>>> x = dif.asarray([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+>>> y = dif.asarray([[0.0], [1.0], [1.0], [0.0]])
+>>> for step in range(400):
+...     loss = nn.functional.mse_loss(net(x), y)
+...     optimizer.zero_grad()
+...     loss.backward()
+...     optimizer.step()
+>>> loss.item() < 0.01
+True
+"""
+
+# ruff: noqa: I001
+# fmt: off
+
+from . import functional, init
+from ._activations import (
+    CELU, ELU, GELU, GLU, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU, LogSigmoid, LogSoftmax, Mish,
+    PReLU, ReLU, ReLU6, SELU, Sigmoid, SiLU, Softmax, Softmin, Softplus, Softshrink, Softsign, Tanh, Tanhshrink,
+    Threshold,
+)
+from ._attention import MultiheadAttention
+from ._containers import Lambda, ModuleDict, ModuleList, Sequential
+from ._convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from ._dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
+from ._linear import Bilinear, CosineSimilarity, Embedding, Flatten, Identity, Linear, Unflatten
+from ._losses import (
+    BCELoss, BCEWithLogitsLoss, CosineEmbeddingLoss, CrossEntropyLoss, GaussianNLLLoss, HingeEmbeddingLoss, HuberLoss,
+    KLDivLoss, L1Loss, MarginRankingLoss, MSELoss, MultiLabelSoftMarginLoss, MultiMarginLoss, NLLLoss, PoissonNLLLoss,
+    SmoothL1Loss, SoftMarginLoss, TripletMarginLoss,
+)
+from ._module import Module, parameter
+from ._normalization import (
+    BatchNorm1d, BatchNorm2d, BatchNorm3d, GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm,
+    RMSNorm,
+)
+from ._pooling import (
+    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d,
+    AvgPool1d, AvgPool2d, AvgPool3d, LPPool1d, LPPool2d, MaxPool1d, MaxPool2d, MaxPool3d,
+)
+from ._recurrent import GRU, GRUCell, LSTM, LSTMCell, RNN, RNNCell
+from ._transformer import (
+    Transformer, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer,
+)
+
+__all__ = [name for name in dir() if not name.startswith("_")]

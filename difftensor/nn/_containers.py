@@ -1,0 +1,109 @@
+"""Modules made of modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ._module import Module
+
+
+class ModuleList(Module):
+    """A list of modules that is a module. (Plain lists of modules are found as well; names are the same.)"""
+
+    def __init__(self, modules: Iterable[Module] = ()):
+        for m in modules:
+            self.append(m)
+
+    def append(self, module: Module) -> ModuleList:
+        setattr(self, str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> ModuleList:
+        for m in modules:
+            self.append(m)
+        return self
+
+    def __len__(self) -> int:
+        return len(list(self.children()))
+
+    def __iter__(self) -> Iterator[Module]:
+        return self.children()
+
+    def __getitem__(self, i: int | slice) -> Any:
+        found = list(self.children())[i]
+        return type(self)(found) if isinstance(found, list) else found
+
+
+class Sequential(ModuleList):
+    """Modules, or any functions of one argument, one after the other.
+
+    Examples
+    --------
+    >>> import difftensor as dif
+    >>> from difftensor import nn
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    >>> sum(p.size for p in net.parameters())
+    49
+    """
+
+    def __init__(self, *modules: Any):
+        named = modules[0].items() if len(modules) == 1 and isinstance(modules[0], dict) else None
+        if named is None:
+            steps = modules[0] if len(modules) == 1 and isinstance(modules[0], list) else modules
+            named = ((str(i), m) for i, m in enumerate(steps))
+        for name, m in named:
+            setattr(self, name, m if isinstance(m, Module) else Lambda(m))
+
+    def forward(self, x: Any) -> Any:
+        for m in self.__dict__.values():
+            if isinstance(m, Module):
+                x = m(x)
+        return x
+
+
+class ModuleDict(Module):
+    """A dict of modules that is a module."""
+
+    def __init__(self, modules: dict[str, Module] | None = None):
+        for name, m in (modules or {}).items():
+            self[name] = m
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        if not isinstance(module, Module):
+            raise TypeError(f"ModuleDict: {name!r} must be a Module, got {type(module).__name__}")
+        self.__dict__[name] = module
+
+    def __getitem__(self, name: str) -> Module:
+        return dict(self.items())[name]
+
+    def items(self) -> Iterator[tuple[str, Module]]:
+        return ((k, v) for k, v in self.__dict__.items() if isinstance(v, Module))
+
+    def keys(self) -> Iterator[str]:
+        return (k for k, _ in self.items())
+
+    def values(self) -> Iterator[Module]:
+        return (v for _, v in self.items())
+
+    def __len__(self) -> int:
+        return len(list(self.items()))
+
+    def __iter__(self) -> Iterator[str]:
+        return self.keys()
+
+    def __contains__(self, name: str) -> bool:
+        return name in dict(self.items())
+
+
+class Lambda(Module):
+    """A function as a module."""
+
+    def __init__(self, f: Any):
+        self.f = f
+
+    def forward(self, x: Any) -> Any:
+        return self.f(x)
+
+    def extra_repr(self) -> str:
+        return getattr(self.f, "__name__", repr(self.f))

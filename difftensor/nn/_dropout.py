@@ -1,0 +1,83 @@
+"""Dropout. Generators are drawn from in the order of the calls; inside `dif.vmap` all examples share one mask."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import difftensor as dif
+
+from . import init
+from ._module import Module
+
+
+def _mask(x: Any, shape: tuple, p: float, rng: init.Rng) -> Any:
+    kept = (init.generator(rng).random(shape) >= p).astype(x.dtype)
+    return dif.asarray(kept, device=x.device)
+
+
+def dropout(x: Any, p: float = 0.5, training: bool = True, rng: init.Rng = None) -> Any:
+    """Elements are zero with probability `p`, the others divided by ``1 - p``; x itself unless `training`."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p is a probability, got {p}")
+    if not training or p == 0:
+        return x
+    return x * (_mask(x, x.shape, p, rng) * (1 / (1 - p) if p < 1 else 0.0))
+
+
+def feature_dropout(x: Any, p: float = 0.5, training: bool = True, rng: init.Rng = None) -> Any:
+    """Whole channels ``(N, C, ...)`` are zero with probability `p`."""
+    if not training or p == 0:
+        return x
+    return x * (_mask(x, (*x.shape[:2], *[1] * (x.ndim - 2)), p, rng) * (1 / (1 - p) if p < 1 else 0.0))
+
+
+def alpha_dropout(x: Any, p: float = 0.5, training: bool = True, rng: init.Rng = None) -> Any:
+    """Dropout that keeps mean 0 and variance 1 behind `selu`; G. Klambauer et al., arXiv:1706.02515, section 3."""
+    if not training or p == 0:
+        return x
+    low = -1.7580993408473766  # -scale alpha of selu
+    a = 1 / math.sqrt((1 - p) * (1 + p * low**2)) if p < 1 else 0.0
+    kept = _mask(x, x.shape, p, rng)
+    return a * (x * kept + low * (1 - kept)) - a * p * low
+
+
+class Dropout(Module):
+    """`nn.functional.dropout` in training, the identity else.
+
+    Parameters
+    ----------
+    p : float
+    rng : Generator or int, optional
+        Draws the masks; its state is saved in the checkpoints of `nn.fit`.
+    """
+
+    function = staticmethod(dropout)
+
+    def __init__(self, p: float = 0.5, inplace: bool = False, rng: init.Rng = None):
+        if not 0 <= p <= 1:
+            raise ValueError(f"{type(self).__name__}: p is a probability, got {p}")
+        self.p, self.rng = p, init.generator(rng)
+
+    def forward(self, x: Any) -> Any:
+        return type(self).function(x, self.p, self.training, self.rng)
+
+
+class Dropout1d(Dropout):
+    """Drops whole channels."""
+
+    function = staticmethod(feature_dropout)
+
+
+class Dropout2d(Dropout1d):
+    """Drops whole channels."""
+
+
+class Dropout3d(Dropout1d):
+    """Drops whole channels."""
+
+
+class AlphaDropout(Dropout):
+    """`nn.functional.alpha_dropout` in training, the identity else."""
+
+    function = staticmethod(alpha_dropout)

@@ -1,0 +1,63 @@
+"""Several operations as one: written twice, once plainly and once for speed.
+
+The plain form, a composition of differentiable operations, says what is computed: it gives the derivatives of second and
+higher order, runs on other devices and inside vmap, and is what the tests compare with. The fast form works on ndarrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import difftensor as dif
+
+
+def raw(x: Any) -> np.ndarray:
+    """The values of `x`, read-only, without a copy."""
+    return x.detach().numpy() if isinstance(x, dif.Tensor) else np.asarray(x)
+
+
+def tracked(x: Any) -> bool:
+    return isinstance(x, dif.Tensor) and x.requires_grad
+
+
+def _plain_memory(x: Any) -> bool:
+    """An array on the CPU; not one of a GPU, not a batch inside vmap, which looks like one example."""
+    return type(x) is dif.Tensor and x.device == "cpu" if isinstance(x, dif.Tensor) else True
+
+
+def fused(plain: Callable, forward: Callable, backward: Callable) -> Callable:
+    """`plain` with first derivatives by hand.
+
+    Parameters
+    ----------
+    plain : callable
+        Of floating arrays, positional.
+    forward : callable
+        ``forward(*ndarrays) -> (y, saved)``
+    backward : callable
+        ``backward(saved, g) -> a tuple with one cotangent, or None, per argument``
+    """
+
+    def value(*args: Any) -> Any:
+        y, _ = forward(*map(raw, args))
+        return tuple(map(dif.asarray, y)) if isinstance(y, tuple) else dif.asarray(y)
+
+    rule = dif.custom_vjp(value)
+
+    def fwd(*args: Any) -> Any:
+        if any(map(tracked, args)):  # the derivative is differentiated
+            return plain(*args), (plain, args)
+        y, saved = forward(*map(raw, args))
+        return y, (None, saved)
+
+    def bwd(kept: Any, g: Any) -> tuple:
+        form, saved = kept
+        if form is plain:
+            return dif.vjp(plain, *saved)[1](g)
+        return backward(saved, g)
+
+    rule.defvjp(fwd, bwd)
+    return lambda *args: rule(*args) if all(map(_plain_memory, args)) else plain(*args)

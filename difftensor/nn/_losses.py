@@ -1,0 +1,322 @@
+"""Losses: functions and modules, by PyTorch's names and with its defaults. Targets are never silently broadcast."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import difftensor as dif
+
+from ._activations import log_softmax, logsigmoid
+from ._fused import fused, raw
+from ._settings import Applied
+
+
+def _reduce(values: Any, reduction: str) -> Any:
+    if reduction == "mean":
+        return values.mean()
+    if reduction == "sum":
+        return values.sum()
+    if reduction == "none":
+        return values
+    raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+
+
+def _same_shape(name: str, x: Any, target: Any) -> Any:
+    target = target if isinstance(target, dif.Tensor) else dif.asarray(target, device=x.device)
+    if target.shape != x.shape:
+        raise ValueError(f"{name}: input {x.shape} and target {target.shape} must have the same shape; broadcasting "
+                         "them would average over pairs that do not belong together")  # fmt: skip
+    return target if target.dtype == x.dtype or target.dtype.kind != "iub" else target.astype(x.dtype)
+
+
+def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """``(input - target)^2``."""
+    return _reduce((input - _same_shape("mse_loss", input, target)) ** 2, reduction)
+
+
+def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """``|input - target|``."""
+    return _reduce(dif.abs(input - _same_shape("l1_loss", input, target)), reduction)
+
+
+def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
+    """``d^2 / (2 beta)`` for distances d below beta, ``d - beta / 2`` above."""
+    if beta == 0:
+        return l1_loss(input, target, reduction)
+    return huber_loss(input, target, reduction, beta) / beta
+
+
+def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
+    """``d^2 / 2`` for distances d below delta, ``delta (d - delta / 2)`` above."""
+    d = dif.abs(input - _same_shape("huber_loss", input, target))
+    return _reduce(dif.where(d < delta, 0.5 * d * d, delta * (d - 0.5 * delta)), reduction)
+
+
+def _xent_plain(index: np.ndarray) -> Any:
+    return lambda x: -dif.take_along_axis(log_softmax(x, -1), index[:, None], axis=1).mean()
+
+
+def _xent_forward(index: np.ndarray) -> Any:
+    def forward(x: np.ndarray) -> tuple:
+        z = x - x.max(axis=1, keepdims=True)
+        chosen = z[np.arange(len(index)), index]
+        p = np.exp(z, out=z)
+        s = np.add.reduce(p, axis=1, keepdims=True)
+        p /= s
+        return (np.log(s[:, 0]) - chosen).mean(), p
+
+    return forward
+
+
+def _xent_backward(index: np.ndarray) -> Any:
+    def backward(p: np.ndarray, g: Any) -> tuple:
+        d = p * (g / len(index))
+        d[np.arange(len(index)), index] -= g / len(index)
+        return (d,)
+
+    return backward
+
+
+def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
+                  label_smoothing: float = 0.0) -> Any:  # fmt: skip
+    """The surprise at `target` under ``softmax(input)``.
+
+    Parameters
+    ----------
+    input : array, shape (C,), (N, C) or (N, C, d1, ...)
+        Logits.
+    target : array
+        Classes, integers of shape (), (N,) or (N, d1, ...); or probabilities of the shape of `input`.
+    weight : array, shape (C,), optional
+        Of the classes.
+    ignore_index : int
+        Targets that do not count.
+    reduction : {"mean", "sum", "none"}
+        The mean is weighted.
+    label_smoothing : float
+        This share of the target is spread evenly.
+    """
+    axis = 1 if input.ndim > 1 else 0
+    labels = raw(target) if not (isinstance(target, dif.Tensor) and target.dtype.kind == "f") else target
+    if labels.dtype.kind in "iu":
+        if (weight is None and not label_smoothing and reduction == "mean" and input.ndim == 2
+                and labels.shape == input.shape[:1] and labels.size and 0 <= labels.min()
+                and labels.max() < input.shape[1]):  # fmt: skip
+            return fused(_xent_plain(labels), _xent_forward(labels), _xent_backward(labels))(input)
+        return nll_loss(log_softmax(input, axis), labels, weight, ignore_index, reduction, label_smoothing)
+    target = _same_shape("cross_entropy", input, target)
+    if label_smoothing:
+        target = target * (1 - label_smoothing) + label_smoothing / input.shape[axis]
+    terms = -target * log_softmax(input, axis)
+    if weight is not None:
+        terms = terms * dif.reshape(weight, (-1, *[1] * (input.ndim - axis - 1)))
+    values = terms.sum(axis=axis)
+    return values.sum() / max(values.size, 1) if reduction == "mean" else _reduce(values, reduction)
+
+
+def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
+             label_smoothing: float = 0.0) -> Any:  # fmt: skip
+    """Minus the log-probability ``input`` (N, C, ...) of the class `target` (N, ...); see `cross_entropy`."""
+    axis = 1 if input.ndim > 1 else 0
+    index = raw(target)
+    classes = input.shape[axis]
+    if index.shape != input.shape[:axis] + input.shape[axis + 1 :]:
+        raise ValueError(f"nll_loss: input {input.shape} has classes on axis {axis}; target {index.shape} must have the "
+                         "other axes")  # fmt: skip
+    counts = index != ignore_index
+    index = np.where(counts, index, 0)
+    if index.size and not 0 <= index.min() <= index.max() < classes:
+        raise IndexError(f"nll_loss: targets between {index.min()} and {index.max()}, but there are {classes} classes")
+    w = counts.astype(input.dtype) if weight is None else counts * raw(weight)[index].astype(input.dtype)
+    values = -dif.take_along_axis(input, np.expand_dims(index, axis), axis=axis).squeeze(axis) * w
+    if label_smoothing:
+        each = input if weight is None else input * dif.reshape(weight, (-1, *[1] * (input.ndim - axis - 1)))
+        spread = -each.sum(axis=axis) * counts.astype(input.dtype)
+        values = (1 - label_smoothing) * values + (label_smoothing / classes) * spread
+    return values.sum() / w.sum() if reduction == "mean" else _reduce(values, reduction)
+
+
+def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+    """``-t log(p) - (1 - t) log(1 - p)``; logarithms are bounded by -100, as in PyTorch."""
+    t = _same_shape("binary_cross_entropy", input, target)
+    log = lambda p: dif.maximum(dif.log(dif.maximum(p, 1e-300 if p.dtype == np.float64 else 1e-37)), -100.0)  # noqa: E731
+    values = -(t * log(input) + (1 - t) * log(1 - input))
+    return _reduce(values if weight is None else values * weight, reduction)
+
+
+def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None, reduction: str = "mean",
+                                     pos_weight: Any = None) -> Any:  # fmt: skip
+    """`binary_cross_entropy` of ``sigmoid(input)``, without overflow."""
+    t = _same_shape("binary_cross_entropy_with_logits", input, target)
+    up = 1.0 if pos_weight is None else pos_weight
+    values = -(up * t * logsigmoid(input) + (1 - t) * logsigmoid(-input))
+    return _reduce(values if weight is None else values * weight, reduction)
+
+
+def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
+    """``t (log t - input)``: `input` holds log-probabilities. "batchmean" sums and divides by the first axis."""
+    t = _same_shape("kl_div", input, target)
+    values = dif.exp(t) * (t - input) if log_target else dif.special.xlogy(t, t) - t * input
+    return values.sum() / input.shape[0] if reduction == "batchmean" else _reduce(values, reduction)
+
+
+def poisson_nll_loss(input: Any, target: Any, log_input: bool = True, full: bool = False, eps: float = 1e-8,
+                     reduction: str = "mean") -> Any:  # fmt: skip
+    """Minus the log-likelihood of counts; `full` adds Stirling's approximation of log(target!) where target > 1."""
+    t = _same_shape("poisson_nll_loss", input, target)
+    values = dif.exp(input) - t * input if log_input else input - t * dif.log(input + eps)
+    if full:
+        safe = dif.where(t > 1, t, 1.0)
+        stirling = safe * dif.log(safe) - safe + 0.5 * dif.log(2 * math.pi * safe)
+        values = values + dif.where(t > 1, stirling, 0.0)
+    return _reduce(values, reduction)
+
+
+def gaussian_nll_loss(input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6,
+                      reduction: str = "mean") -> Any:  # fmt: skip
+    """Minus the log-likelihood of normal variables of mean `input` and variance `var`, at least `eps`."""
+    t = _same_shape("gaussian_nll_loss", input, target)
+    if var.shape == input.shape[:-1]:
+        var = var[..., None]
+    if (raw(var) < 0).any():
+        raise ValueError("gaussian_nll_loss: variances must not be negative")
+    v = var + dif.maximum(eps - var.detach(), 0.0)  # bounded below; the gradient passes
+    values = 0.5 * (dif.log(v) + (input - t) ** 2 / v)
+    return _reduce(values + 0.5 * math.log(2 * math.pi) if full else values, reduction)
+
+
+def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """``log(1 + exp(-target input))``, targets 1 and -1."""
+    return _reduce(-logsigmoid(_same_shape("soft_margin_loss", input, target) * input), reduction)
+
+
+def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
+    """Distances where target is 1, ``max(0, margin - distance)`` where it is -1."""
+    t = raw(_same_shape("hinge_embedding_loss", input, target))
+    return _reduce(dif.where(t == 1, input, _positive(margin - input)), reduction)
+
+
+def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Any:
+    """``max(0, -target (input1 - input2) + margin)``."""
+    t = _same_shape("margin_ranking_loss", input1, target)
+    return _reduce(_at_least_zero(margin - t * (input1 - input2)), reduction)
+
+
+def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Any:
+    """``1 - cos`` where target is 1, ``max(0, cos - margin)`` where it is -1; vectors along the last axis."""
+    eps = 1e-12  # PyTorch's
+    cos = (input1 * input2).sum(-1) / dif.sqrt(((input1**2).sum(-1) + eps) * ((input2**2).sum(-1) + eps))
+    return _reduce(dif.where(raw(target) == 1, 1 - cos, _positive(cos - margin)), reduction)
+
+
+def triplet_margin_loss(anchor: Any, positive: Any, negative: Any, margin: float = 1.0, p: float = 2.0,
+                        eps: float = 1e-6, swap: bool = False, reduction: str = "mean") -> Any:  # fmt: skip
+    """``max(0, |anchor - positive| - |anchor - negative| + margin)`` in p-norms along the last axis."""
+    distance = lambda a, b: dif.linalg.norm(a - b + eps, ord=p, axis=-1)  # noqa: E731
+    near, far = distance(anchor, positive), distance(anchor, negative)
+    if swap:
+        far = dif.minimum(far, distance(positive, negative))
+    return _reduce(_at_least_zero(near - far + margin), reduction)
+
+
+def multi_margin_loss(input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None,
+                      reduction: str = "mean") -> Any:  # fmt: skip
+    """``sum_{i != t} max(0, margin - x_t + x_i)^p / C``."""
+    t = raw(target)
+    chosen = dif.take_along_axis(input, t[:, None], axis=1)
+    terms = _at_least_zero(margin - chosen + input) ** p
+    terms = terms * (np.arange(input.shape[1]) != t[:, None])
+    if weight is not None:
+        terms = terms * raw(weight)[t][:, None]
+    return _reduce(terms.sum(axis=1) / input.shape[1], reduction)
+
+
+def multilabel_soft_margin_loss(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+    """`binary_cross_entropy_with_logits`, averaged over the last axis first."""
+    values = binary_cross_entropy_with_logits(input, target, weight, "none")
+    return _reduce(values.mean(axis=-1), reduction)
+
+
+def _positive(x: Any) -> Any:
+    """``max(0, x)`` with derivative 0 at 0."""
+    return dif.where(x > 0, x, 0.0)
+
+
+def _at_least_zero(x: Any) -> Any:
+    """``max(0, x)`` with derivative 1 at 0, as PyTorch's clamp_min has it."""
+    return dif.where(x >= 0, x, 0.0)
+
+
+class MSELoss(Applied):
+    function = staticmethod(mse_loss)
+
+
+class L1Loss(Applied):
+    function = staticmethod(l1_loss)
+
+
+class SmoothL1Loss(Applied):
+    function = staticmethod(smooth_l1_loss)
+
+
+class HuberLoss(Applied):
+    function = staticmethod(huber_loss)
+
+
+class CrossEntropyLoss(Applied):
+    function = staticmethod(cross_entropy)
+
+
+class NLLLoss(Applied):
+    function = staticmethod(nll_loss)
+
+
+class BCELoss(Applied):
+    function = staticmethod(binary_cross_entropy)
+
+
+class BCEWithLogitsLoss(Applied):
+    function = staticmethod(binary_cross_entropy_with_logits)
+
+
+class KLDivLoss(Applied):
+    function = staticmethod(kl_div)
+
+
+class PoissonNLLLoss(Applied):
+    function = staticmethod(poisson_nll_loss)
+
+
+class GaussianNLLLoss(Applied):
+    function = staticmethod(gaussian_nll_loss)
+
+
+class SoftMarginLoss(Applied):
+    function = staticmethod(soft_margin_loss)
+
+
+class HingeEmbeddingLoss(Applied):
+    function = staticmethod(hinge_embedding_loss)
+
+
+class MarginRankingLoss(Applied):
+    function = staticmethod(margin_ranking_loss)
+
+
+class CosineEmbeddingLoss(Applied):
+    function = staticmethod(cosine_embedding_loss)
+
+
+class TripletMarginLoss(Applied):
+    function = staticmethod(triplet_margin_loss)
+
+
+class MultiMarginLoss(Applied):
+    function = staticmethod(multi_margin_loss)
+
+
+class MultiLabelSoftMarginLoss(Applied):
+    function = staticmethod(multilabel_soft_margin_loss)
