@@ -163,8 +163,8 @@ def root(F: Callable, solve: Any, *params: Any, method: str = "auto", order: int
 
     Notes
     -----
-    dx/dtheta = -(dF/dx)^-1 dF/dtheta. The number of recorded nodes does not depend on the solver's iterations. The derivative is
-    as accurate as the solution.
+    dx/dtheta = -(dF/dx)^-1 dF/dtheta. The number of recorded nodes does not depend on the solver's iterations. The
+    derivative is     as accurate as the solution.
 
     Examples
     --------

@@ -11,7 +11,10 @@ from difftensor._core.tensor import Tensor, wrap
 
 
 def aligned(lanes: list, flags: list, rank: int = 0) -> list:
-    """Operands that will be broadcast: axes of length 1 behind the batch axis, up to the highest logical rank (or `rank`)."""
+    """Operands that will be broadcast: axes of length 1 behind the batch axis, up to the highest logical rank.
+
+    At least up to `rank`.
+    """
     ranks = [(v.ndim if isinstance(v, Tensor) else np.ndim(v)) - flag for v, flag in zip(lanes, flags)]
     top = max(rank, *ranks)
     return [

@@ -51,8 +51,8 @@ def operand(v: Any, name: str) -> Any:
     raise TypeError(f"{name}: an operand of type {type(v).__name__} is neither a number nor an array: {v!r:.60}")
 
 
-def subclass_of(args: tuple) -> type | None:
-    """The class of the operand that is a Tensor of a class of its own: the innermost transformation's (batched, dual)."""
+def subclass_of(args: tuple) -> Any:
+    """The class of the operand that is a Tensor of a class of its own; of the innermost transformation if several."""
     found, top = None, -2
     for a in args:
         if a.__class__ is not Tensor and isinstance(a, Tensor):
@@ -73,9 +73,8 @@ def same_device(name: str, args: tuple) -> None:
     if len(devices) > 1:
         (a, here), (b, there) = placed[0], next(p for p in placed if p[1] != placed[0][1])
         raise DeviceError(
-            f"{public_name(name)}: the operands live on different devices: {describe(a)} and {describe(b)}. Nothing moves by "
-            "itself: "
-            f"use b.to_device('{here}') or a.to_device('{there}')"
+            f"{public_name(name)}: the operands live on different devices: {describe(a)} and {describe(b)}. Nothing "
+            f"moves by itself: use b.to_device('{here}') or a.to_device('{there}')"
         )
 
 
@@ -158,7 +157,7 @@ def _with_keywords(
     out: Any,
     where: Any = True,
     dtype: Any = None,
-    casting: str = "same_kind",
+    casting: Any = "same_kind",
     order: str = "K",
     subok: bool = True,
     **unknown: Any,
@@ -187,7 +186,7 @@ def _with_keywords(
     return y if out is None else write_out(op.name, y, out, casting)
 
 
-def write_out(name: str, y: Tensor, out: Any, casting: str = "same_kind") -> Any:
+def write_out(name: str, y: Tensor, out: Any, casting: Any = "same_kind") -> Any:
     """Store result `y` in `out`, a Tensor or (if nothing is tracked) a plain array, as NumPy's ``out=`` does."""
     from difftensor._core.writes import write
 

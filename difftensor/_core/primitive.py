@@ -76,7 +76,7 @@ class Primitive:
         self.check: Any = None
         self.batch = facts.pop("batch", None)  # how vmap runs it: "trailing", a function, or None: example by example
         self.outputs = 1
-        self.views: bool | str = False  # may the result be a view of the operand? "repeats": of elements seen many times
+        self.views: bool | str = False  # may the result be a view? "repeats": one that sees elements many times
         self.write = False  # WRITE nodes: the pull may overwrite a cotangent that the engine owns
         self.facts = facts  # kinks, samples, notes: for the generic test and the docs
         self.call: Callable = None  # type: ignore[assignment]
@@ -93,7 +93,7 @@ for _name, _value in vars(np).items():
 
 
 def publish(name: str, f: Callable, twin: Any = None) -> None:
-    """Make `f` known: to rules as ``xp.name`` (and by NumPy's other names of `twin`), and to NumPy as the implementation of `twin`."""
+    """Make `f` known: to rules as ``xp.name`` (and NumPy's other names of `twin`), to NumPy in the place of `twin`."""
     space: Any = X
     *path, last = name.split(".")
     for part in path:

@@ -31,7 +31,8 @@ def linear(
 ) -> Callable:
     """Declare ``y = forward(x, *params)``, linear in x, with ``pull(xp, g, shape, *params)``.
 
-    `views`: the result may be a view of x (``"repeats"``: that sees elements more than once). `normalize(x, params)` brings params of unusual classes (not in `usual`)
+    `views`: the result may be a view of x (``"repeats"``: that sees elements more than once). `normalize(x, params)`
+    brings params of unusual classes (not in `usual`)
     into
     their static form.
     """
@@ -90,8 +91,8 @@ def bilinear(
     """Declare ``y = forward(a, b, *params)``, linear in each operand, with ``pull_a(xp, g, a, b, *params)`` and
     ``pull_b``.
 
-    `pull_a` needs only b, `pull_b` only a: the tape saves what the tracked operands ask for. An operand that was not saved
-    reaches the rules as its shape.
+    `pull_a` needs only b, `pull_b` only a: the tape saves what the tracked operands ask for. An operand that was not
+    saved reaches the rules as its shape.
     """
     op = Primitive(name, "bilinear", forward, operands=2, saves="b|a", **facts)
 

@@ -17,13 +17,14 @@ from difftensor._core.tensor import Tensor, lift
 from difftensor.errors import DifftensorError, FreedTapeError, MissingDerivativeError, public_name
 
 _seq = attrgetter("seq")
-table: type[dict] = dict  # what holds the cotangents or tangents of a sweep; `dif.debug(nan=True)` puts a watched one here
+# What holds the cotangents or tangents of a sweep; `dif.debug(nan=True)` puts a watched one here.
+table: type[dict] = dict
 
 
 def trace(roots: Iterable[Node], targets: Iterable[Node] = ()) -> tuple[list[Node], list[Leaf]]:
     """The nodes reachable from `roots`, oldest first, and the leaves met; the walk stops at `targets`."""
-    seen = {None, *targets}
-    leaves: list[Leaf] = []
+    seen: set = {None, *targets}
+    leaves: list[Any] = []
     found: list[Node] = []
     for root in roots:
         if root not in seen:
@@ -105,7 +106,8 @@ def concrete(g: Any) -> Any:
 
 def missing_rule(op: Primitive) -> MissingDerivativeError:
     return MissingDerivativeError(
-        f"{public_name(op.name)} has no derivative rule: make its operands constants with x.detach(), or give the function "
+        f"{public_name(op.name)} has no derivative rule: make its operands constants with x.detach(), or give the "
+        "function "
         "a derivative with dif.custom_vjp"
     )
 

@@ -163,7 +163,8 @@ def place_of(n: Node) -> tuple[str, int, str] | None:
     code = n.code
     if code is None:
         return None
-    line = next((row for start, stop, row in code.co_lines() if start <= n.at < stop), code.co_firstlineno)
+    at: int = n.at
+    line = next((row for start, stop, row in code.co_lines() if row and start <= at < stop), code.co_firstlineno)
     return code.co_filename, line, code.co_name
 
 

@@ -108,10 +108,12 @@ class Tensor:
 
     @property
     def _mask(self) -> Any:
-        # numpy.ma takes `_data` and `_mask` of whatever has them, past every protocol
+        # numpy.ma takes `_data` and `_mask` of whatever has them, past every protocol; matplotlib calls it.
+        if self.node is None and self.__class__ is Tensor:
+            raise AttributeError("a Tensor has no mask")
         raise TypeError(
-            "MaskedArray: numpy.ma is not supported with Tensors, its semantics differ from ndarray's; use np.asarray(x) and "
-            "a mask of its own with dif.where"
+            "MaskedArray: numpy.ma is not supported with tracked or batched Tensors, it would silently drop "
+            "derivatives; use a mask of its own with dif.where, or x.detach().numpy() for a constant"
         )
 
     # its place on the tape ----------------------------------------------------------------------------------------
@@ -145,7 +147,9 @@ class Tensor:
                 raise ValueError("only leaf Tensors can stop requiring gradients; use x.detach() for a constant")
             if self.alias is not None:
                 if any(m.node is not None for m in self.alias.live() if m is not self):
-                    raise ValueError("views of this leaf are tracked: delete them first, or use x.detach() for a constant")
+                    raise ValueError(
+                        "views of this leaf are tracked: delete them first, or use x.detach() for a constant"
+                    )
                 self.alias.node = None
             self.node = None
         return self

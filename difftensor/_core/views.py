@@ -162,11 +162,20 @@ def unshare(x: Tensor) -> None:
             m._data = walk(m.path, storage.data)
             if m.path and not is_view(m._data, storage.data):
                 raise InPlaceError(
-                    f"{describe(m)} was a view of memory with a layout that cannot be copied; make it a copy of its own "
+                    f"{describe(m)} was a view of memory with a layout that cannot be copied; make it a copy "
+                    "of its own "
                     "(x.copy()) before writing"
                 )
 
 
 __all__ = [
-    "Storage", "adopt_foreign", "keep", "keep_any", "keep_raw", "share_if_view", "shares", "unshare", "walk",
+    "Storage",
+    "adopt_foreign",
+    "keep",
+    "keep_any",
+    "keep_raw",
+    "share_if_view",
+    "shares",
+    "unshare",
+    "walk",
 ]

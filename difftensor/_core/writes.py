@@ -1,8 +1,8 @@
 """In-place writes on the tape.
 
 A tracked write records one WRITE node (old contents of the root, value); the root stands at that node from now on, and
-its live views read from it through VIEW nodes. The pull of a WRITE hands the cotangent of the written region to the value
-and zero to the old contents; in a buffer that the engine owns it costs O(region), not O(array).
+its live views read from it through VIEW nodes. The pull of a WRITE hands the cotangent of the written region to the
+value and zero to the old contents; in a buffer that the engine owns it costs O(region), not O(array).
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ def _check(x: Tensor, v: Tensor | None, q: Node | None) -> None:
             )
     if q is not None and x._data.dtype.kind not in "fc":
         raise InPlaceError(
-            f"writing the tracked {describe(v)} into {describe(x)} would lose its derivative: make the target floating, "
+            f"writing the tracked {describe(v)} into {describe(x)} would lose its derivative: make the target "
+            "floating, "
             "for instance with dif.zeros(n) or x.astype(float)"
         )
 
@@ -111,7 +112,9 @@ def take_over(x: Tensor, t: Tensor, ufunc: Any = np.add) -> Tensor:
         )
     if t.dtype != x.dtype:
         if not np.can_cast(t.dtype, x.dtype, "same_kind"):
-            raise np._core._exceptions._UFuncOutputCastingError(ufunc, "same_kind", t.dtype, x.dtype, 0)
+            raise np._core._exceptions._UFuncOutputCastingError(  # type: ignore[attr-defined]
+                ufunc, "same_kind", t.dtype, x.dtype, 0
+            )
         t = t.astype(x.dtype)
     if x.__class__ is not Tensor or t.__class__ is not Tensor:  # batched, dual
         return (t if x.__class__ is Tensor else x).__dif_in_place__(x, t)

@@ -71,7 +71,7 @@ class Batched(Tensor):
 
     __slots__ = ()
 
-    node = property(lambda x: x._data.inner.node)  # type: ignore[assignment]
+    node = property(lambda x: x._data.inner.node)  # type: ignore
     shape = property(lambda x: x._data.inner.shape[1:])
     dtype = property(lambda x: x._data.inner.dtype)
     ndim = property(lambda x: x._data.inner.ndim - 1)
@@ -181,7 +181,7 @@ def like(x: Any, inner: Any) -> Any:
     return batched(like(x._data.inner, inner), x._data.level)
 
 
-def expand(x: Tensor, active: tuple[int, ...]) -> Tensor:
+def expand(x: Tensor, active: tuple[int | None, ...]) -> Tensor:
     """`x` batched at all `active` levels; where it was not, every example sees the same values (stride 0)."""
     for level, size in enumerate(active):
         if size is not None:  # the level of a streaming jvp, which batches nothing
@@ -189,7 +189,7 @@ def expand(x: Tensor, active: tuple[int, ...]) -> Tensor:
     return x
 
 
-def _expand_level(x: Tensor, level: int, size: int) -> Tensor:
+def _expand_level(x: Tensor, level: int, size: Any) -> Tensor:
     if level_of(x) > level:
         return batched(_expand_level(x._data.inner, level, size), x._data.level)
     if level_of(x) == level:
@@ -354,7 +354,7 @@ def _shadow(index: Any) -> Any:
     )
 
 
-def _become_batched(x: Tensor, level: int, size: int) -> None:
+def _become_batched(x: Tensor, level: int, size: Any) -> None:
     """Turn `x`, and whatever shares its memory, into Batched Tensors of `level`, in place."""
     storage = x.alias if not isinstance(x, Batched) else None
     if storage is not None and storage.foreign:

@@ -185,7 +185,7 @@ def _elementwise(op: Primitive, xs: tuple, level: int) -> Tensor | None:
         slopes.append(t)
     xp = namespace(data[0])
     yd = op.forward(*data)
-    total = None
+    total: Any = None
     with np.errstate(all="ignore"):
         for t, rule in zip(slopes, (op.rule_a, op.rule_b)):
             if t is None:

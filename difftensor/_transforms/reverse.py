@@ -31,7 +31,7 @@ class _Placed:
 
     def __init__(self, args: tuple, argnums: int | tuple[int, ...], name: str):
         self.single = isinstance(argnums, int)
-        self.positions = (argnums,) if self.single else tuple(argnums)
+        self.positions: tuple[int, ...] = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         self.args = list(args)
         self.leaves, self.placed, self.structures = [], [], []
         for i in self.positions:

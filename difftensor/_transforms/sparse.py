@@ -80,13 +80,16 @@ class SparseJacobian:
         if pattern is not None:
             self._plan(pattern)
 
+    colors: Any
+    pattern: Any
+
     def _plan(self, pattern: Any) -> None:
         import scipy.sparse as sp
 
         self.pattern = sp.csr_array(pattern).astype(bool)
         self.pattern.sort_indices()
-        columns = coloring(self.pattern) if self.mode != "rev" else None
-        rows = coloring(self.pattern.T) if self.mode != "fwd" else None
+        columns: Any = coloring(self.pattern) if self.mode != "rev" else None
+        rows: Any = coloring(self.pattern.T) if self.mode != "fwd" else None
         if self.mode == "auto":
             self.mode = "fwd" if columns.max(initial=0) <= rows.max(initial=0) else "rev"
         self.colors = columns if self.mode == "fwd" else rows
@@ -119,7 +122,7 @@ class SparseJacobian:
         owner, reader = (columns, rows) if forward else (rows, columns)
         color_of_entry = self.colors[owner]
         for c in range(groups):
-            compressed = sweep((self.colors == c).astype(float))
+            compressed = sweep(np.asarray(self.colors == c, dtype=float))
             here = color_of_entry == c
             values[here] = compressed[reader[here]]
         J = sp.csr_array((values, columns, self.pattern.indptr), shape=(m, n))

@@ -128,6 +128,12 @@ class _Node:
     """What a rule reads of the node of an operation, with Jets in the place of saved arrays."""
 
     __slots__ = ("a", "b", "p", "params", "q", "y")
+    a: Any
+    b: Any
+    p: Any
+    params: Any
+    q: Any
+    y: Any
 
 
 def dispatch(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dict) -> Any:
