@@ -33,8 +33,12 @@ def limit_threads(count):
 def interleaved(runners, repeat, clock, seconds=0.02):
     """{name: seconds per call of every sample}.  A sample is as many calls as take about `seconds`.
 
-    The garbage collector runs as it does for a user, but each sample starts with a clean heap.
+    The garbage collector runs as it does for a user, but each sample starts with a clean heap, and the objects of the
+    imported libraries are frozen: four libraries in one process (190 000 objects) would be walked in every full
+    collection, which no user's process has to do.
     """
+    gc.collect()
+    gc.freeze()
     calls = {}
     for name, run in runners.items():
         run()
@@ -50,6 +54,7 @@ def interleaved(runners, repeat, clock, seconds=0.02):
             for _ in range(n):
                 run()
             samples[name].append((clock() - start) / n)
+    gc.unfreeze()
     return samples
 
 
