@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .jacobians import column_norms, is_finite, is_sparse, scale_columns
+
 
 class Fit:
     """A fitted model; unpacks as ``popt, pcov``.
@@ -147,7 +149,12 @@ class Fit:
 def inverse_normal_matrix(J):
     """``(J^T J)^{-1}`` without forming ``J^T J``; infinite in rows of parameters that J does not determine."""
     n = J.shape[1]
-    columns = np.sqrt(np.einsum("ij,ij->j", J, J))
+    if is_sparse(J):
+        inverse = _sparse_inverse(J)
+        if inverse is not None:
+            return inverse
+        J = J.toarray()
+    columns = column_norms(J)
     blind = ~(columns > 0)
     scale = np.where(blind, 1.0, columns)
     if J.shape[0] == 0 or not np.isfinite(J).all():
@@ -162,6 +169,26 @@ def inverse_normal_matrix(J):
     inverse[undetermined, :] = np.inf
     inverse[:, undetermined] = np.inf
     return inverse
+
+
+def _sparse_inverse(J):
+    """The same by a sparse factorization; None where that would lose more than half of the digits."""
+    import scipy.sparse as sp
+    import scipy.sparse.linalg as spl
+
+    columns = column_norms(J)
+    if not is_finite(J) or not (columns > 0).all():
+        return None
+    A = scale_columns(J, 1 / columns)
+    try:
+        factor = spl.splu(sp.csc_array(A.T @ A), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+    except RuntimeError:
+        return None
+    pivots = np.abs(factor.U.diagonal())
+    if not pivots.min() > 1e-8 * pivots.max():
+        return None
+    inverse = factor.solve(np.eye(J.shape[1]))
+    return 0.5 * (inverse + inverse.T) / columns[:, None] / columns
 
 
 def _quantile(level, degrees, absolute):

@@ -13,6 +13,7 @@ from ..minimize import _adapt, configure
 from ..result import Result
 from .levenberg_marquardt import LevenbergMarquardt
 from .problem import SquaresProblem
+from .sparse import SparseLevenbergMarquardt
 
 METHODS = ("lm", "trf", "dogbox")
 
@@ -35,6 +36,7 @@ def least_squares(
     options=None,
     progress=False,
     resume=None,
+    jac_sparsity="auto",
 ) -> Result:
     """Minimize a sum of squares, ``1/2 sum rho(r_i(x)^2)``.
 
@@ -44,12 +46,14 @@ def least_squares(
         ``fun(x, *args) -> array``: the residuals, of any shape; complex residuals count as pairs of reals.
     x0 : array or pytree
     jac : callable, optional
-        Your own Jacobian, shape (m, n). None: difftensor differentiates.
+        Your own Jacobian, shape (m, n), an array or a sparse array. None: difftensor differentiates.
     bounds : optional
         ``(lower, upper)``, each a number, or an array or a pytree like ``x0``; or an object with ``lb`` and
         ``ub``.
-    method : {"trf", "lm"}
-        Both names run the trust-region Levenberg-Marquardt method of `LevenbergMarquardt`, which takes bounds.
+    method : {"trf", "lm", "dogbox"}
+        SciPy's names, so that calls carry over. All three run one algorithm, the trust-region Levenberg-Marquardt
+        method of `LevenbergMarquardt`, which takes bounds by bending steps at them; it is neither the
+        trust-region-reflective nor the dogbox method. With a sparse Jacobian: `SparseLevenbergMarquardt`.
     ftol, xtol : float
         0 (off) by default: a small change is no proof of a solution.
     gtol : float
@@ -62,7 +66,11 @@ def least_squares(
     max_nfev : int, optional
     args : tuple
     callback, options, progress, resume
-        As in `minimize`; options are those of `Stop` and of `LevenbergMarquardt`.
+        As in `minimize`; options are those of `Stop` and of the method.
+    jac_sparsity : "auto", None or sparse array of shape (m, n)
+        Where the Jacobian may have entries. "auto": with more than 200 unknowns the pattern is read off the tape, and
+        a Jacobian with fewer than 20 % of its entries is colored and treated as sparse. None: dense. A pattern is used
+        as given, and an entry outside it is an error.
 
     Returns
     -------
@@ -83,17 +91,27 @@ def least_squares(
     """
     if method not in METHODS:
         raise ValueError(f"optim: method must be one of {', '.join(METHODS)}, got {method!r}")
-    problem = SquaresProblem(fun, x0, args, jac=jac, box=read_pair(bounds, x0), loss=loss, f_scale=f_scale)
+    sparsity = _sparsity(jac_sparsity, jac)
+    problem = SquaresProblem(
+        fun, x0, args, jac=jac, box=read_pair(bounds, x0), loss=loss, f_scale=f_scale, sparsity=sparsity
+    )
     settings = {"gtol": gtol, "ftol": ftol, "xtol": xtol, "max_evaluations": max_nfev, **(options or {})}
     on_interrupt = settings.pop("on_interrupt", "raise")
-    rule, stop = configure(LevenbergMarquardt, settings)
-    show = progress_line.line(stop.max_steps) if progress else None
-    watch = {"callback": _adapt(callback), "progress": show, "on_interrupt": on_interrupt}
 
     def solve():
-        return persist(problem, rule, stop, state=resume, **watch)
+        rule = SparseLevenbergMarquardt if problem.sparse else LevenbergMarquardt
+        rule, stop = configure(rule, settings)
+        show = progress_line.line(stop.max_steps) if progress else None
+        return persist(problem, rule, stop, state=resume, callback=_adapt(callback), progress=show,
+                       on_interrupt=on_interrupt)  # fmt: skip
 
     return implicit.through(solve, problem, implicit.gradient_of_cost)
+
+
+def _sparsity(given, jac):
+    if isinstance(given, str) and given != "auto":
+        raise ValueError(f"optim: jac_sparsity must be 'auto', None or a pattern, got {given!r}")
+    return None if jac is not None else given
 
 
 def read_pair(bounds, x0) -> Box | None:

@@ -10,6 +10,84 @@ import numpy as np
 from ..loop import Method, State
 from ..stop import Doubt, Reason, stuck
 from ..trust import boundary_multiplier
+from .jacobians import column_norms
+
+
+class SquaresMethod(Method):
+    """What the dense and the sparse method share: closing steps, doubts, and the fields of the result."""
+
+    bounds = True
+
+    def gauss_newton(self, problem, point):
+        """The full step of the linear least-squares problem around a point, over the free variables."""
+        raise NotImplementedError
+
+    def finish(self, problem, state) -> State:
+        """Gauss-Newton steps as long as they shrink; Newton steps where those shrink slowly."""
+        if not self.polish or problem.rho is not None:
+            return state
+        point, last, newton = state.point, math.inf, False
+        best = point
+        for _ in range(20):
+            p, size = self._closing_step(problem, point, newton)
+            if p is not None and size > 0.05 * last and not newton and problem.has_second_order(point):
+                # Large residuals or curvature: Gauss-Newton converges linearly there.
+                newton, last = True, math.inf
+                p, size = self._closing_step(problem, point, newton)
+            if p is None or not size < 0.5 * last:
+                break
+            best, last = point, size
+            x = point.x + p
+            if problem.box is not None:
+                x = problem.box.project(x)
+            if (x == point.x).all():
+                break
+            point = problem.at(x)
+            if not point.f <= best.f + problem.noise(best):
+                break
+        return replace(state, point=best, optimality=min(state.optimality, problem.optimality(best)))
+
+    def _closing_step(self, problem, point, newton):
+        """A full step and its length in units of the parameters' own scales."""
+        scale = column_norms(point.J)
+        scale = np.where(scale > 0, scale, 1.0)
+        if newton:
+            free = slice(None) if problem.box is None else problem.box.free(point.x, point.g)
+            H = (point.H / scale[:, None] / scale)[free][:, free]
+            try:
+                np.linalg.cholesky(H)
+            except np.linalg.LinAlgError:
+                return None, math.nan
+            p = np.zeros_like(point.x)
+            p[free] = -np.linalg.solve(H, (point.g / scale)[free]) / scale[free]
+        else:
+            p = self.gauss_newton(problem, point)
+        if not np.isfinite(p).all():
+            return None, math.nan
+        return p, norm(scale * p)
+
+    def doubt(self, problem, state):
+        doubt = problem.doubt(state.point)
+        return doubt if doubt is not None else self._far(problem, state.point)
+
+    def _far(self, problem, point) -> Doubt | None:
+        p = self.gauss_newton(problem, point)
+        ratio = np.abs(p) / (1.0 + np.abs(point.x))
+        if not ratio.max() > 0.01 or problem.has_second_order(point):
+            return None
+        i = int(np.argmax(ratio))
+        return Doubt(f"the gradient is small, but the Gauss-Newton step still moves {problem.layout.name(i)} = "
+                     f"{point.x[i]:.4g} by {p[i]:.2g}: the residuals hardly depend on it here, it may be on its way "
+                     "to infinity; try another start, bounds, or a simpler model")  # fmt: skip
+
+    def extras(self, problem, state):
+        point = state.point
+        J = point.J if math.isfinite(point.f) else None
+        return {
+            "cost": point.f, "fun": point.r, "jac": J,
+            "grad": None if J is None else point.g,
+            "active_mask": _active(problem, point.x),
+        }  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -19,7 +97,7 @@ class LMState(State):
 
 
 @dataclass(frozen=True)
-class LevenbergMarquardt(Method):
+class LevenbergMarquardt(SquaresMethod):
     """The method of Levenberg, Marquardt and More.
 
     Parameters
@@ -51,7 +129,6 @@ class LevenbergMarquardt(Method):
     polish: bool = True
 
     name = "lm"
-    bounds = True
 
     def start(self, problem, x) -> LMState:
         point = problem.at(x)
@@ -74,7 +151,7 @@ class LevenbergMarquardt(Method):
         scale = np.where(D > 0, D, 1.0)
         radius = state.radius
         if math.isnan(radius):
-            size = _norm(scale * point.x)
+            size = norm(scale * point.x)
             radius = self.factor * (size if size > 0 else 1.0)
         model = Model(problem, point, r, J, scale)
         if model.best <= problem.noise(point):
@@ -83,7 +160,7 @@ class LevenbergMarquardt(Method):
             return replace(state, stuck=reason)
         while True:
             p, predicted, inside = model.solve(radius)
-            size = _norm(scale * p)
+            size = norm(scale * p)
             new = problem.at(point.x + p)
             f = new.f
             decrease = point.f - f
@@ -96,7 +173,7 @@ class LevenbergMarquardt(Method):
                 radius = max(radius, 2.0 * size) if not inside else 2.0 * size
             if ratio > 1e-4:
                 return LMState(new, problem.optimality(new), size, scale=D, radius=radius)
-            if not size > problem.eps * _norm(scale * point.x) or not radius > 0:
+            if not size > problem.eps * norm(scale * point.x) or not radius > 0:
                 reason = stuck(problem, point, model.best, "no step lowers the sum of squares")
                 return replace(state, stuck=reason)
 
@@ -105,76 +182,10 @@ class LevenbergMarquardt(Method):
         others = ((False, 0.1), (False, 1.0), (True, 0.1))
         return tuple(replace(self, scaled=scaled, factor=factor) for scaled, factor in others)
 
-    def finish(self, problem, state) -> LMState:
-        """Gauss-Newton steps as long as they shrink; Newton steps where those shrink slowly."""
-        if not self.polish or problem.rho is not None:
-            return state
-        point, last, newton = state.point, math.inf, False
-        best = point
-        for _ in range(20):
-            p, size = self._closing_step(problem, point, newton)
-            if p is not None and size > 0.05 * last and not newton and problem.has_second_order(point):
-                # Large residuals or curvature: Gauss-Newton converges linearly there.
-                newton, last = True, math.inf
-                p, size = self._closing_step(problem, point, newton)
-            if p is None or not size < 0.5 * last:
-                break
-            best, last = point, size
-            x = point.x + p
-            if problem.box is not None:
-                x = problem.box.project(x)
-            if (x == point.x).all():
-                break
-            point = problem.at(x)
-            if not point.f <= best.f + problem.noise(best):
-                break
-        return replace(state, point=best, optimality=min(state.optimality, problem.optimality(best)))
-
-    def _closing_step(self, problem, point, newton):
-        """A full step and its length in units of the parameters' own scales."""
-        J = point.J
-        scale = np.sqrt(np.einsum("ij,ij->j", J, J))
-        scale = np.where(scale > 0, scale, 1.0)
-        model = Model(problem, point, point.r, J, scale)
-        free = model.first[0]
-        if newton:
-            H = (point.H / scale[:, None] / scale)[np.ix_(free, free)]
-            try:
-                np.linalg.cholesky(H)
-            except np.linalg.LinAlgError:
-                return None, math.nan
-            p = np.zeros_like(point.x)
-            p[free] = -np.linalg.solve(H, (point.g / scale)[free]) / scale[free]
-        else:
-            p = model.gauss_newton()
-        if not np.isfinite(p).all():
-            return None, math.nan
-        return p, _norm(scale * p)
-
-    def doubt(self, problem, state):
-        doubt = problem.doubt(state.point)
-        return doubt if doubt is not None else self._far(problem, state.point)
-
-    def _far(self, problem, point) -> Doubt | None:
+    def gauss_newton(self, problem, point):
         r, J = point.scaled
-        columns = np.sqrt(np.einsum("ij,ij->j", J, J))
-        p = Model(problem, point, r, J, np.where(columns > 0, columns, 1.0)).gauss_newton()
-        ratio = np.abs(p) / (1.0 + np.abs(point.x))
-        if not ratio.max() > 0.01 or problem.has_second_order(point):
-            return None
-        i = int(np.argmax(ratio))
-        return Doubt(f"the gradient is small, but the Gauss-Newton step still moves {problem.layout.name(i)} = "
-                     f"{point.x[i]:.4g} by {p[i]:.2g}: the residuals hardly depend on it here, it may be on its way "
-                     "to infinity; try another start, bounds, or a simpler model")  # fmt: skip
-
-    def extras(self, problem, state):
-        point = state.point
-        J = point.J if math.isfinite(point.f) else None
-        return {
-            "cost": point.f, "fun": point.r, "jac": J,
-            "grad": None if J is None else point.g,
-            "active_mask": _active(problem, point.x),
-        }  # fmt: skip
+        columns = column_norms(J)
+        return Model(problem, point, r, J, np.where(columns > 0, columns, 1.0)).gauss_newton()
 
 
 class Model:
@@ -203,7 +214,7 @@ class Model:
     def _step(self, factored, radius):
         free, s, Vt, b = factored
         c = -b / s
-        inside = _norm(c) <= radius
+        inside = norm(c) <= radius
         if not inside:
             lam = boundary_multiplier(s * s, s * b, radius)
             c = -s * b / (s * s + lam)
@@ -243,7 +254,7 @@ class Model:
             return bent, False
         # The bent step may climb; the projected steepest descent (in the scaled variables) never does.
         d = -self.g / self.scale**2 * self.first[0]
-        d *= radius / max(_norm(self.scale * d), 1e-300)
+        d *= radius / max(norm(self.scale * d), 1e-300)
         for _ in range(60):
             bent = self.box.project(self.x + d) - self.x
             Jp = self.J.dot(bent)
@@ -253,7 +264,8 @@ class Model:
         return bent, False
 
 
-def _norm(v) -> float:
+def norm(v) -> float:
+    """The Euclidean length."""
     return math.sqrt(float(v.dot(v)))
 
 

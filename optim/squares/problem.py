@@ -11,6 +11,7 @@ import difftensor as dif
 from ..implicit import untracked
 from ..point import Point
 from ..problem import Problem
+from .jacobians import LARGE, THIN, column_norms, is_sparse, scale_rows
 from .losses import LOSSES
 
 
@@ -74,9 +75,11 @@ class SquaresProblem(Problem):
         A name in `optim.squares.losses.LOSSES` or ``rho(z) -> (rho, rho', rho'')``.
     f_scale : float
         The size of a residual at which the loss starts to bend.
+    sparsity : "auto", None or sparse array (m, n)
+        The pattern of the Jacobian; "auto" looks for one when there are many unknowns, None is dense.
     """
 
-    def __init__(self, residuals, x0, args=(), *, jac=None, box=None, loss="linear", f_scale=1.0):
+    def __init__(self, residuals, x0, args=(), *, jac=None, box=None, loss="linear", f_scale=1.0, sparsity=None):
         super().__init__(residuals, x0, args)
         if box is not None:
             self.box = box
@@ -90,6 +93,30 @@ class SquaresProblem(Problem):
         self.own_jacobian = jac
         self.rho = None if loss == "linear" else loss if callable(loss) else LOSSES[loss]
         self.f_scale = f_scale
+        self.sparsity, self._colored = sparsity, None
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the Jacobian at ``x0`` is sparse, as given, or as found on the tape."""
+        if self.own_jacobian is not None:
+            return is_sparse(self._users(self.x0))
+        if self.sparsity is None or isinstance(self.sparsity, str) and self.n <= LARGE:
+            return False
+        if self._colored is None:
+            self._find()
+        return self._colored is not None
+
+    def _find(self) -> None:
+        """The pattern and its colors; where it is not thin, the Jacobian stays dense."""
+        given = None if isinstance(self.sparsity, str) else self.sparsity
+        untracked(self.objective(self.x0.copy()))  # says so if an outer transformation watches
+        colored = dif.sparse_jacobian(self._real_objective, given)
+        colored(self.x0)
+        m, n = colored.pattern.shape
+        if given is None and colored.pattern.nnz > THIN * m * n:
+            self.sparsity = None
+        else:
+            self._colored = colored
 
     def objective(self, x):
         """The residuals as one vector; what difftensor differentiates."""
@@ -121,9 +148,26 @@ class SquaresProblem(Problem):
     def jacobian(self, x):
         self.njev += 1
         if self.own_jacobian is not None:
-            J = np.asarray(self.own_jacobian(self.layout.unpack(x.copy()), *self.args), dtype=float)
-            return J.reshape(-1, self.n)
+            return self._users(x)
+        if self._colored is not None:
+            return self._by_colors(x)
         return untracked(dif.jacobian(self._real_objective)(x))
+
+    def _users(self, x):
+        J = self.own_jacobian(self.layout.unpack(x.copy()), *self.args)
+        return J.tocsr() if is_sparse(J) else np.asarray(J, dtype=float).reshape(-1, self.n)
+
+    def _by_colors(self, x):
+        try:
+            return self._colored(x)
+        except dif.errors.DifftensorError:  # an entry outside the pattern
+            if not isinstance(self.sparsity, str):
+                raise
+            # The function took another way here than before: both patterns hold from now on.
+            here = dif.sparse_jacobian(self._real_objective)
+            here(x)
+            self._colored = dif.sparse_jacobian(self._real_objective, here.pattern + self._colored.pattern)
+            return self._colored(x)
 
     def _real_objective(self, x):
         r = self.objective(x)
@@ -159,21 +203,21 @@ class SquaresProblem(Problem):
         """Triggs' correction, which makes the Gauss-Newton model of ``r, J`` that of the loss.
 
         With ``z = (r/s)^2``: gradient ``rho' J^T r`` and curvature ``rho' + 2 rho'' z`` (at least a hundredth of
-        rho'), as in         B. Triggs et al., Bundle adjustment: a modern synthesis, 1999, section 4.3.
+        rho'), as in B. Triggs et al., Bundle adjustment: a modern synthesis, 1999, section 4.3.
         """
         if self.rho is None:
             return r, J
         z = (r / self.f_scale) ** 2
         _, first, second = self.rho(z)
         root = np.sqrt(np.maximum(first + 2 * second * z, 0.01 * first))
-        return r * first / root, J * root[:, None]
+        return r * first / root, scale_rows(J, root)
 
     def weighted(self, point):
         """Residuals and Jacobian with the square roots of the loss's weights ``rho'``."""
         if self.rho is None:
             return point.r, point.J
         root = np.sqrt(self.rho((point.r / self.f_scale) ** 2)[1])
-        return point.r * root, point.J * root[:, None]
+        return point.r * root, scale_rows(point.J, root)
 
     def optimality(self, point) -> float:
         """The largest cosine between a column of J (that may still move) and the residuals.
@@ -187,7 +231,7 @@ class SquaresProblem(Problem):
         g = point.g
         if self.njev <= 1:
             self._mattered |= g != 0
-        columns = np.sqrt(np.einsum("ij,ij->j", J, J))
+        columns = column_norms(J)
         if self.box is not None:
             g = np.where(self.box.free(point.x, g), g, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -197,7 +241,7 @@ class SquaresProblem(Problem):
     def noise(self, point) -> float:
         """The rounding error of f: every residual carries about eps times the terms it is made of."""
         r, J = self.weighted(point)
-        terms = np.abs(J).dot(np.abs(point.x)) + np.abs(r)
+        terms = abs(J) @ np.abs(point.x) + np.abs(r)
         error = self.eps * math.sqrt(float(terms.dot(terms)))
         return 4 * error * (math.sqrt(float(r.dot(r))) + error)
 
