@@ -113,6 +113,7 @@ def _over(x: Any) -> tuple:
 
 class _Norm(Module):
     axes = (2,)
+    counts = True
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
                  track_running_stats: bool = True, device: Any = None, dtype: Any = None):  # fmt: skip
@@ -137,7 +138,8 @@ class _Norm(Module):
         if not (self.training and self.track_running_stats):
             return
         with dif.no_grad():
-            self.num_batches_tracked = self.num_batches_tracked + 1
+            if self.counts:
+                self.num_batches_tracked = self.num_batches_tracked + 1
             m = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
             var = var.reshape(-1) * (count / max(count - 1, 1))
             self.running_mean = (1 - m) * self.running_mean + m * mean.reshape(-1)
@@ -189,6 +191,8 @@ class BatchNorm3d(_BatchNorm):
 
 
 class _InstanceNorm(_Norm):
+    counts = False  # PyTorch has the counter here too and leaves it at 0
+
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = False,
                  track_running_stats: bool = False, device: Any = None, dtype: Any = None):  # fmt: skip
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)

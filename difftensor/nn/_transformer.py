@@ -22,14 +22,18 @@ _BY_NAME = {"relu": relu, "gelu": gelu}
 
 class _Layer(Module):
     def _common(self, d: int, heads: int, width: int, p: float, activation: Any, eps: float, batch_first: bool,
-                norm_first: bool, bias: bool, made: dict, rng: np.random.Generator) -> None:  # fmt: skip
+                norm_first: bool, bias: bool, made: dict, rng: np.random.Generator, decodes: bool = False) -> None:  # fmt: skip
         self.self_attn = MultiheadAttention(d, heads, p, bias, batch_first=batch_first, rng=rng, **made)
+        if decodes:
+            self.multihead_attn = MultiheadAttention(d, heads, p, bias, batch_first=batch_first, rng=rng, **made)
         self.linear1 = Linear(d, width, bias, rng=rng, **made)
         self.dropout = Dropout(p, rng=rng)
         self.linear2 = Linear(width, d, bias, rng=rng, **made)
         self.norm_first = norm_first
         self.activation: Callable = _BY_NAME[activation] if isinstance(activation, str) else activation
         self.norm1, self.norm2 = LayerNorm(d, eps, bias=bias, **made), LayerNorm(d, eps, bias=bias, **made)
+        if decodes:
+            self.norm3, self.dropout3 = LayerNorm(d, eps, bias=bias, **made), Dropout(p, rng=rng)
         self.dropout1, self.dropout2 = Dropout(p, rng=rng), Dropout(p, rng=rng)
 
     def _feed_forward(self, x: Any) -> Any:
@@ -78,11 +82,8 @@ class TransformerDecoderLayer(_Layer):
                  activation: Any = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = False,
                  norm_first: bool = False, bias: bool = True, device: Any = None, dtype: Any = None,
                  rng: init.Rng = None):  # fmt: skip
-        rng, made = init.generator(rng), {"device": device, "dtype": dtype}
         self._common(d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias,
-                     made, rng)  # fmt: skip
-        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, rng=rng, **made)
-        self.norm3, self.dropout3 = LayerNorm(d_model, layer_norm_eps, bias=bias, **made), Dropout(dropout, rng=rng)
+                     {"device": device, "dtype": dtype}, init.generator(rng), decodes=True)  # fmt: skip
 
     def forward(self, tgt: Any, memory: Any, tgt_mask: Any = None, memory_mask: Any = None,
                 tgt_key_padding_mask: Any = None, memory_key_padding_mask: Any = None, tgt_is_causal: bool = False,
