@@ -30,6 +30,9 @@ class Module:
     module with other leaves. Buffers that ``forward`` assigns anew (running means) are assigned on that copy: return it
     with ``has_aux=True`` to keep them. In the other style (``loss.backward()``) there is one module and no copy.
 
+    A gradient at parameters, which require gradients themselves, can be differentiated again, and costs the tape for that:
+    call transformations under ``dif.no_grad()``, or start from ``dif.tree.map(lambda p: p.detach(), module)``.
+
     Examples
     --------
     >>> import difftensor as dif
@@ -40,7 +43,7 @@ class Module:
     ...     def forward(self, x):
     ...         return self.slope * x
     >>> line = Line()
-    >>> float(dif.grad(lambda m: m(3.0))(line).slope)
+    >>> dif.grad(lambda m: m(3.0))(line).slope.item()
     3.0
     """
 
