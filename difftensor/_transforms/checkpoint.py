@@ -45,6 +45,7 @@ def checkpoint(f: Callable) -> Callable:
     >>> step = dif.checkpoint(lambda x: np.sin(x) * x)
     >>> f = lambda s: lambda x: s(s(x))
     >>> float(dif.grad(f(step))(1.0)) == float(dif.grad(f(lambda x: np.sin(x) * x))(1.0))
+    True
     """
 
     @wraps(f)

@@ -17,7 +17,7 @@ from difftensor._core import Leaf, Node, Primitive, Tensor, X, enable_grad, lift
 from difftensor._core.operands import _with_keywords
 from difftensor._core.pushing import forward
 from difftensor._core.sweeping import repaired, trace
-from difftensor._core.tape import tick
+from difftensor._core.tape import _site, tick
 from difftensor._core.tensor import snapshot
 from difftensor._transforms.batch import Batched, innermost, levels, like, matched
 from difftensor._transforms.sweep import ALIAS, _finite, streaming
@@ -214,7 +214,11 @@ def _with_tangent(y: Tensor, tangents: dict, level: int) -> Tensor:
     lifted = watched or any(t.node is not None for t in tangents.values())
     ts = {n: t if lifted else t._data for n, t in tangents.items()}
     with np.errstate(all="ignore"):
-        out = forward(order, dict(ts), lifted, repair=True).get(y.node)
+        site = _site.get()
+        try:
+            out = forward(order, dict(ts), lifted, repair=True).get(y.node)
+        finally:
+            _site.set(site)
     if out is None:
         return y if watched else lift(y._data, None)
     out = like(y, out if isinstance(out, Tensor) else wrap(out))
@@ -304,7 +308,9 @@ def streamed(f: Callable, primals: tuple, tangents: tuple, tensors: bool) -> tup
                 v = v if isinstance(v, Tensor) else wrap(np.array(v, dtype=np.result_type(v, x.dtype))[()])
                 if v.shape != x.shape:
                     raise ValueError(f"jvp: tangent: expected shape {x.shape}, found {v.shape}")
-                pairs.append(dual(x, v, level))
+                if v.dtype.kind == "c" and x.dtype.kind != "c":
+                    raise TypeError(f"jvp: tangent: expected a real array, as the primal is {x.dtype}, found {v.dtype}")
+                pairs.append(dual(_apart(x), _apart(v), level))
             args.append(tree.unflatten(shape, pairs))
         found, shape = tree.flatten(f(*args))
     finally:
@@ -312,6 +318,11 @@ def streamed(f: Callable, primals: tuple, tangents: tuple, tensors: bool) -> tup
     values = [v._data.value if _level(v) == level else v for v in found]
     slopes = [v._data.tangent if _level(v) == level else None for v in found]
     return values, slopes, shape
+
+
+def _apart(x: Tensor) -> Tensor:
+    """A Tensor of its own with the values and the place of `x`: writes to either do not reach the other."""
+    return lift(snapshot(x), x.node) if x.__class__ is Tensor else x
 
 
 __all__ = ["Dual", "dual", "streamed"]

@@ -14,23 +14,21 @@ from difftensor._core.sweeping import trace
 from difftensor._transforms.batch import Batched, innermost, like
 from difftensor._transforms.dual import streamed
 from difftensor._transforms.reverse import _as_result, _Placed
-from difftensor._transforms.sweep import hand_out, push_forward, seed_like, watched, zeros_like
+from difftensor._transforms.sweep import fresh, given, hand_out, push_forward, seed_like, watched, zeros_like
 
 
-def _pushed(t: Any, v: Tensor, tensors: bool) -> Any:
-    """Tangent `t` of result `v` as handed out."""
+def _pushed(t: Any, v: Tensor, tensors: bool, seen: set[int]) -> Any:
+    """Tangent `t` of result `v` as handed out, in memory that the caller may write to."""
     if t is None:
         t = zeros_like(innermost(v))
     if isinstance(t, Tensor):
         if t.__class__ is not Tensor or (t.node is not None and recording() and watched([t.node])):
-            return like(v, t)
+            return like(v, fresh(t, seen))
         t = t._data
-    t = t.astype(v.dtype) if t.dtype != v.dtype else t
+    t = fresh(t.astype(v.dtype) if t.dtype != v.dtype else t, seen)
     if tensors or isinstance(v, Batched):
         return like(v, lift(t, None))
-    if isinstance(t, np.ndarray):
-        return t[()] if t.ndim == 0 else t.copy() if t.base is not None or not t.flags.writeable else t
-    return t
+    return t[()] if t.__class__ is np.ndarray and t.ndim == 0 else t
 
 
 def linearize(f: Callable, *primals: Any) -> tuple:
@@ -80,8 +78,9 @@ def linearize(f: Callable, *primals: Any) -> tuple:
             ts[n] = seed_like(t, v, "jvp: tangent")
         out, _ = push_forward(ts, roots, tape=tape)
         tensors = a.tensors or any(isinstance(t, Tensor) for t in leaves)
+        seen = given(ts)
         return tree.unflatten(
-            shape, [_pushed(out.get(v.node) if v.node is not None else None, v, tensors) for v in found]
+            shape, [_pushed(out.get(v.node) if v.node is not None else None, v, tensors, seen) for v in found]
         )
 
     return tree.unflatten(shape, [hand_out(v, a.tensors) for v in found]), push

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from difftensor._backend import is_array
 from difftensor._core import Node, Primitive, Tensor, lift
 from difftensor._core.tape import Leaf, tick
 
@@ -56,9 +59,11 @@ def _pull(xp: Any, g: Any, n: Any) -> tuple:
         shown = shown.conj() if shown.dtype.kind == "c" else shown
         new = hook(shown)
         if new is not None:
-            new = new if isinstance(new, Tensor) else lift(new, None)
+            new = new if isinstance(new, Tensor) else lift(new if is_array(new) else np.asarray(new), None)
             if new.shape != g.shape:
                 raise ValueError(f"a hook returned shape {new.shape} for a cotangent of shape {g.shape}")
+            if new.dtype != g.dtype and not np.can_cast(new.dtype, g.dtype, "same_kind"):
+                raise TypeError(f"a hook returned dtype {new.dtype} for a cotangent of dtype {g.dtype}")
             new = new.conj() if new.dtype.kind == "c" else new
             g = new if isinstance(g, Tensor) else new._data
     return (g,)

@@ -14,6 +14,8 @@ from difftensor._core.sweeping import free, trace
 from difftensor._transforms.sweep import (
     close,
     deliver,
+    fresh,
+    given,
     hand_out,
     lost,
     one_like,
@@ -202,7 +204,7 @@ def grad(
     Examples
     --------
     >>> import difftensor as dif
-    >>> float(dif.grad(dif.grad(dif.sin))(0.5)) == -dif.sin(0.5)
+    >>> float(dif.grad(dif.grad(dif.sin))(0.5)) == -float(dif.sin(0.5))
     True
     """
     compute = differentiated("grad", f, argnums, has_aux, holomorphic, strict)
@@ -274,7 +276,7 @@ def vjp(f: Callable, *primals: Any, has_aux: bool = False) -> tuple:
             c = c.conj() if c.dtype.kind == "c" else c
             seeds[v.node] = seeds[v.node] + c if v.node in seeds else c
         cts, _ = pull_back(seeds, a.nodes, tape=tape)
-        seen = {id(s) for s in seeds.values()}
+        seen = given(seeds)
         return a.assemble(
             [deliver(cts.get(n), x, t, seen) for n, x, t in zip(a.nodes, a.leaves, a.placed, strict=True)]
         )
@@ -316,7 +318,7 @@ def backward(t: Tensor, gradient: Any = None, retain_graph: bool = False, create
             )
         seed: Any = one_like(t)
     else:
-        seed = seed_like(gradient, t, "backward")
+        seed = seed_like(gradient, t, "backward").copy()  # .grad must not share its memory
         seed = seed.conj() if seed.dtype.kind == "c" else seed
     tape = trace([t.node])
     targets: list = [leaf for leaf in tape[1] if leaf.user]
@@ -326,13 +328,14 @@ def backward(t: Tensor, gradient: Any = None, retain_graph: bool = False, create
         or (isinstance(seed, Tensor) and seed.node is not None)
     )
     cts, recorded = pull_back({t.node: seed}, targets, create, tape)
+    seen: set[int] = set()
     for leaf in targets:
         c = cts.get(leaf)
         if c is None:
             continue
         if c.dtype.kind == "c":
             c = c.conj()
-        c = c if isinstance(c, Tensor) else lift(c, None)
+        c = fresh(c, seen) if isinstance(c, Tensor) else lift(c, None)
         leaf.grad = c if leaf.grad is None else leaf.grad + c
     if not (retain_graph or create_graph or recorded):
         free(tape[0])

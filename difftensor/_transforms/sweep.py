@@ -14,6 +14,7 @@ from difftensor._core.operands import operand
 from difftensor._core.pushing import forward
 from difftensor._core.sweeping import dependents, trace
 from difftensor._core.tape import Leaf, _recording, _site, getframe, tick, user_site, warn_user
+from difftensor._transforms import replay
 from difftensor._transforms.batch import Batched, expand, innermost, levels, like, matched
 from difftensor.errors import LostGradientWarning, MissingDerivativeError
 
@@ -167,10 +168,20 @@ def pull_back(
     seeds = {n: _as_cotangent(g, lifted) for n, g in seeds.items()}
     with _Recorded(create, lifted):
         table = sweeping.table
-        cts = reverse(order, table(seeds), needed, lifted, table is not dict)
+        cts = _reverse(order, table(seeds), needed, lifted, table is not dict)
         if not all(_finite(cts.get(n)) for n in targets):
-            cts = reverse(order, table(seeds), needed, lifted, repair=True)
+            cts = _reverse(order, table(seeds), needed, lifted, repair=True)
     return cts, create
+
+
+def _reverse(order: list[Node], cts: dict, needed: set | None, lifted: bool, repair: bool) -> dict:
+    if not replay.blocks:
+        return reverse(order, cts, needed, lifted, repair)
+    for piece, blocks in reversed(replay.pieces(order)):
+        undo = [u for b in blocks for u in b.restore(piece)]
+        cts = reverse(piece, cts, needed, lifted, repair)
+        replay.drop(undo)
+    return cts
 
 
 def push_forward(
@@ -188,9 +199,13 @@ def push_forward(
     ts = {n: _as_cotangent(t, lifted) for n, t in tangents.items()}
     with _Recorded(create, lifted):
         table = sweeping.table
+        # writes into tangents need to know all later readers: a forward sweep holds all replayed values at once
+        cut = replay.pieces(order) if replay.blocks else []
+        undo = [u for piece, blocks in cut for b in blocks for u in b.restore(piece)]
         found = forward(order, table(ts), lifted, table is not dict)
         if not all(_finite(found.get(n)) for n in roots):
             found = forward(order, table(ts), lifted, repair=True)
+        replay.drop(undo)
     return found, create
 
 
@@ -224,11 +239,23 @@ def zeros_like(y: Any) -> Any:
     return namespace(d).zeros(d.shape, d.dtype)
 
 
-def deliver(c: Any, x: Any, placed: Tensor, seen: set[int], conj: bool = True) -> Any:
-    """Cotangent `c` in the type, device, dtype and shape of argument `x`.
+def given(seeds: dict[Node, Any]) -> set[int]:
+    """The identities of the arrays that a caller gave as `seeds`: what is handed out must not be one of them."""
+    return {id(a) for g in seeds.values() for a in ((g, g._data) if isinstance(g, Tensor) else (g,))}
 
-    fresh memory, that the caller may write to.
-    """
+
+def fresh(c: Any, seen: set[int]) -> Any:
+    """`c` in memory that the caller may write to: no view, and no array that was given or handed out before (`seen`)."""
+    if isinstance(c, Tensor):
+        c = c.copy() if id(c) in seen or c.alias is not None else c
+    elif getattr(c, "base", None) is not None or id(c) in seen or (c.__class__ is np.ndarray and not c.flags.writeable):
+        c = c.copy()
+    seen.add(id(c))
+    return c
+
+
+def deliver(c: Any, x: Any, placed: Tensor, seen: set[int], conj: bool = True) -> Any:
+    """Cotangent `c` in the type, device, dtype and shape of argument `x`, in memory that the caller may write to."""
     if isinstance(placed, Batched):
         return like(placed, deliver(c, innermost(placed), innermost(placed), seen, conj))
     if c is None:
@@ -238,15 +265,13 @@ def deliver(c: Any, x: Any, placed: Tensor, seen: set[int], conj: bool = True) -
             c = c.conj()
         c = fit(c, placed.shape, placed.dtype)
         if c.node is not None or isinstance(x, Tensor) or c.__class__ is not Tensor:
-            return c
+            return fresh(c, seen)
         c = c._data
     else:
         if conj and c.dtype.kind == "c":
             c = c.conj()
         c = fit(c, placed.shape, placed.dtype)
-    if getattr(c, "base", None) is not None or id(c) in seen or (c.__class__ is np.ndarray and not c.flags.writeable):
-        c = c.copy()
-    seen.add(id(c))
+    c = fresh(c, seen)
     if isinstance(x, Tensor):
         return wrap(move(c, x.device))
     if isinstance(x, np.ndarray):
