@@ -27,6 +27,7 @@ from difftensor.linalg._qr import qr
 from difftensor.linalg._solve import inv, solve, tensorinv, tensorsolve
 from difftensor.linalg._svd import svd, svdvals
 from difftensor.linalg._sylvester import solve_sylvester
+from difftensor.linalg._triangular import solve_triangular
 
 __all__ = [
     "LinAlgError",
@@ -58,6 +59,7 @@ __all__ = [
     "slogdet",
     "solve",
     "solve_sylvester",
+    "solve_triangular",
     "spectral_projector",
     "sqrtm",
     "svd",

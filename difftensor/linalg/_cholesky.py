@@ -10,7 +10,7 @@ from difftensor._core import composition, general, operand
 from difftensor.linalg import _lapack, _small
 from difftensor.linalg._algebra import hermitian_part, lower_half, mH, mT
 from difftensor.linalg._solve import inv
-from difftensor.linalg._triangular import solve_triangular
+from difftensor.linalg._triangular import solve_lower_or_upper
 
 _LARGE = 100  # size from which NumPy's copies cost more than the call of LAPACK by hand
 _SMALL = 64  # size up to which the inverse is faster than two triangular solves
@@ -37,13 +37,13 @@ def _pull(xp: Any, g: Any, y: Any, a: Any) -> Any:
         w = inv(y)
         return mT(mH(w) @ p @ w)
     # L^-H P L^-1 for Hermitian P: S = L^-H P, then (L^-H S^H)^H.
-    s = solve_triangular(ut, p, False)
-    return mT(solve_triangular(ut, mH(s), False))
+    s = solve_lower_or_upper(ut, p, False)
+    return mT(solve_lower_or_upper(ut, mH(s), False))
 
 
 def _push(xp: Any, ts: tuple, y: Any, a: Any) -> Any:
-    s = solve_triangular(y, hermitian_part(ts[0]), True)
-    return y @ lower_half(xp, solve_triangular(y, mH(s), True))
+    s = solve_lower_or_upper(y, hermitian_part(ts[0]), True)
+    return y @ lower_half(xp, solve_lower_or_upper(y, mH(s), True))
 
 
 _lower = general("linalg._cholesky", _forward, _pull, _push, saves="y", numpy=None, batch="trailing")

@@ -20,7 +20,7 @@ from difftensor.linalg._algebra import (
     with_columns_scaled,
 )
 from difftensor.linalg._cholesky import cholesky
-from difftensor.linalg._triangular import solve_triangular
+from difftensor.linalg._triangular import solve_lower_or_upper
 
 
 def _forward(a: Any, uplo: str, strict: bool) -> Any:
@@ -122,9 +122,9 @@ def eigh(a: Any, UPLO: str = "L", *, b: Any = None, degenerate: str = "raise") -
         a, b = mH(a), mH(b)
     low = cholesky(b)
     a = np.tril(a) + mH(np.tril(a, -1))
-    c = solve_triangular(low, mH(solve_triangular(low, a, True)), True)
+    c = solve_lower_or_upper(low, mH(solve_lower_or_upper(low, a, True)), True)
     w, z = _eigh(c, "L", strict)
-    return EighResult(w, solve_triangular(mH(low), z, False))
+    return EighResult(w, solve_lower_or_upper(mH(low), z, False))
 
 
 @composition(name="linalg.eigvalsh", also=(np.linalg.eigvalsh,))

@@ -11,7 +11,7 @@ from difftensor.errors import DegenerateError, MissingDerivativeError
 from difftensor.linalg._algebra import diagonal, eps_of, identity, is_complex, lower_half, mH, mT
 from difftensor.linalg._solve import inv
 from difftensor.linalg._svd import _folded, _unfolded
-from difftensor.linalg._triangular import solve_triangular
+from difftensor.linalg._triangular import solve_lower_or_upper
 
 _SMALL = 64  # size up to which the inverse is faster than a triangular solve
 
@@ -24,7 +24,7 @@ def _over_r(x: Any, r: Any) -> Any:
     """``x @ r^-H``, r upper triangular."""
     if r.shape[-1] <= _SMALL:
         return x @ mH(inv(r))
-    return mH(solve_triangular(r, mH(x), False))
+    return mH(solve_lower_or_upper(r, mH(x), False))
 
 
 def _pull(xp: Any, g: tuple, y: tuple, a: Any, complete: bool) -> Any:
@@ -61,7 +61,7 @@ def _push(xp: Any, ts: tuple, y: tuple, a: Any, complete: bool) -> tuple:
     qf, rf = y
     k = rf.shape[-1]
     q, r = qf[..., :k], rf[..., :k, :]
-    t = mH(solve_triangular(mH(r), mH(ts[0]), True))
+    t = mH(solve_lower_or_upper(mH(r), mH(ts[0]), True))
     c = mH(q) @ t
     low = xp.tril(c, -1)
     w = low - mH(low)

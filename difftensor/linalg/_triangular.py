@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import general
+from difftensor._core import composition, general, operand
 from difftensor.linalg import _lapack
 from difftensor.linalg._algebra import fitted, in_step, mT
 
@@ -54,7 +54,7 @@ def _forward(a: Any, b: Any, lower: bool) -> Any:
 
 def _pull(xp: Any, g: Any, y: Any, a: Any, b: Any, lower: bool) -> tuple:
     """a x = b: c_b = a^-T c_x and c_a = -c_b x^T inside the triangle."""
-    cb = solve_triangular(mT(a), g, not lower)
+    cb = solve_lower_or_upper(mT(a), g, not lower)
     ca = -(cb @ mT(y))
     ca = xp.tril(ca) if lower else xp.triu(ca)
     return fitted(ca, a), fitted(cb, b)
@@ -63,11 +63,65 @@ def _pull(xp: Any, g: Any, y: Any, a: Any, b: Any, lower: bool) -> tuple:
 def _push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, lower: bool) -> Any:
     ta, tb = ts
     if ta is None:
-        return solve_triangular(a, tb, lower)
+        return solve_lower_or_upper(a, tb, lower)
     r = -((xp.tril(ta) if lower else xp.triu(ta)) @ y)
-    return solve_triangular(a, r if tb is None else r + tb, lower)
+    return solve_lower_or_upper(a, r if tb is None else r + tb, lower)
 
 
-solve_triangular = general(
+solve_lower_or_upper = general(
     "linalg._solve_triangular", _forward, _pull, _push, saves="yab", operands=2, numpy=None, batch=in_step
 )
+
+
+@composition(name="linalg.solve_triangular")
+def solve_triangular(
+    a: Any, b: Any, trans: int | str = 0, lower: bool = False, unit_diagonal: bool = False
+) -> Any:
+    """Solution of ``a @ x = b`` for triangular `a`, as ``scipy.linalg.solve_triangular``.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Only the triangle that `lower` names is read.
+    b : array, shape (n,) or (..., n, k)
+    trans : {0, 1, 2, "N", "T", "C"}
+        Solve with `a`, with its transpose, or with its conjugate transpose.
+    lower : bool
+    unit_diagonal : bool
+        The diagonal is taken to be ones and not read.
+
+    Returns
+    -------
+    x : array, shape of `b`
+
+    Raises
+    ------
+    LinAlgError
+        An element of the diagonal is zero.
+
+    Notes
+    -----
+    c_b = a^-T c_x and c_a = -c_b x^T inside the triangle. Cost n^2 for each column, forward and backward.
+
+    Examples
+    --------
+    >>> import numpy as np, difftensor as dif
+    >>> L = np.array([[2.0, 0.0], [1.0, 4.0]])
+    >>> dif.linalg.solve_triangular(L, np.array([2.0, 9.0]), lower=True).tolist()
+    [1.0, 2.0]
+    """
+    a, b = operand(a, "linalg.solve_triangular"), operand(b, "linalg.solve_triangular")
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+        raise ValueError(f"linalg.solve_triangular: expected a square matrix, found shape {a.shape}")
+    vector = b.ndim == 1
+    if b.ndim == 0 or b.shape[0 if vector else -2] != a.shape[-1]:
+        raise ValueError(f"linalg.solve_triangular: shapes {a.shape} and {b.shape} do not fit")
+    if trans in (1, 2, "T", "C"):
+        a, lower = (mT(a) if trans in (1, "T") else mT(a).conj()), not lower
+    elif trans not in (0, "N"):
+        raise ValueError(f"linalg.solve_triangular: trans must be 0, 1, 2, 'N', 'T' or 'C', found {trans!r}")
+    if unit_diagonal:
+        n = a.shape[-1]
+        a = a * (1 - np.eye(n, dtype=a.dtype)) + np.eye(n, dtype=a.dtype)
+    x = solve_lower_or_upper(a, b[:, None] if vector else b, bool(lower))
+    return x[..., 0] if vector else x

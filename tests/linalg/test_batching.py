@@ -124,9 +124,13 @@ def test_det_of_large_singular(rng):
         dif.grad(lambda a: np.linalg.solve(a, np.ones(n)).sum())(exact)
 
 
-def test_solve_triangular_in_blocks(rng):
-    from difftensor.linalg._triangular import solve_triangular
+@pytest.mark.parametrize("by", ["blocks", "LAPACK"])
+def test_solve_triangular_of_large_matrices(rng, monkeypatch, by):
+    from difftensor.linalg import _lapack
+    from difftensor.linalg._triangular import solve_lower_or_upper as solve_triangular
 
+    if by == "blocks":
+        monkeypatch.setattr(_lapack, "triangular_available", lambda char: False)
     for n in (65, 130, 200):
         a, b = np.tril(rng.standard_normal((n, n))) / n + np.eye(n), rng.standard_normal((n, 3))
         np.testing.assert_allclose(a @ solve_triangular(a, b, True), b, atol=1e-12)

@@ -282,3 +282,39 @@ def test_arguments_of_our_own_functions(rng):
         for shape in ((0, 0), (0, 3, 3), (2, 0, 0)):
             y, pull = dif.vjp(f, np.zeros(shape))
             assert y.shape == pull(np.zeros(shape))[0].shape == shape
+
+
+@pytest.mark.parametrize("dtype", [float, complex])
+@pytest.mark.parametrize("n", [3, 150])
+@pytest.mark.parametrize("trans", [0, 1, 2])
+@pytest.mark.parametrize("lower", [False, True])
+@pytest.mark.parametrize("unit", [False, True])
+def test_solve_triangular_is_scipys(rng, dtype, n, trans, lower, unit):
+    import scipy.linalg
+
+    a = rng.standard_normal((n, n)).astype(dtype) / n + 3 * np.eye(n)
+    if dtype is complex:
+        a = a + 1j * rng.standard_normal((n, n)) / n
+    for b in (rng.standard_normal(n).astype(dtype), rng.standard_normal((n, 2)).astype(dtype)):
+        expected = scipy.linalg.solve_triangular(a, b, trans, lower, unit_diagonal=unit)
+        for found in (
+            linalg.solve_triangular(a, b, trans, lower, unit),
+            linalg.solve_triangular(dif.asarray(a), dif.asarray(b), trans, lower, unit).numpy(),
+        ):
+            np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_solve_triangular_has_derivatives_and_reads_one_triangle(rng):
+    from difftensor.testing import check_grads
+
+    a, b = rng.standard_normal((4, 4)) + 4 * np.eye(4), rng.standard_normal(4)
+    for lower in (False, True):
+        for trans in (0, 1):
+            for unit in (False, True):
+                check_grads(lambda a, b: linalg.solve_triangular(a, b, trans, lower, unit), (a, b), order=2)  # noqa: B023
+    g = dif.grad(lambda a: np.sum(linalg.solve_triangular(a, b, lower=True)))(a)
+    assert not np.triu(g, 1).any()
+    with pytest.raises(np.linalg.LinAlgError):
+        linalg.solve_triangular(np.zeros((150, 150)), np.ones(150))
+    with pytest.raises(ValueError, match="do not fit"):
+        linalg.solve_triangular(np.eye(3), np.ones(2))
