@@ -169,7 +169,9 @@ class Tensor:
             raise ValueError("only leaf Tensors (requires_grad=True) hold a gradient")
         if value is not None:
             if not isinstance(value, Tensor):
-                value = wrap(np.asarray(value, dtype=self.dtype))
+                value = wrap(np.array(value, dtype=self.dtype))
+            if value.dtype != self.dtype:
+                raise ValueError(f"the gradient of a Tensor of dtype {self.dtype} cannot have dtype {value.dtype}")
             if value.shape != self.shape:
                 raise ValueError(f"the gradient of a Tensor of shape {self.shape} cannot have shape {value.shape}")
         self.node.grad = value
