@@ -235,3 +235,20 @@ def test_a_snapshot_is_read_only_and_stays():
     b = t.numpy(copy=True)
     b[0] = 7.0
     assert t[0] == 9.0
+
+
+def test_masked_arrays_of_constants_and_no_others():
+    """numpy.ma reads a Tensor's fields past every protocol."""
+    t = dif.tensor(X)
+    assert np.ma.sqrt(t).tolist() == np.sqrt(X).tolist()
+    assert np.ma.masked_less(t, 0.5).sum() == X[1:].sum()
+    for f in (np.ma.sqrt, np.ma.ravel, np.ma.masked_invalid, np.ma.asarray, lambda v: np.ma.add(v, np.ma.ones(3))):
+        with pytest.raises((TrackedValueError, TypeError), match="derivative"):
+            dif.grad(lambda x, f=f: f(x).sum())(X)
+        with pytest.raises((TypeError, ValueError), match="numpy.ma|fallback"):
+            dif.vmap(f)(np.ones((2, 3)))
+
+
+def test_objects_broadcast_with_tensors():
+    x, marks, none = np.broadcast_arrays(dif.tensor(X), np.array(["a", "b", "c"]), None)
+    assert type(x) is dif.Tensor and marks.tolist() == ["a", "b", "c"] and none.tolist() == [None] * 3

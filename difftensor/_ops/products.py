@@ -223,7 +223,10 @@ def tensordot(a, b, axes=2):
     else:
         k = axes.__index__()
         if k > min(a.ndim, b.ndim):
-            raise IndexError(f"tensordot: {k} axes asked for, the operands have shapes {a.shape} and {b.shape}")
+            # NumPy compares the sizes before it misses an axis.
+            differ = k <= a.ndim and any(m != n for m, n in zip(a.shape[a.ndim - k :], b.shape))
+            kind = ValueError if differ else IndexError
+            raise kind(f"tensordot: {k} axes asked for, the operands have shapes {a.shape} and {b.shape}")
         axes_a, axes_b = tuple(range(-k, 0)), axes_of(b, tuple(range(k)))
     if [a.shape[k] for k in axes_a] != [b.shape[k] for k in axes_b]:
         raise ValueError(f"shape-mismatch for sum: axes {axes_a} of {a.shape} and {axes_b} of {b.shape}")

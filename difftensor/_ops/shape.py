@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend import is_array
-from difftensor._core import Tensor, X, aligned, composition, linear, nondifferentiable, publish, unbroadcast
+from difftensor._core import Tensor, X, aligned, composition, holds_tensor, linear, nondifferentiable, publish, unbroadcast
 from difftensor._ops.reductions import axes_of, reduced
 
 
@@ -270,9 +270,20 @@ def broadcast_to(array, shape, subok=False):
 
 @composition(np.broadcast_arrays)
 def broadcast_arrays(*args, subok=False):
-    args = tuple(map(X.asarray, args))
+    args = tuple(map(_of_any_kind, args))
     shape = np.broadcast_shapes(*(a.shape for a in args))
-    return tuple(a if a.shape == shape else _broadcast(a, shape) for a in args)
+    return tuple(
+        a if a.shape == shape else _broadcast(a, shape) if isinstance(a, Tensor) else np.broadcast_to(a, shape)
+        for a in args
+    )
+
+
+def _of_any_kind(a):
+    """`a` as a Tensor; objects and strings, which broadcast like numbers (matplotlib's bars), as an ndarray."""
+    raw = a if is_array(a) or holds_tensor(a) else np.asarray(a)
+    if is_array(raw) and raw.dtype.kind not in "biufc":
+        return raw
+    return X.asarray(a)
 
 
 # Flipping and rolling -------------------------------------------------------------------------------------------------

@@ -127,6 +127,8 @@ def _run(name: str, f: Any, x: Any, s: Any, axes: Any, norm: str | None, out: An
 
 def _run_one(name: str, f: Any, x: Any, n: Any, axis: int, norm: str | None, out: Any, half: bool = False) -> Any:
     """`_run` along one axis, with less to look at."""
+    if n is not None and n < 1:  # -1 is the whole axis in the transforms along several only
+        raise ValueError(f"Invalid number of FFT data points ({n}) specified.")
     if (
         out is not None
         or x.__class__ is not Tensor

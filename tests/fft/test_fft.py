@@ -145,6 +145,7 @@ def test_every_name_dispatches(rng, name):
     ("call", "error"),
     [
         (lambda x: np.fft.fft(x, 0), ValueError),
+        (lambda x: np.fft.fft(x, -1, 0), ValueError),
         (lambda x: np.fft.fft(x, axis=2), IndexError),
         (lambda x: np.fft.fft(x, norm="none"), ValueError),
         (lambda x: np.fft.hfft(x, norm="none"), ValueError),
