@@ -67,7 +67,9 @@ class debug(ContextDecorator):
         self._tokens: list = []
 
     def __enter__(self) -> debug:
-        self._tokens.append((_watching.set(self.nan or _watching.get()), fitting.full.set(self.constants or fitting.full.get())))
+        self._tokens.append(
+            (_watching.set(self.nan or _watching.get()), fitting.full.set(self.constants or fitting.full.get()))
+        )
         if self.nan:
             _watch(1)
         return self
@@ -88,7 +90,7 @@ def _watch(change: int) -> None:
         sweeping.table = _WatchedTable if _users else dict
 
 
-# Forward: every result passes through the slot `_data` of a new Tensor -------------------------------------------------
+# Forward: every result passes through the slot `_data` of a new Tensor ----------------------------------------------
 
 _slot: Any = Tensor.__dict__["_data"]
 
@@ -129,7 +131,8 @@ def _report(value: Any, frame: FrameType | None) -> None:
         return
     n = Node()
     n.code, n.at = user_site(frame)
-    raise NonFiniteError(f"{getattr(op, 'name', None) or op.__name__} made {_kinds(value)} out of finite operands, at {line_of(n)}")
+    name = op.name if isinstance(op, Primitive) else op.__name__
+    raise NonFiniteError(f"{name} made {_kinds(value)} out of finite operands, at {line_of(n)}")
 
 
 def _kinds(a: Any) -> str:
@@ -142,7 +145,7 @@ def _kinds(a: Any) -> str:
     return f"{' and '.join(found)} of {a.size} elements"
 
 
-# Sweeps: every cotangent and tangent passes through a table -------------------------------------------------------------
+# Sweeps: every cotangent and tangent passes through a table ---------------------------------------------------------
 
 
 class _WatchedTable(dict):
@@ -156,7 +159,7 @@ class _WatchedTable(dict):
         super().__setitem__(n, value)
 
 
-# Time and memory --------------------------------------------------------------------------------------------------------
+# Time and memory ----------------------------------------------------------------------------------------------------
 
 
 class profile:
@@ -252,7 +255,7 @@ class profile:
             self.saved += a.nbytes
 
     def __str__(self) -> str:
-        names = Counter()
+        names: Counter = Counter()
         for (name, _), (_, seconds, _) in self.table.items():
             names[name] += seconds
         head = f"{'operation':<24}{'forward':>26}{'backward':>26}"
@@ -264,8 +267,9 @@ class profile:
                 cells.append(f"{calls:>8}{1e3 * seconds:>9.3f}{size / 1e6:>9.3f}" if calls else " " * 26)
             lines.append(f"{name:<24.23}{cells[0]}{cells[1]}")
         inside = sum(names.values())
-        total = f"{1e3 * inside:.3f} ms in operations, {1e3 * (self.seconds - inside):.3f} ms elsewhere; the tape kept {self.saved / 1e6:.3f} MB"
-        return "\n".join([*lines, total])
+        outside = self.seconds - inside
+        times = f"{1e3 * inside:.3f} ms in operations, {1e3 * outside:.3f} ms elsewhere"
+        return "\n".join([*lines, f"{times}; the tape kept {self.saved / 1e6:.3f} MB"])
 
     __repr__ = __str__
 

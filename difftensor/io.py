@@ -49,7 +49,8 @@ def save(path: str | os.PathLike, tree: Any) -> None:
     beside = f"{path}.{os.getpid()}.part"  # a crash in the middle leaves the old file as it was
     try:
         with open(beside, "wb") as file:
-            np.savez(file, **{_ARRANGEMENT: np.frombuffer(text.encode(), np.uint8)}, **arrays)
+            arrays[_ARRANGEMENT] = np.frombuffer(text.encode(), np.uint8)
+            np.savez(file, **arrays)  # type: ignore[arg-type]
         os.replace(beside, path)
     finally:
         if os.path.exists(beside):
@@ -78,7 +79,8 @@ def load(path: str | os.PathLike, *, device: Any = None) -> Any:
     except FileNotFoundError:
         raise
     except Exception as error:  # a damaged or foreign file fails in many ways
-        raise ValueError(f"io.load: {os.fspath(path)!r} was not written by dif.io.save, or is damaged: {error}") from error
+        name = os.fspath(path)
+        raise ValueError(f"io.load: {name!r} was not written by dif.io.save, or is damaged: {error}") from error
 
 
 def _arranged(x: Any, name: str, arrays: dict) -> Any:
@@ -91,7 +93,9 @@ def _arranged(x: Any, name: str, arrays: dict) -> Any:
         return {"complex": [x.real.hex(), x.imag.hex()]}
     if x.__class__ is dict:
         if any(k.__class__ not in (str, int) for k in x):
-            raise TypeError(f"io.save: the keys at {name or 'the root'} are {list(x)[:5]}; only strings and integers can be saved")
+            raise TypeError(
+                f"io.save: the keys at {name or 'the root'} are {list(x)[:5]}; only strings and integers can be saved"
+            )
         return {"dict": [[k, _arranged(v, f"{name}/{k}", arrays)] for k, v in x.items()]}
     if x.__class__ in (list, tuple):
         return {x.__class__.__name__: [_arranged(v, f"{name}/{i}", arrays) for i, v in enumerate(x)]}
@@ -103,11 +107,13 @@ def _arranged(x: Any, name: str, arrays: dict) -> Any:
         data, kind = np.asarray(x), "array" if isinstance(x, np.ndarray) else "scalar"
     else:
         raise TypeError(
-            f"io.save: at {name or 'the root'} is a {type(x).__name__}, which only pickling could save; use dicts, lists and tuples of "
-            "Tensors, arrays, numbers and strings"
+            f"io.save: at {name or 'the root'} is a {type(x).__name__}, which only pickling could save; use dicts, "
+            "lists and tuples of Tensors, arrays, numbers and strings"
         )
     if data.dtype.kind not in "biufc":
-        raise TypeError(f"io.save: at {name or 'the root'} is an array of dtype {data.dtype}; only numbers can be saved")
+        raise TypeError(
+            f"io.save: at {name or 'the root'} is an array of dtype {data.dtype}; only numbers can be saved"
+        )
     key = name.lstrip("/").replace("/", ".") or "value"
     while key in arrays or key == _ARRANGEMENT or key == "file":
         key += "_"

@@ -56,7 +56,9 @@ def graph(y: Any, path: str | os.PathLike | None = None, *, fold: int = 80) -> G
     results = [v for v in tree.leaves(y) if isinstance(v, Tensor)]
     nodes = list(dict.fromkeys(v.node for v in results if v.node is not None))
     if not nodes:
-        raise ValueError("viz.graph: nothing is tracked here; make the inputs with requires_grad=True, or draw inside dif.grad")
+        raise ValueError(
+            "viz.graph: nothing is tracked here; make the inputs with requires_grad=True, or draw inside dif.grad"
+        )
     order, leaves = sweeping.trace(nodes)
     drawn = _folded(order, leaves, fold) if len(order) > fold else _drawn(order, leaves, results)
     picture = Graph(drawn)
@@ -91,8 +93,8 @@ class Graph:
             return self._drawing.pipe(format=kind)
         except ExecutableNotFound as error:
             raise RuntimeError(
-                f"viz.graph: the program `dot` is needed for {kind}; install Graphviz (graphviz.org), or write text with a "
-                "path that ends in .dot"
+                f"viz.graph: the program `dot` is needed for {kind}; install Graphviz (graphviz.org), or write text "
+                "with a path that ends in .dot"
             ) from error
 
     def _repr_svg_(self) -> str | None:
@@ -110,7 +112,13 @@ def _digraph() -> Any:
         import graphviz
     except ImportError as error:
         raise ImportError("viz.graph needs the package graphviz: pip install 'difftensor[viz]'") from error
-    style = {"shape": "box", "style": "rounded,filled", "fillcolor": "white", "fontname": "Helvetica", "fontsize": "10"}
+    style = {
+        "shape": "box",
+        "style": "rounded,filled",
+        "fillcolor": "white",
+        "fontname": "Helvetica",
+        "fontsize": "10",
+    }
     return graphviz.Digraph(graph_attr={"rankdir": "TB"}, node_attr=style, edge_attr={"arrowsize": "0.7"})
 
 
@@ -125,8 +133,9 @@ def _drawn(order: list[Node], leaves: list[Leaf], results: list[Tensor]) -> Any:
     names = {n: f"n{i}" for i, n in enumerate([*leaves, *order])}
     out = {v.node for v in results}
     dot = _digraph()
-    for n in leaves:
-        dot.node(names[n], _label("requires_grad" if n.user else "argument", like.get(n)), fillcolor="lightyellow")
+    for leaf in leaves:
+        kind = "requires_grad" if leaf.user else "argument"
+        dot.node(names[leaf], _label(kind, like.get(leaf)), fillcolor="lightyellow")
     for n in order:
         place = place_of(n)
         where = "" if place is None else f"{os.path.basename(place[0])}:{place[1]}"

@@ -1,8 +1,10 @@
 """The rules of placement, tested without a GPU: NumPy arrays that claim to live on another device.
 
-The stand-in behaves as CuPy's arrays do: it takes Python numbers, NumPy scalars and 0-d constants, refuses other NumPy arrays
-with a TypeError, has 0-d arrays instead of scalars, and comes back to the CPU only by `.get()`.
+The stand-in behaves as CuPy's arrays do: it takes Python numbers, NumPy scalars and 0-d constants, refuses
+other NumPy arrays with a TypeError, has 0-d arrays instead of scalars, and comes back to the CPU only by
+`.get()`.
 """
+
 import numpy as np
 import pytest
 

@@ -1,4 +1,5 @@
 """docs/errors.md: a section for each class; the first example raises it, the second runs."""
+
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,13 +50,16 @@ def test_messages_say_what_to_do():
     """Every sentence that an error class of ours is raised with contains advice, not only a complaint."""
     root = Path(__file__).resolve().parent.parent / "difftensor"
     advice = re.compile(
-        r"\b(use|say|make|write|pass|call|give|take|move|declare|compute|add|insert|pip install|sum|look|differentiate|install|"
-        r"select|need|evaluate|return|choose|run|set|copy|start|build|keep|is right|ask|let)", re.I
+        r"\b(use|say|make|write|pass|call|give|take|move|declare|compute|add|insert|sum|look|differentiate|install|"
+        r"select|need|evaluate|return|choose|run|set|copy|start|build|keep|is right|ask|let)",
+        re.I,
     )
     poor = []
     names = "|".join(n for n in CLASSES if n not in ("LostGradientWarning", "NonFiniteError", "DegenerateError"))
     for path in root.rglob("*.py"):
-        for m in re.finditer(rf"raise ({names})\((.*?)\n\s*\)|raise ({names})\(([^\n]*)\)\n", path.read_text(), re.DOTALL):
+        for m in re.finditer(
+            rf"raise ({names})\((.*?)\n\s*\)|raise ({names})\(([^\n]*)\)\n", path.read_text(), re.DOTALL
+        ):
             text = m.group(2) or m.group(4) or ""
             if '"' in text and not advice.search(text):
                 poor.append(f"{path.name}: {text.strip()[:160]}")

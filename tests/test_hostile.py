@@ -1,4 +1,8 @@
-"""Hostile and odd input: the values are NumPy's, or the exception is of NumPy's type; nothing is clamped, nothing crashes."""
+"""Hostile and odd input:
+
+The values are NumPy's, or the exception is of NumPy's type; nothing is clamped, nothing crashes.
+"""
+
 import warnings
 
 import numpy as np
@@ -17,7 +21,10 @@ shapes = st.lists(SIDES, max_size=3).map(tuple)
 
 @st.composite
 def arrays(draw, dtypes=DTYPES, shape=shapes):
-    """An array of a few numbers, some of them NaN, infinite or huge; contiguous or not, sometimes read-only or byte-swapped."""
+    """An array of a few numbers, some of them NaN, infinite or huge;
+
+    Contiguous or not, sometimes read-only or byte-swapped.
+    """
     dtype = np.dtype(draw(st.sampled_from(dtypes)))
     a = draw(hnp.arrays(dtype, draw(shape), elements=hnp.from_dtype(dtype, allow_subnormal=False)))
     form = draw(st.sampled_from(["plain", "plain", "fortran", "strided", "reversed", "read-only", "swapped"]))
@@ -34,13 +41,23 @@ def arrays(draw, dtypes=DTYPES, shape=shapes):
     return a
 
 
-axes = st.one_of(st.none(), st.integers(-4, 4), st.tuples(st.integers(-3, 3)), st.tuples(st.integers(-3, 3), st.integers(-3, 3)))
+axes = st.one_of(
+    st.none(), st.integers(-4, 4), st.tuples(st.integers(-3, 3)), st.tuples(st.integers(-3, 3), st.integers(-3, 3))
+)
 axis = st.integers(-4, 4)
 sizes = st.one_of(st.integers(-1, 12), st.lists(st.integers(-1, 4), max_size=4).map(tuple))
 items = st.one_of(
-    st.integers(-5, 5), st.slices(4), st.just(Ellipsis), st.none(), st.lists(st.integers(-4, 4), max_size=3),
-    st.lists(st.booleans(), max_size=4), st.just(True), st.floats(-2, 2), hnp.arrays(bool, shapes), hnp.arrays("i8", shapes, elements=st.integers(-4, 4)),
-)  # fmt: skip
+    st.integers(-5, 5),
+    st.slices(4),
+    st.just(Ellipsis),
+    st.none(),
+    st.lists(st.integers(-4, 4), max_size=3),
+    st.lists(st.booleans(), max_size=4),
+    st.just(True),
+    st.floats(-2, 2),
+    hnp.arrays(bool, shapes),
+    hnp.arrays("i8", shapes, elements=st.integers(-4, 4)),
+)
 indices = st.one_of(items, st.lists(items, max_size=3).map(tuple))
 a = arrays()
 
@@ -58,7 +75,11 @@ CALLS = {
     "negative": (lambda xp, x: -x, a),
     "compare": (lambda xp, x, y: x < y, a, a),
     "equal": (lambda xp, x, y: x == y, a, a),
-    "scalar": (lambda xp, x, s: x * s, a, st.one_of(st.floats(), st.integers(-(2**70), 2**70), st.complex_numbers(), st.booleans())),
+    "scalar": (
+        lambda xp, x, s: x * s,
+        a,
+        st.one_of(st.floats(), st.integers(-(2**70), 2**70), st.complex_numbers(), st.booleans()),
+    ),
     "left scalar": (lambda xp, x, s: s - x, a, st.one_of(st.floats(), st.integers(-(2**70), 2**70))),
     "sin": (lambda xp, x: xp.sin(x), a),
     "sqrt": (lambda xp, x: xp.sqrt(x), a),
@@ -78,7 +99,11 @@ CALLS = {
     "sort": (lambda xp, x, k: xp.sort(x, axis=k), arrays(["f8", "i8", "?"]), st.one_of(st.none(), axis)),
     "diff": (lambda xp, x, n, k: xp.diff(x, n=n, axis=k), arrays(["f8", "i8"]), st.integers(-1, 3), axis),
     "reshape": (lambda xp, x, s: xp.reshape(x, s), a, sizes),
-    "transpose": (lambda xp, x, k: xp.transpose(x, k), a, st.one_of(st.none(), st.lists(st.integers(-3, 3), max_size=3))),
+    "transpose": (
+        lambda xp, x, k: xp.transpose(x, k),
+        a,
+        st.one_of(st.none(), st.lists(st.integers(-3, 3), max_size=3)),
+    ),
     "swapaxes": (lambda xp, x, i, j: xp.swapaxes(x, i, j), a, axis, axis),
     "moveaxis": (lambda xp, x, i, j: xp.moveaxis(x, i, j), a, axis, axis),
     "expand_dims": (lambda xp, x, k: xp.expand_dims(x, k), a, st.one_of(axis, st.tuples(axis, axis))),
@@ -91,7 +116,12 @@ CALLS = {
     "split": (lambda xp, x, n, k: xp.split(x, n, axis=k)[0], a, st.integers(-1, 4), axis),
     "repeat": (lambda xp, x, n, k: xp.repeat(x, n, axis=k), a, st.integers(0, 3), st.one_of(st.none(), axis)),
     "tile": (lambda xp, x, n: xp.tile(x, n), a, st.integers(0, 3)),
-    "take": (lambda xp, x, i, k: xp.take(x, i, axis=k), a, st.one_of(st.integers(-5, 5), st.lists(st.integers(-4, 4), max_size=3)), st.one_of(st.none(), axis)),
+    "take": (
+        lambda xp, x, i, k: xp.take(x, i, axis=k),
+        a,
+        st.one_of(st.integers(-5, 5), st.lists(st.integers(-4, 4), max_size=3)),
+        st.one_of(st.none(), axis),
+    ),
     "getitem": (lambda xp, x, i: x[i], a, indices),
     "diagonal": (lambda xp, x, k: xp.diagonal(x, k), a, st.integers(-5, 5)),
     "tril": (lambda xp, x, k: xp.tril(x, k), a, st.integers(-5, 5)),
@@ -99,15 +129,24 @@ CALLS = {
     "dot": (lambda xp, x, y: xp.dot(x, y), arrays(["i8", "f8"]), arrays(["i8", "f8"])),
     "outer": (lambda xp, x, y: xp.outer(x, y), arrays(["i8", "f8"]), arrays(["i8", "f8"])),
     "tensordot": (lambda xp, x, y, n: xp.tensordot(x, y, n), arrays(["i8"]), arrays(["i8"]), st.integers(-1, 3)),
-    "einsum": (lambda xp, s, x, y: xp.einsum(s, x, y), st.sampled_from(["ij,jk->ik", "i,i", "i,j->ij", "ii,i->i", "ij,ij", "...i,...i->...", "ij->", "i,j->k"]),
-               arrays(["i8"]), arrays(["i8"])),
+    "einsum": (
+        lambda xp, s, x, y: xp.einsum(s, x, y),
+        st.sampled_from(["ij,jk->ik", "i,i", "i,j->ij", "ii,i->i", "ij,ij", "...i,...i->...", "ij->", "i,j->k"]),
+        arrays(["i8"]),
+        arrays(["i8"]),
+    ),
     "trace": (lambda xp, x, k: xp.trace(x, k), arrays(["i8", "f8"]), st.integers(-4, 4)),
     "astype": (lambda xp, x, d: xp.astype(x, d), arrays(["i8", "f8", "?"]), st.sampled_from(["f4", "f8", "c16"])),
     "det": (lambda xp, x: xp.linalg.det(x), arrays(["f8"])),
     "inv": (lambda xp, x: xp.linalg.inv(x), arrays(["f8", "i8"])),
     "solve": (lambda xp, x, y: xp.linalg.solve(x, y), arrays(["f8"]), arrays(["f8"])),
     "norm": (lambda xp, x, k: xp.linalg.norm(x, axis=k), arrays(["f8"]), axes),
-    "fft": (lambda xp, x, n, k: xp.fft.fft(x, n, axis=k), arrays(["f8"]), st.one_of(st.none(), st.integers(-1, 4)), axis),
+    "fft": (
+        lambda xp, x, n, k: xp.fft.fft(x, n, axis=k),
+        arrays(["f8"]),
+        st.one_of(st.none(), st.integers(-1, 4)),
+        axis,
+    ),
     "round": (lambda xp, x, n: xp.round(x, n), arrays(["f8", "i8"]), st.integers(-3, 3)),
     "searchsorted": (lambda xp, x, v: xp.searchsorted(x, v), arrays(["f8"]), st.floats()),
     "pad": (lambda xp, x, n: xp.pad(x, n), a, st.integers(-1, 2)),
@@ -152,7 +191,9 @@ def compare(name, ours, theirs, our_error, their_error, exact=True):
         assert our_error is not None, f"{name}: NumPy raises {their_error!r}, we return {ours!r}"
         kinds = [c for c in type(their_error).__mro__ if c not in (Exception, BaseException, object)]
         ours_kinds = type(our_error).__mro__
-        assert any(c in ours_kinds for c in kinds[:2]), f"{name}: NumPy raises {their_error!r}, we raise {our_error!r}"
+        assert any(c in ours_kinds for c in kinds[:2]), (
+            f"{name}: NumPy raises {their_error!r}, we raise {our_error!r}"
+        )
         return
     assert our_error is None, f"{name}: NumPy returns {theirs!r}, we raise {our_error!r}"
     found = plain(ours)
@@ -160,7 +201,11 @@ def compare(name, ours, theirs, our_error, their_error, exact=True):
     if isinstance(theirs, (np.ndarray, np.generic)):
         assert found.dtype == theirs.dtype.newbyteorder("="), name
     with np.errstate(all="ignore"):
-        close = np.allclose(found, theirs, rtol=1e-6, atol=1e-12, equal_nan=True) if np.asarray(theirs).dtype.kind in "fc" else np.array_equal(found, theirs)
+        close = (
+            np.allclose(found, theirs, rtol=1e-6, atol=1e-12, equal_nan=True)
+            if np.asarray(theirs).dtype.kind in "fc"
+            else np.array_equal(found, theirs)
+        )
     assert close, f"{name}: {found!r} instead of {theirs!r}"
 
 
@@ -200,7 +245,7 @@ def test_setitem_as_numpy(x, i, v):
         assert np.array_equal(t._data, y, equal_nan=True) or isinstance(their_error, OverflowError)
 
 
-# Extremes -----------------------------------------------------------------------------------------------------------------
+# Extremes -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [32, 64])
@@ -225,7 +270,9 @@ def test_many_dimensions(n):
 def test_empty_arrays_everywhere():
     for shape in [(0,), (0, 3), (3, 0), (2, 0, 3)]:
         x = np.zeros(shape)
-        g = dif.grad(lambda x: (np.sin(x) * x.T.reshape(x.shape)).sum() + (x @ x.mT).sum() if x.ndim > 1 else (x @ x) + x.sum())(x)
+        g = dif.grad(
+            lambda x: (np.sin(x) * x.T.reshape(x.shape)).sum() + (x @ x.mT).sum() if x.ndim > 1 else (x @ x) + x.sum()
+        )(x)
         assert g.shape == shape and g.dtype == float
         assert dif.jvp(lambda x: x * 2, (x,), (x,))[1].shape == shape
     with pytest.raises(ValueError, match="zero-size"):
@@ -297,7 +344,9 @@ def test_read_only_arguments_do_not_matter():
 
 def test_byte_swapped_arrays_keep_their_values():
     a = np.arange(3.0).astype(">f8")
-    assert dif.grad(lambda x: (x * a).sum())(a).tolist() == [0.0, 2.0, 4.0] or dif.grad(lambda x: (x * a).sum())(a).tolist() == [0.0, 1.0, 2.0]
+    assert dif.grad(lambda x: (x * a).sum())(a).tolist() == [0.0, 2.0, 4.0] or dif.grad(lambda x: (x * a).sum())(
+        a
+    ).tolist() == [0.0, 1.0, 2.0]
     assert dif.tensor(a).tolist() == [0.0, 1.0, 2.0]
     assert (dif.ones(3) * a).tolist() == [0.0, 1.0, 2.0]
 
@@ -308,15 +357,39 @@ def test_masked_arrays_and_matrices_are_refused_by_name():
     matrix = np.matrix([[1.0, 2.0]])
     t = dif.ones(2).requires_grad_()
     for odd, name in ((masked, "MaskedArray"), (matrix, "matrix")):
-        for f in (dif.tensor, dif.asarray, dif.array, lambda v: t + v, lambda v: v + t, lambda v: np.add(v, t), lambda v: dif.concatenate([t, v]),
-                  lambda v: t @ v.T, lambda v: dif.grad(lambda x: (x * x).sum())(v), lambda v: t.__setitem__(slice(None), v)):  # fmt: skip
+        for f in (
+            dif.tensor,
+            dif.asarray,
+            dif.array,
+            lambda v: t + v,
+            lambda v: v + t,
+            lambda v: np.add(v, t),
+            lambda v: dif.concatenate([t, v]),
+            lambda v: t @ v.T,
+            lambda v: dif.grad(lambda x: (x * x).sum())(v),
+            lambda v: t.__setitem__(slice(None), v),
+        ):
             with pytest.raises(TypeError, match=name):
                 f(odd)
 
 
-@pytest.mark.parametrize("odd", ["text", b"bytes", None, object(), {"a": 1}, np.array(["a"]), np.array([None]), np.datetime64("2020-01-01"),
-                                 np.array([(1, 2.0)], dtype="i4,f8"), [1, [2, 3]], [object()]],
-                         ids=lambda v: type(v).__name__)  # fmt: skip
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "text",
+        b"bytes",
+        None,
+        object(),
+        {"a": 1},
+        np.array(["a"]),
+        np.array([None]),
+        np.datetime64("2020-01-01"),
+        np.array([(1, 2.0)], dtype="i4,f8"),
+        [1, [2, 3]],
+        [object()],
+    ],
+    ids=lambda v: type(v).__name__,
+)
 def test_what_is_no_array_of_numbers(odd):
     t = dif.ones(2)
     for f in (lambda: t + odd, lambda: dif.tensor(odd), lambda: dif.sin(odd), lambda: dif.maximum(t, odd)):
@@ -327,11 +400,22 @@ def test_what_is_no_array_of_numbers(odd):
             t[0] = odd
 
 
-@pytest.mark.parametrize("f", [
-    lambda x: x[10], lambda x: x[-10], lambda x: x[[0, 5]], lambda x: x[np.array([7])], lambda x: dif.take(x, 9), lambda x: x[0, 0],
-    lambda x: dif.take_along_axis(x, np.array([5]), 0), lambda x: x.__setitem__(10, 1.0), lambda x: x.__setitem__([0, 9], 1.0),
-    lambda x: np.put(x, [9], 1.0), lambda x: x[dif.tensor([4])],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x[10],
+        lambda x: x[-10],
+        lambda x: x[[0, 5]],
+        lambda x: x[np.array([7])],
+        lambda x: dif.take(x, 9),
+        lambda x: x[0, 0],
+        lambda x: dif.take_along_axis(x, np.array([5]), 0),
+        lambda x: x.__setitem__(10, 1.0),
+        lambda x: x.__setitem__([0, 9], 1.0),
+        lambda x: np.put(x, [9], 1.0),
+        lambda x: x[dif.tensor([4])],
+    ],
+)
 def test_out_of_bounds_is_never_clamped(f):
     with pytest.raises(IndexError):
         f(dif.ones(3))

@@ -1,4 +1,5 @@
 """dif.io: trees of Tensors in .npz files, without pickle."""
+
 import io
 import pickle
 import zipfile
@@ -14,9 +15,18 @@ from difftensor.errors import TrackedValueError
 
 def same(a, b):
     if isinstance(a, dif.Tensor):
-        return isinstance(b, dif.Tensor) and a.requires_grad == b.requires_grad and same(a.detach().numpy(), b.detach().numpy())
+        return (
+            isinstance(b, dif.Tensor)
+            and a.requires_grad == b.requires_grad
+            and same(a.detach().numpy(), b.detach().numpy())
+        )
     if isinstance(a, (np.ndarray, np.generic)):
-        return type(a) is type(b) and a.dtype == b.dtype and a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+        return (
+            type(a) is type(b)
+            and a.dtype == b.dtype
+            and a.shape == b.shape
+            and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+        )
     if isinstance(a, dict):
         return type(b) is dict and list(a) == list(b) and all(same(a[k], b[k]) for k in a)
     if isinstance(a, (list, tuple)):
@@ -28,7 +38,16 @@ def test_a_tree_comes_back(tmp_path):
     tree = {
         "w": dif.tensor([[1.0, 2.0]], requires_grad=True),
         "step": 7,
-        "nested": [dif.zeros((0, 3), dtype=np.float32), (np.arange(3), np.float32(1.5)), None, True, 2.5, 1j, "text", float("nan")],
+        "nested": [
+            dif.zeros((0, 3), dtype=np.float32),
+            (np.arange(3), np.float32(1.5)),
+            None,
+            True,
+            2.5,
+            1j,
+            "text",
+            float("nan"),
+        ],
         "a/b": {"": dif.tensor(1.0), 3: dif.tensor(2.0)},
         "a": {"b/": dif.tensor([1j])},
         "file": np.bool_(True),
@@ -42,12 +61,22 @@ def test_a_tree_comes_back(tmp_path):
 
 
 leaves = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**40), 2**40), st.floats(), st.text(max_size=5), st.complex_numbers(),
-    st.lists(st.floats(width=32), max_size=4).map(dif.tensor), st.lists(st.integers(0, 9), max_size=4).map(lambda v: np.array(v, int)),
-)  # fmt: skip
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**40), 2**40),
+    st.floats(),
+    st.text(max_size=5),
+    st.complex_numbers(),
+    st.lists(st.floats(width=32), max_size=4).map(dif.tensor),
+    st.lists(st.integers(0, 9), max_size=4).map(lambda v: np.array(v, int)),
+)
 trees = st.recursive(
     leaves,
-    lambda kids: st.one_of(st.lists(kids, max_size=3), st.lists(kids, max_size=3).map(tuple), st.dictionaries(st.text(max_size=4), kids, max_size=3)),
+    lambda kids: st.one_of(
+        st.lists(kids, max_size=3),
+        st.lists(kids, max_size=3).map(tuple),
+        st.dictionaries(st.text(max_size=4), kids, max_size=3),
+    ),
     max_leaves=8,
 )
 
@@ -71,7 +100,9 @@ class Stranger:
     pass
 
 
-@pytest.mark.parametrize("odd", [Stranger(), {1.5: 1}, np.array([None]), np.array(["a"]), {1, 2}, np.ma.masked_array([1.0]), b"x"])
+@pytest.mark.parametrize(
+    "odd", [Stranger(), {1.5: 1}, np.array([None]), np.array(["a"]), {1, 2}, np.ma.masked_array([1.0]), b"x"]
+)
 def test_what_only_pickle_could_save_is_refused(tmp_path, odd):
     with pytest.raises(TypeError, match="io.save"):
         dif.io.save(tmp_path / "t.npz", [odd])
@@ -116,7 +147,9 @@ HOSTILE = {
     "npy": npy(np.zeros(3)),
     "npy of objects": npy(np.array([Bomb()], dtype=object), allow_pickle=True),
     "zip without arrangement": archive(**{"a.npy": npy(np.zeros(3))}),
-    "pickle inside": archive(**{NAME: arranged(b'{"tensor": "a"}'), "a.npy": npy(np.array([Bomb()], dtype=object), allow_pickle=True)}),
+    "pickle inside": archive(
+        **{NAME: arranged(b'{"tensor": "a"}'), "a.npy": npy(np.array([Bomb()], dtype=object), allow_pickle=True)}
+    ),
     "pickled arrangement": archive(**{NAME: npy(np.array([Bomb()], dtype=object), allow_pickle=True)}),
     "not json": archive(**{NAME: arranged(b"{")}),
     "unknown kind": archive(**{NAME: arranged(b'{"exec": "a"}'), "a.npy": npy(np.zeros(1))}),
@@ -125,7 +158,9 @@ HOSTILE = {
     "deep": archive(**{NAME: arranged(b"[" * 100_000 + b"]" * 100_000)}),
     "deep lists": archive(**{NAME: arranged(b'{"list": [' * 5000 + b"]}" * 5000)}),
     "integer leaf": archive(**{NAME: arranged(b'{"leaf": "a"}'), "a.npy": npy(np.zeros(1, int))}),
-    "lying header": archive(**{NAME: arranged(b'{"tensor": "a"}'), "a.npy": npy(np.zeros(3)).replace(b"(3,)", b"(9,)")}),
+    "lying header": archive(
+        **{NAME: arranged(b'{"tensor": "a"}'), "a.npy": npy(np.zeros(3)).replace(b"(3,)", b"(9,)")}
+    ),
     "truncated": archive(**{NAME: arranged(b"1")})[:-30],
 }
 

@@ -1,4 +1,5 @@
 """Errors name the user's own line: of the operation that is differentiated, however it was called and at any order."""
+
 import traceback
 from pathlib import Path
 
@@ -73,7 +74,18 @@ def nested(x, a):
     return with_operator(np.sin(x), a)
 
 
-CALLS = [with_operator, with_reflected_operator, with_numpy, with_ours, with_matmul, with_composition, with_einsum, with_method, in_place, nested]
+CALLS = [
+    with_operator,
+    with_reflected_operator,
+    with_numpy,
+    with_ours,
+    with_matmul,
+    with_composition,
+    with_einsum,
+    with_method,
+    in_place,
+    nested,
+]
 
 
 def spoiled(call):
@@ -90,7 +102,7 @@ def spoiled(call):
 
 def named(call):
     function = with_operator if call is nested else call
-    return f'line {line_of(function, "# HERE")}, in {function.__name__}'
+    return f"line {line_of(function, '# HERE')}, in {function.__name__}"
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -145,6 +157,7 @@ def test_an_error_of_another_kind_gets_a_note():
 
     broken = unary("broken_for_this_test", np.sin, rule, saves="x", numpy=None)
     try:
+
         def f(x):
             return broken(x)  # THE CALL
 
@@ -171,6 +184,7 @@ def test_a_missing_rule_names_the_line():
     made = general("without_rule_for_this_test", np.sin, None, public=False)
     made.primitive.pull = None
     try:
+
         def f(x):
             return made(x)  # MISSING
 
@@ -198,7 +212,7 @@ def test_code_without_a_file():
         dif.grad(space["f"])(np.ones(BIG))
 
 
-# debug(nan=True) --------------------------------------------------------------------------------------------------------
+# debug(nan=True) ----------------------------------------------------------------------------------------------------
 
 
 def log_of_zero(x):
@@ -235,7 +249,9 @@ def test_nan_in_the_forward_pass(f):
 def test_nan_in_the_backward_pass():
     with dif.debug(nan=True), pytest.raises(NonFiniteError) as caught:
         dif.grad(sqrt_at_zero)(np.ones(2))
-    assert f"backward pass of sqrt, recorded at \"{__file__}\", line {line_of(sqrt_at_zero, '# MADE')}" in str(caught.value)
+    assert f'backward pass of sqrt, recorded at "{__file__}", line {line_of(sqrt_at_zero, "# MADE")}' in str(
+        caught.value
+    )
 
 
 def test_nan_in_forward_mode():
@@ -245,7 +261,7 @@ def test_nan_in_forward_mode():
     x = np.array([0.0, 1.0])
     with dif.debug(nan=True), pytest.raises(NonFiniteError) as caught:
         dif.jvp(f, (x,), (np.ones(2),))
-    assert f"forward-mode pass of sqrt, recorded at \"{__file__}\", line {line_of(f, '# MADE')}" in str(caught.value)
+    assert f'forward-mode pass of sqrt, recorded at "{__file__}", line {line_of(f, "# MADE")}' in str(caught.value)
 
 
 def test_nan_in_a_second_order_pass():

@@ -1,4 +1,5 @@
 """Threads, processes, memory: recording state belongs to each context, and nothing is left behind."""
+
 import asyncio
 import gc
 import multiprocessing
@@ -131,7 +132,7 @@ def test_a_tape_may_be_swept_in_another_thread():
     assert w.grad.tolist() == [3.0, 12.0]
 
 
-# Processes ----------------------------------------------------------------------------------------------------------------
+# Processes ----------------------------------------------------------------------------------------------------------
 
 
 def work(seed):
@@ -159,7 +160,7 @@ def test_constants_and_leaves_travel_between_processes():
         assert pool.apply(double, (t,)).tolist() == [2.0, 4.0]
 
 
-# Memory -------------------------------------------------------------------------------------------------------------------
+# Memory -------------------------------------------------------------------------------------------------------------
 
 
 def test_memory_returns_after_each_step_without_the_collector():

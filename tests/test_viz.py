@@ -1,4 +1,5 @@
 """Pictures of the graph, and the profile."""
+
 import re
 import shutil
 from pathlib import Path
@@ -29,7 +30,6 @@ def test_each_operation_has_shape_dtype_device_and_line():
     assert text["requires_grad"][1] == "(2, 3) float32 on cpu"
     assert text["sin"][1:] == ["(2, 3) float32 on cpu", f"test_viz.py:{here}"]
     assert text["transpose"][1:] == ["(3, 2) float32 on cpu", f"test_viz.py:{here}"]
-
 
 
 def test_the_arrows_are_those_of_the_tape():
@@ -127,7 +127,7 @@ def test_labels_are_text():
         assert "sin" in picture._repr_svg_()
 
 
-# The profile --------------------------------------------------------------------------------------------------------------
+# The profile --------------------------------------------------------------------------------------------------------
 
 
 def test_profile_counts_calls_time_and_memory():
@@ -143,7 +143,11 @@ def test_profile_counts_calls_time_and_memory():
     assert p.saved >= 3 * 8 * n
     assert sum(seconds for _, seconds, _ in p.table.values()) < p.seconds
     text = str(p)
-    assert "sin" in text and "the tape kept" in text and text.splitlines()[0].split() == ["operation", "forward", "backward"]
+    assert (
+        "sin" in text
+        and "the tape kept" in text
+        and text.splitlines()[0].split() == ["operation", "forward", "backward"]
+    )
 
 
 def test_profile_tells_the_modes_apart():

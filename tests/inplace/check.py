@@ -1,12 +1,13 @@
 """One program through difftensor, at every order and in every mode, against its functional replay."""
+
 import warnings
 
 import numpy as np
-from tests.inplace.programs import Plain
-from tests.inplace.replay import replay
 
 import difftensor as dif
 from difftensor.errors import BatchedValueError
+from tests.inplace.programs import Plain
+from tests.inplace.replay import replay
 
 
 class Difftensor:
@@ -37,7 +38,9 @@ def constants(program):
 
 def close(found, expected, tolerance=1e-9):
     found, expected = np.asarray(found), np.asarray(expected)
-    return found.shape == expected.shape and bool(np.all(np.abs(found - expected) <= tolerance * (1 + np.abs(expected).max(initial=0))))
+    return found.shape == expected.shape and bool(
+        np.all(np.abs(found - expected) <= tolerance * (1 + np.abs(expected).max(initial=0)))
+    )
 
 
 def hessian_vector(program, v):

@@ -1,4 +1,5 @@
 """Random programs with views, overlapping views and writes in place: seeded, and printed as source."""
+
 import numpy as np
 
 HEAD = "def program(P, x, k):\n"
@@ -36,7 +37,10 @@ class Program:
         self.run = space["program"]
 
     def __str__(self):
-        constants = ", ".join(f"np.array({k.tolist()}, order={'F' if k.flags.f_contiguous and k.ndim > 1 else 'C'!r})" for k in self.constants)
+        constants = ", ".join(
+            f"np.array({k.tolist()}, order={'F' if k.flags.f_contiguous and k.ndim > 1 else 'C'!r})"
+            for k in self.constants
+        )
         return f"# seed {self.seed}\n{self.source}x = np.array({self.x.tolist()})\nk = [{constants}]"
 
 
@@ -69,7 +73,11 @@ class Writer:
         return options[self.rng.integers(len(options))]
 
     def variable(self, test=lambda a: True):
-        fit = [n for n in self.names if isinstance(self.state[n], np.ndarray) and self.state[n].size and test(self.state[n])]
+        fit = [
+            n
+            for n in self.names
+            if isinstance(self.state[n], np.ndarray) and self.state[n].size and test(self.state[n])
+        ]
         recent = fit[-4:] if fit and self.rng.random() < 0.7 else fit
         return self.pick(*recent) if recent else None
 
@@ -158,7 +166,12 @@ class Writer:
     def view(self):
         name = self.variable()
         a = self.state[name]
-        forms = [f"{name}[{self.basic(a)}]"] * 4 + [f"{name}.T", f"{name}.ravel()", f"{name}.reshape(-1)", f"{name}[...]"]
+        forms = [f"{name}[{self.basic(a)}]"] * 4 + [
+            f"{name}.T",
+            f"{name}.ravel()",
+            f"{name}.reshape(-1)",
+            f"{name}[...]",
+        ]
         if a.ndim > 1:
             forms += [f"{name}.T[{self.basic(a.T)}]", f"{name}.swapaxes(0, {a.ndim - 1})", f"{name}.T.ravel()"]
         if a.size % 2 == 0:
@@ -253,7 +266,16 @@ class Writer:
         return f"del {name}"
 
     def step(self):
-        weights = {self.view: 5, self.fresh: 3, self.write: 5, self.through: 2, self.whole: 3, self.shift: 1.5, self.called: 1.5, self.forget: 0.7}
+        weights = {
+            self.view: 5,
+            self.fresh: 3,
+            self.write: 5,
+            self.through: 2,
+            self.whole: 3,
+            self.shift: 1.5,
+            self.called: 1.5,
+            self.forget: 0.7,
+        }
         kinds = list(weights)
         p = np.array([weights[k] for k in kinds])
         try:
@@ -272,7 +294,11 @@ class Writer:
         if line.startswith("del "):
             self.names.remove(line[4:])
         elif name.isidentifier() and name not in self.names:
-            if not isinstance(self.state[name], np.ndarray) or self.state[name].size == 0 or self.state[name].dtype.kind not in "fc":
+            if (
+                not isinstance(self.state[name], np.ndarray)
+                or self.state[name].size == 0
+                or self.state[name].dtype.kind not in "fc"
+            ):
                 del self.state[name]
                 return
             self.names.append(name)

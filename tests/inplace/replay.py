@@ -1,10 +1,12 @@
 """A pure functional replay of programs that write in place: no array is ever changed, so nothing can go stale.
 
-An array is an index map into the flat, immutable values of its root; a write makes new values for the root. Views are found
-by NumPy itself, on the index maps, which have the memory order that NumPy's arrays would have: whether a reshape is a view or
-a copy is NumPy's decision. The values carry a complex step in many directions at once, real and imaginary parts of complex
-arrays as two units, so derivatives are exact to rounding (Squire and Trapp, SIAM Review 40 (1998) 110).
+An array is an index map into the flat, immutable values of its root; a write makes new values for the root. Views
+are found by NumPy itself, on the index maps, which have the memory order that NumPy's arrays would have: whether a
+reshape is a view or a copy is NumPy's decision. The values carry a complex step in many directions at once, real and
+imaginary parts of complex arrays as two units, so derivatives are exact to rounding (Squire and Trapp, SIAM Review 40
+(1998) 110).
 """
+
 from weakref import WeakSet
 
 import numpy as np
@@ -21,7 +23,8 @@ class Watch:
     """What a program did, to know that the programs test what they claim."""
 
     def __init__(self):
-        self.hard_write = False  # a value that a derivative needs is overwritten, under two more live overlapping arrays
+        # a value that a derivative needs was overwritten, under two more live overlapping arrays
+        self.hard_write = False
 
 
 class Replayed:
@@ -131,7 +134,8 @@ def fresh(layout, r, i=None):
         m = np.intp(0)
     if i is None:
         return Replayed(Flat(r.reshape(directions, n)), m)
-    both = np.empty_like(np.asarray(m), dtype=[("re", np.intp), ("im", np.intp)])  # side by side in memory, as the parts are
+    # side by side in memory, as the parts are
+    both = np.empty_like(np.asarray(m), dtype=[("re", np.intp), ("im", np.intp)])
     both["re"], both["im"] = m, m + n
     flat = Flat(np.concatenate([r.reshape(directions, n), i.reshape(directions, n)], 1))
     return Replayed(flat, both if isinstance(layout, np.ndarray) else both[()])
@@ -190,7 +194,7 @@ def multiply(a, b):
     return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
 
 
-# The functions that programs call ---------------------------------------------------------------------------------------
+# The functions that programs call -----------------------------------------------------------------------------------
 
 
 def elementwise(f):
@@ -222,7 +226,11 @@ class Functional:
 
     def detach(self, a):
         r, i = a.parts()
-        return fresh(a.re if isinstance(a.re, np.ndarray) else np.intp(0), r.real + 0 * r, None if i is None else i.real + 0 * i)
+        return fresh(
+            a.re if isinstance(a.re, np.ndarray) else np.intp(0),
+            r.real + 0 * r,
+            None if i is None else i.real + 0 * i,
+        )
 
     def add(self, a, b, out):
         out[...] = a + b

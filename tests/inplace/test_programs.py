@@ -2,6 +2,7 @@
 
 Any failure prints the program. The long tier, 10 000 programs: ``python -m pytest -m slow tests/inplace``.
 """
+
 import warnings
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_without_copy_on_write_the_programs_fail(monkeypatch):
     assert len(wrong) >= 100
 
 
-# PyTorch ----------------------------------------------------------------------------------------------------------------
+# PyTorch ------------------------------------------------------------------------------------------------------------
 
 
 def torch_namespace(torch):

@@ -1,4 +1,5 @@
 """Writes in place, one rule at a time. The programs in test_programs.py find what nobody thought of."""
+
 import gc
 
 import numpy as np
@@ -243,13 +244,18 @@ def test_old_readers_of_a_tangent_keep_it():
     assert np.isclose(dif.jvp(f, (x,), (v,))[1], numeric(lambda x: f(dif.array(x)).item(), x) @ v, rtol=1e-7)
 
 
-# Leaves and no_grad -----------------------------------------------------------------------------------------------------
+# Leaves and no_grad -------------------------------------------------------------------------------------------------
 
 
 def test_a_leaf_is_written_only_under_no_grad():
     w = dif.tensor([1.0, 2.0, 3.0], requires_grad=True)
     v = w[1:]
-    for write in (lambda: w.__setitem__(0, 5.0), lambda: v.__setitem__(0, 5.0), lambda: w.__iadd__(1), lambda: w.fill(0)):
+    for write in (
+        lambda: w.__setitem__(0, 5.0),
+        lambda: v.__setitem__(0, 5.0),
+        lambda: w.__iadd__(1),
+        lambda: w.fill(0),
+    ):
         with pytest.raises(InPlaceError, match="no_grad"):
             write()
     y = (w * w).sum()
@@ -336,7 +342,7 @@ def test_an_argument_that_the_function_changes_elsewhere():
     assert dif.grad(g)(t).tolist() == [2.0, 2.0, 2.0]
 
 
-# Foreign buffers and plain arrays ----------------------------------------------------------------------------------------
+# Foreign buffers and plain arrays -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [3, 1000])
@@ -473,7 +479,7 @@ def test_a_tracked_tensor_cannot_go_into_an_ndarray():
     assert "derivative" in text and ("dif.array" in text or "dif.zeros" in text)
 
 
-# Views and the rest -------------------------------------------------------------------------------------------------------
+# Views and the rest -------------------------------------------------------------------------------------------------
 
 
 def test_hooks_on_a_written_tensor_are_called():
@@ -506,19 +512,63 @@ def test_every_view_is_known():
     """No operation hands out the memory of its operand without saying that it is a view."""
     x = dif.tensor(np.arange(24.0).reshape(2, 3, 4))
     functions = [
-        np.squeeze, np.atleast_1d, np.atleast_2d, np.atleast_3d, np.ravel, np.real, np.transpose, np.flip, np.fliplr, np.flipud,
-        np.rot90, np.positive, np.diagonal, np.matrix_transpose, np.copy, np.nan_to_num, np.around,
-        lambda a: np.moveaxis(a, 0, 1), lambda a: np.swapaxes(a, 0, 1), lambda a: np.expand_dims(a, 0), lambda a: np.reshape(a, (6, 4)),
-        lambda a: np.broadcast_to(a, (2, 2, 3, 4)), lambda a: np.split(a, 2)[0], lambda a: np.array_split(a, 2)[1],
-        lambda a: np.vsplit(a, 2)[0], lambda a: np.unstack(a)[0], lambda a: np.broadcast_arrays(a, np.zeros((2, 2, 3, 4)))[0],
-        lambda a: np.astype(a, float, copy=False), lambda a: np.astype(a, float), lambda a: np.take(a, [0, 1], 0),
-        lambda a: np.roll(a, 0), lambda a: np.repeat(a, 1), lambda a: np.tile(a, 1), lambda a: np.pad(a, 0), lambda a: np.clip(a, None, 100.0),
-        lambda a: np.einsum("iij->ij", a[:, :2]), lambda a: np.einsum("ijk->kji", a), lambda a: np.concatenate([a]), lambda a: np.stack([a]),
-        lambda a: np.sum(a, axis=()), lambda a: np.linalg.diagonal(a), lambda a: np.rollaxis(a, 2), lambda a: a.flatten(), lambda a: a.mT,
-        lambda a: a.astype(float), lambda a: a.real, lambda a: a.conj(), lambda a: a[...], lambda a: np.triu(a), lambda a: np.delete(a, []),
-        lambda a: np.trim_zeros(a[1, 1]), lambda a: np.resize(a, (2, 3, 4)), lambda a: np.linalg.matrix_power(a[0, :3, :3], 1),
-        lambda a: np.extract(np.ones(24, bool), a), lambda a: np.ascontiguousarray(a), lambda a: np.squeeze(a[None]),
-    ]  # fmt: skip
+        np.squeeze,
+        np.atleast_1d,
+        np.atleast_2d,
+        np.atleast_3d,
+        np.ravel,
+        np.real,
+        np.transpose,
+        np.flip,
+        np.fliplr,
+        np.flipud,
+        np.rot90,
+        np.positive,
+        np.diagonal,
+        np.matrix_transpose,
+        np.copy,
+        np.nan_to_num,
+        np.around,
+        lambda a: np.moveaxis(a, 0, 1),
+        lambda a: np.swapaxes(a, 0, 1),
+        lambda a: np.expand_dims(a, 0),
+        lambda a: np.reshape(a, (6, 4)),
+        lambda a: np.broadcast_to(a, (2, 2, 3, 4)),
+        lambda a: np.split(a, 2)[0],
+        lambda a: np.array_split(a, 2)[1],
+        lambda a: np.vsplit(a, 2)[0],
+        lambda a: np.unstack(a)[0],
+        lambda a: np.broadcast_arrays(a, np.zeros((2, 2, 3, 4)))[0],
+        lambda a: np.astype(a, float, copy=False),
+        lambda a: np.astype(a, float),
+        lambda a: np.take(a, [0, 1], 0),
+        lambda a: np.roll(a, 0),
+        lambda a: np.repeat(a, 1),
+        lambda a: np.tile(a, 1),
+        lambda a: np.pad(a, 0),
+        lambda a: np.clip(a, None, 100.0),
+        lambda a: np.einsum("iij->ij", a[:, :2]),
+        lambda a: np.einsum("ijk->kji", a),
+        lambda a: np.concatenate([a]),
+        lambda a: np.stack([a]),
+        lambda a: np.sum(a, axis=()),
+        lambda a: np.linalg.diagonal(a),
+        lambda a: np.rollaxis(a, 2),
+        lambda a: a.flatten(),
+        lambda a: a.mT,
+        lambda a: a.astype(float),
+        lambda a: a.real,
+        lambda a: a.conj(),
+        lambda a: a[...],
+        lambda a: np.triu(a),
+        lambda a: np.delete(a, []),
+        lambda a: np.trim_zeros(a[1, 1]),
+        lambda a: np.resize(a, (2, 3, 4)),
+        lambda a: np.linalg.matrix_power(a[0, :3, :3], 1),
+        lambda a: np.extract(np.ones(24, bool), a),
+        lambda a: np.ascontiguousarray(a),
+        lambda a: np.squeeze(a[None]),
+    ]
     for f in functions:
         try:
             y = f(x)
@@ -555,10 +605,18 @@ def test_a_tape_has_no_cycles():
     assert leaves == before
 
 
-@pytest.mark.parametrize("write", [
-    lambda t, x: np.put(t, [0, 1], x), lambda t, x: np.copyto(t, x), lambda t, x: np.fill_diagonal(t, x), lambda t, x: np.place(t, t == 0, x),
-    lambda t, x: np.put_along_axis(t, np.zeros((1, 2), int), x, 0), lambda t, x: t.__setitem__(0, x), lambda t, x: np.add(t, x, out=t),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda t, x: np.put(t, [0, 1], x),
+        lambda t, x: np.copyto(t, x),
+        lambda t, x: np.fill_diagonal(t, x),
+        lambda t, x: np.place(t, t == 0, x),
+        lambda t, x: np.put_along_axis(t, np.zeros((1, 2), int), x, 0),
+        lambda t, x: t.__setitem__(0, x),
+        lambda t, x: np.add(t, x, out=t),
+    ],
+)
 def test_a_batched_value_never_goes_into_a_foreign_buffer(write):
     """It would hold the values of the last example."""
     a = np.zeros((2, 2))
