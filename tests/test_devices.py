@@ -16,6 +16,8 @@ from difftensor.errors import DeviceError
 class Far(np.ndarray):
     """An array on the device ``cuda:7``."""
 
+    __cuda_array_interface__ = {}  # what tells such arrays from NumPy's
+
     def __new__(cls, a):
         return np.array(a).view(cls)
 

@@ -237,10 +237,15 @@ def _laid_out(y: Tensor, example: Any, index: Any) -> Tensor:
     parts = index if isinstance(index, tuple) else (index,)
     if not any(isinstance(i, np.ndarray) for i in parts) or y.ndim < 2:
         return y
-    one, d = example[index], y._data
-    if one.strides == d.strides[1:]:
-        return y
-    order = (0, *(1 + i for i in sorted(range(one.ndim), key=lambda i: -abs(one.strides[i]))))
+    one = example[index]
+    return y if one.strides == y._data.strides[1:] else _copied(y, one)
+
+
+def _copied(y: Tensor, example: Any) -> Tensor:
+    """A copy of `y`, the batch axis outermost and the others in the memory order of raw array `example`."""
+    if example.ndim < 2 or example.flags.c_contiguous:
+        return y.copy()
+    order = (0, *(1 + i for i in sorted(range(example.ndim), key=lambda i: -abs(example.strides[i]))))
     back = [0] * len(order)
     for i, axis in enumerate(order):
         back[axis] = i
@@ -363,13 +368,13 @@ def _become_batched(x: Tensor, level: int, size: Any) -> None:
             "write into a Tensor of your own, e.g. dif.zeros(n) or x.copy()"
         )
     if storage is None:
-        inner = X.broadcast_to(_twin(x), (size, *x.shape)).copy()
-        _turn(x, inner, level)
+        wide = X.broadcast_to(_twin(x), (size, *x.shape))
+        _turn(x, wide.copy() if isinstance(x, Batched) else _copied(wide, x._data), level)
         return
     members = storage.live()
     root = wrap(storage.data, storage.node)
     root.saved = True
-    whole = batched(X.broadcast_to(root, (size, *root.shape)).copy(), level)
+    whole = batched(_copied(X.broadcast_to(root, (size, *root.shape)), storage.data), level)
     for m in members:
         path = m.path
         seen: Any = whole

@@ -47,8 +47,9 @@ class Program:
 class Writer:
     """Writes a program line by line, running each in NumPy to know shapes, views and what fails.
 
-    peers: leave out what PyTorch has not (negative steps), or differentiates wrongly (an index that names an element
-    twice: it hands the cotangent to every value written there, not to the one that stayed).
+    peers: leave out what PyTorch has not (negative steps), computes wrongly (copies between overlapping memory), or
+    differentiates wrongly (an index that names an element twice: it hands the cotangent to every value written there,
+    not to the one that stayed).
     """
 
     def __init__(self, seed, peers=False):
@@ -149,6 +150,8 @@ class Writer:
         if name is not None and r < 0.7:
             real = self.state[name].dtype.kind != "c"
             forms = [name, f"{name} * {self.number()}", f"{name} * {name}", f"{name} + {self.number()}"]
+            if self.peers:
+                del forms[0]
             if real:
                 forms += [f"P.sin({name})", f"P.tanh({name})"]
             return self.pick(*forms)
@@ -240,7 +243,7 @@ class Writer:
         a = self.state[name]
         if not a.ndim or a.shape[0] < 2:
             return None
-        forms = [f"{name}[1:] = {name}[:-1]", f"{name}[:-1] {self.pick('=', '+=', '*=')} {name}[1:]"]
+        forms = [f"{name}[1:] = {name}[:-1]" + self.peers * " * 1.0", f"{name}[:-1] {self.pick('=', '+=', '*=')} {name}[1:]"]
         if not self.peers:
             forms += [f"{name}[...] = {name}[::-1]", f"{name} *= {name}[::-1]", f"{name}[::-1] += {name}"]
         return self.pick(*forms)

@@ -70,7 +70,7 @@ def torch_namespace(torch):
             return torch.where(torch.as_tensor(mask), a, b)
 
         def copy(a):
-            return a.clone()
+            return a.clone(memory_format=torch.contiguous_format)
 
         def detach(a):
             return a.detach().clone()
