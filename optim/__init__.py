@@ -5,6 +5,7 @@ their kin hold parameters and take a step when told to.
 """
 
 from . import lr_scheduler, methods, rules
+from .batch import BatchResult, minimize_batch
 from .bounds import Box
 from .minimize import minimize
 from .multistart import multistart
@@ -34,7 +35,8 @@ from .stepwise import (
 from .stop import Stop
 
 __all__ = [
-    "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Box", "Fit", "NAdam", "Optimizer", "Problem", "RAdam",
-    "RMSprop", "Result", "Stop", "clip_grad_norm_", "clip_grad_value_", "curve_fit", "fixed_point", "least_squares",
-    "lr_scheduler", "methods", "minimize", "multistart", "plot_trace", "root", "root_scalar", "rules",
+    "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "BatchResult", "Box", "Fit", "NAdam", "Optimizer",
+    "Problem", "RAdam", "RMSprop", "Result", "Stop", "clip_grad_norm_", "clip_grad_value_", "curve_fit", "fixed_point",
+    "least_squares", "lr_scheduler", "methods", "minimize", "minimize_batch", "multistart", "plot_trace", "root",
+    "root_scalar", "rules",
 ]  # fmt: skip

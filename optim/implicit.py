@@ -46,7 +46,11 @@ def untracked(y):
     if isinstance(y, dif.Tensor):
         if y.requires_grad and not _unwatched.get():
             raise Watched
-        return y.detach().numpy()
+        try:
+            return y.detach().numpy()
+        except dif.errors.BatchedValueError as error:
+            error.add_note("optim: solvers ask for values; optim.minimize_batch solves a batch of problems at once")
+            raise
     return y
 
 

@@ -180,7 +180,7 @@ class Problem:
         spectrum = self._spectrum(point)
         if spectrum is None:
             return None
-        values, along, _, _ = spectrum
+        values, along = spectrum[:2]
         if self._unexplained(point, values, along):
             return None
         lowest = float(values[0]) if len(values) and values[0] < 0 else 0.0
@@ -211,7 +211,7 @@ class Problem:
         spectrum = self._spectrum(point)
         if spectrum is None:
             return None
-        values, along, vectors, free = spectrum
+        values, along, vectors, free, flat = spectrum
         faded = self._mattered & (point.g == 0) & ~point.H.any(axis=1)
         if self.box is not None:
             faded &= self.box.free(point.x, point.g)
@@ -228,6 +228,17 @@ class Problem:
         if len(free) and not len(values) and not point.g.any():
             return Doubt("gradient and Hessian vanish here: the function does not change around this point, which "
                          "says nothing about where it is low; start elsewhere")  # fmt: skip
+        gone = np.abs(point.x - self.x0)[free] > RUNAWAY * (1.0 + np.abs(self.x0[free]))
+        if gone.any():  # then its value should be determined to three digits at least
+            reach = vectors * np.sqrt(2 * self.noise(point) / np.abs(values))
+            gone &= (np.abs(reach) > 1e-3 * np.abs(point.x[free])[:, None]).any(axis=1) | (
+                np.abs(flat) > 0.1 * np.abs(flat).max(axis=0, initial=0.0)
+            ).any(axis=1)
+        if gone.any():
+            i = int(free[np.argmax(gone)])
+            return Doubt(f"{self.layout.name(i)} has gone from {self.x0[i]:.4g} to {point.x[i]:.4g}, where the function "
+                         "is flat within its rounding: it may be on its way to infinity; use bounds, or start "
+                         "elsewhere")  # fmt: skip
         p = vectors.dot(along / np.abs(values))
         x = point.x[free]
         ratio = np.abs(p) / (1.0 + np.abs(x))
@@ -249,7 +260,7 @@ class Problem:
 
     def _spectrum(self, point):
         """Eigenvalues of H (free variables, scaled to a unit diagonal), the gradient along them, and the
-        vectors back to x; directions that are flat within rounding are left out."""
+        vectors back to x; directions that are flat within rounding are left out, and come last."""
         if not self.has_second_order(point):
             return None
         g, H = point.g, point.H
@@ -263,9 +274,11 @@ class Problem:
         d = np.where(d > 0, d, 1.0)  # badly scaled variables must not hide small eigenvalues
         values, vectors = np.linalg.eigh(H / d[:, None] / d)
         seen = np.abs(values) > 100 * self.n * self.eps * np.abs(values).max(initial=0.0)
-        return values[seen], (vectors.T @ (g / d))[seen], (vectors / d[:, None])[:, seen], free
+        back = vectors / d[:, None]
+        return values[seen], (vectors.T @ (g / d))[seen], back[:, seen], free, back[:, ~seen]
 
 
+RUNAWAY = 1e4  # a variable that has grown so much along a flat direction is not taken for a solution
 LARGEST_DENSE_CHECK = 50  # a Hessian of this size costs as much as some hundred gradients
 
 

@@ -171,23 +171,25 @@ class _ByKernel(Optimizer):
         for p, state in batch:
             g = p.grad.numpy().reshape(-1)
             x = p.detach().numpy().reshape(-1) if decays else None
-            if g.size <= BLOCK:
+            if g.size <= BLOCK or not state["arrays"]:
                 step, state["arrays"] = kernel.update(g, x, state["arrays"], t, **settings)
                 p += step.reshape(p.shape)
             else:
-                _by_blocks(kernel, p.reshape(-1), g, x, state["arrays"], t, settings)
+                p += _by_blocks(kernel, g, x, state["arrays"], t, settings).reshape(p.shape)
 
 
-def _by_blocks(kernel, p, g, x, arrays, t, settings):
-    """The same, block by block, so that the intermediate arrays stay in the cache; ``p`` is a view."""
+def _by_blocks(kernel, g, x, arrays, t, settings):
+    """The step, block by block, so that the intermediate arrays stay in the cache."""
+    whole = np.empty_like(g)
     for first in range(0, g.size, BLOCK):
         part = slice(first, first + BLOCK)
         step, new = kernel.update(
             g[part], None if x is None else x[part], tuple(a[part] for a in arrays), t, **settings
         )
-        p[part] += step
+        whole[part] = step
         for a, b in zip(arrays, new, strict=True):
             a[part] = b
+    return whole
 
 
 class SGD(_ByKernel):
