@@ -83,7 +83,8 @@ def minimize_batch(fun, x0, args=(), method=None, *, in_axes=0, gtol=1e-6, max_s
     Examples
     --------
     >>> import numpy as np, optim
-    >>> result = optim.minimize_batch(lambda x, a: (x[0] - a) ** 4 + (x[0] - a) ** 2, np.zeros((3, 1)), (np.arange(3.0),))
+    >>> f = lambda x, a: (x[0] - a) ** 4 + (x[0] - a) ** 2
+    >>> result = optim.minimize_batch(f, np.zeros((3, 1)), (np.arange(3.0),))
     >>> result.x.round(6).ravel().tolist(), result.success.all().item()
     ([0.0, 1.0, 2.0], True)
     """
@@ -163,8 +164,8 @@ class _Batch:
     def inverse_hessians(self, x):
         H = self.hessians(x)
         if np.linalg.cond(H).max() > 1e14:
-            raise ValueError("optim: the minimizer of a problem in the batch is not determined (its Hessian is singular), "
-                             "so it has no derivative")  # fmt: skip
+            raise ValueError("optim: the minimizer of a problem in the batch is not determined (its Hessian is "
+                             "singular), so it has no derivative")  # fmt: skip
         return np.linalg.inv(H)
 
     def unpack(self, x):

@@ -236,8 +236,8 @@ class Problem:
             ).any(axis=1)
         if gone.any():
             i = int(free[np.argmax(gone)])
-            return Doubt(f"{self.layout.name(i)} has gone from {self.x0[i]:.4g} to {point.x[i]:.4g}, where the function "
-                         "is flat within its rounding: it may be on its way to infinity; use bounds, or start "
+            return Doubt(f"{self.layout.name(i)} has gone from {self.x0[i]:.4g} to {point.x[i]:.4g}, where the "
+                         "function is flat within its rounding: it may be on its way to infinity; use bounds, or start "
                          "elsewhere")  # fmt: skip
         p = vectors.dot(along / np.abs(values))
         x = point.x[free]
