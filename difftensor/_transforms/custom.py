@@ -50,7 +50,8 @@ class _Custom:
             raise TypeError(
                 f"{self.name}: functions with custom derivatives take positional arguments only, found {sorted(kwargs)}"
             )
-        leaves, shape = tree.flatten(args)
+        flat = all(map(tree.is_leaf, args))  # no containers: nothing to take apart
+        leaves, shape = (list(args), _FLAT) if flat else tree.flatten(args)
         results: list = [None]  # the structure of the result, learnt on the way
 
         def one(parts: list) -> list:
@@ -65,11 +66,19 @@ class _Custom:
     def _run(self, leaves: list, shape: Any) -> Any:
         where = tracked(leaves)
         if not where:
-            return self.f(*tree.unflatten(shape, leaves))
+            return self.f(*_arguments(shape, leaves))
         return self._record(leaves, shape, where)
 
     def _record(self, leaves: list, shape: Any, where: list[int]) -> Any:
         raise NotImplementedError
+
+
+_FLAT = object()
+
+
+def _arguments(shape: Any, leaves: list) -> tuple:
+    """The arguments of a call, from their leaves."""
+    return tuple(leaves) if shape is _FLAT else tree.unflatten(shape, leaves)
 
 
 def _filled(leaves: list, where: list[int], xs: Any) -> list:
@@ -119,14 +128,14 @@ class custom_vjp(_Custom):
         if self.fwd is None or self.bwd is None:
             raise MissingDerivativeError(f"{self.name} is a custom_vjp without rule: call {self.name}.defvjp(fwd, bwd)")
         fwd, bwd = self.fwd, self.bwd
-        y, saved = fwd(*tree.unflatten(shape, [_constant(x) for x in leaves]))
+        y, saved = fwd(*_arguments(shape, [_constant(x) for x in leaves]))
         found, y_shape = tree.flatten(y)
         raws = [_raw(v, self.name) for v in found]
 
         def pull(create: bool, gs: tuple, xs: tuple) -> list:
             kept = saved
             if create:
-                _, kept = fwd(*tree.unflatten(shape, _filled(leaves, where, xs)))
+                _, kept = fwd(*_arguments(shape, _filled(leaves, where, xs)))
             gs = tuple(nought(raw) if g is None else _conj(g) for g, raw in zip(gs, raws))
             cts = bwd(kept, tree.unflatten(y_shape, list(gs)))
             return [_conj(c) for c in self._aligned(cts, leaves, shape, where, create)]
@@ -135,7 +144,7 @@ class custom_vjp(_Custom):
 
     def _aligned(self, cts: Any, leaves: list, shape: Any, where: list[int], create: bool) -> list:
         """The cotangents that `bwd` returned, for the tracked leaves."""
-        args = tree.unflatten(shape, list(range(len(leaves))))
+        args = _arguments(shape, list(range(len(leaves))))
         if not isinstance(cts, (tuple, list)) or len(cts) != len(args):
             raise TypeError(
                 f"{self.name}: bwd must return a tuple with one cotangent for each of the {len(args)} "
@@ -201,7 +210,7 @@ class custom_jvp(_Custom):
         if self.rule is None:
             raise MissingDerivativeError(f"{self.name} is a custom_jvp without rule: call {self.name}.defjvp(rule)")
         rule = self.rule
-        found, y_shape = tree.flatten(self.f(*tree.unflatten(shape, [_constant(x) for x in leaves])))
+        found, y_shape = tree.flatten(self.f(*_arguments(shape, [_constant(x) for x in leaves])))
         raws = [_raw(v, self.name) for v in found]
 
         def tangents_of(ts: Any) -> Any:
@@ -209,10 +218,10 @@ class custom_jvp(_Custom):
             for i, t in zip(where, ts):
                 if t is not None:
                     every[i] = t if isinstance(t, Tensor) else lift(t, None)
-            return tree.unflatten(shape, every)
+            return _arguments(shape, every)
 
         def primals_of(create: bool, xs: Any) -> Any:
-            return tree.unflatten(shape, _filled(leaves, where, xs if create else [lift(x, None) for x in xs]))
+            return _arguments(shape, _filled(leaves, where, xs if create else [lift(x, None) for x in xs]))
 
         def push(create: bool, ts: tuple, xs: tuple) -> list:
             _, dy = rule(primals_of(create, xs), tangents_of(ts))

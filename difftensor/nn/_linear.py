@@ -18,8 +18,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     if x.ndim != 2:
         x2 = x.reshape(-1, x.shape[-1])
         return linear(x2, weight, bias).reshape((*x.shape[:-1], weight.shape[0]))
-    # as weight @ x.T the gradient of the weight comes out in its own memory order, not transposed
-    y = dif.einsum("ni,oi->no", x, weight)
+    y = (weight @ x.T).T  # not x @ weight.T: the gradient of the weight then comes out in the weight's memory order
     return y if bias is None else y + bias
 
 
