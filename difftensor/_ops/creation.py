@@ -337,10 +337,14 @@ def kaiser(M, beta):
 
 
 def _like(name):
-    twin = getattr(np, name)
+    twin, make = getattr(np, name), getattr(np, name.removesuffix("_like"))
 
     def body(prototype, dtype=None, order="K", subok=True, shape=None, *, device=None):
-        return _placed(wrap(twin(prototype._data, dtype=dtype, order=order, shape=shape)), device)
+        if prototype.__class__ is Tensor:
+            return _placed(wrap(twin(prototype._data, dtype=dtype, order=order, shape=shape)), device)
+        # a value of a transformation (dual, series, batched) has no array of its own to be like
+        y = make(prototype.shape if shape is None else shape, prototype.dtype if dtype is None else dtype)
+        return _placed(wrap(y), prototype.device if device is None else device)
 
     return composition(twin, name=name)(body)
 

@@ -156,7 +156,7 @@ def compress(x, condition, axis=None, out=None):
 @_method
 def flatten(x, order="C"):
     """A copy with one axis."""
-    return shape.copy_of(x).ravel(order)
+    return shape.copy_of(x.ravel(order))
 
 
 @_method
@@ -168,7 +168,7 @@ def astype(x, dtype, order="K", casting="unsafe", subok=True, copy=True):
 @_method
 def copy(x, order="C"):
     """A copy; differentiable."""
-    return shape.copy_of(x)
+    return shape.copy_of(x) if order == "C" else shape.copy.body(x, order)
 
 
 @_method

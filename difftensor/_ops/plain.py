@@ -30,6 +30,15 @@ def values(v: Any, name: str) -> Any:
     return v
 
 
+def outline(v: Any, name: str) -> Any:
+    """`v` with arrays of the same shape and dtype, whatever their values, in place of Tensors."""
+    if isinstance(v, Tensor):
+        return v._data if v.__class__ is Tensor else np.broadcast_to(np.zeros((), v.dtype), v.shape)
+    if v.__class__ in (list, tuple):
+        return type(v)(outline(w, name) for w in v)
+    return v
+
+
 def tensors(y: Any) -> Any:
     """`y` with Tensors in place of raw arrays, inside lists and (named) tuples too."""
     if is_array(y):
@@ -39,8 +48,11 @@ def tensors(y: Any) -> Any:
     return list(map(tensors, y)) if y.__class__ is list else y
 
 
-def plain(name: str, twin: Callable | None = None, *, arrays: bool = True) -> Callable:
-    """Declare NumPy's function `name` as one without derivative; ``arrays=False``: its results are text or flags."""
+def plain(name: str, twin: Callable | None = None, *, arrays: bool = True, values: Callable = values) -> Callable:
+    """Declare NumPy's function `name` as one without derivative; ``arrays=False``: its results are text or flags.
+
+    `values`: what it is called with in place of Tensors; `outline` if it looks at shapes and dtypes only.
+    """
     twin = getattr(np, name) if twin is None else twin
 
     def body(*args: Any, **keywords: Any) -> Any:
@@ -75,14 +87,15 @@ packbits, unpackbits = plain("packbits"), plain("unpackbits")
 # What arrays are ------------------------------------------------------------------------------------------------------
 
 iscomplexobj, isrealobj, shape, ndim, size = (
-    plain(n, arrays=False) for n in ("iscomplexobj", "isrealobj", "shape", "ndim", "size")
+    plain(n, arrays=False, values=outline) for n in ("iscomplexobj", "isrealobj", "shape", "ndim", "size")
 )
 may_share_memory, shares_memory, isfortran = (
     plain(n, arrays=False) for n in ("may_share_memory", "shares_memory", "isfortran")
 )
-common_type, min_scalar_type, can_cast, result_type = (
-    plain(n, arrays=False) for n in ("common_type", "min_scalar_type", "can_cast", "result_type")
+common_type, can_cast, result_type = (
+    plain(n, arrays=False, values=outline) for n in ("common_type", "can_cast", "result_type")
 )
+min_scalar_type = plain("min_scalar_type", arrays=False)
 array2string, array_repr, array_str = (plain(n, arrays=False) for n in ("array2string", "array_repr", "array_str"))
 
 

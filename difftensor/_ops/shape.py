@@ -45,14 +45,8 @@ _reshape = linear(
 )
 
 
-def _memory_order(a: Any) -> str:
-    """What ``order="A"`` means for `a`."""
-    flags = getattr(a._data, "flags", None)
-    return "F" if flags is not None and a.ndim > 1 and flags.f_contiguous and not flags.c_contiguous else "C"
-
-
-def _contiguous(a: Any) -> bool:
-    """Does `a` (of a batch, one example of it; of a dual, its value) lie in memory without gaps?"""
+def _example(a: Any) -> Any:
+    """The raw array of `a`: of a batch that of one example, of a dual that of its value; None where there is none."""
     d, levels = a._data, 0
     while not is_array(d):  # asked of the class: what stands for many values answers no questions
         if hasattr(type(d), "inner"):
@@ -60,8 +54,42 @@ def _contiguous(a: Any) -> bool:
         elif hasattr(type(d), "value"):
             d = d.value._data
         else:
-            return True
-    return not d.size or d[(0,) * levels].flags.c_contiguous if levels else d.flags.c_contiguous
+            return None
+    return d[(0,) * levels] if levels and d.size else d
+
+
+def _memory_order(a: Any) -> str:
+    """What ``order="A"`` means for `a`."""
+    flags = getattr(_example(a), "flags", None)
+    return "F" if flags is not None and a.ndim > 1 and flags.f_contiguous and not flags.c_contiguous else "C"
+
+
+def _as_in_memory(a: Any) -> Any:
+    """`a` with its axes in the order in which they lie in memory, which ``order="K"`` asks for.
+
+    Sorted by insertion from the last axis on, as NumPy's iterator does: an axis without a stride (broadcast, or of
+    length 1) is passed over by others and passes none.
+    """
+    strides = getattr(_example(a), "strides", (0,) * a.ndim)
+    steps = [abs(s) if k > 1 else 0 for s, k in zip(strides, a.shape)]
+    axes: list[int] = []  # the fastest first
+    for i in reversed(range(a.ndim)):
+        place = len(axes)
+        for j in reversed(range(place)):
+            faster = steps[axes[j]]
+            if steps[i] and faster:
+                if faster <= steps[i]:
+                    break
+                place = j
+        axes.insert(place, i)
+    axes.reverse()
+    return a if axes == list(range(a.ndim)) else X.transpose(a, tuple(axes))
+
+
+def _contiguous(a: Any) -> bool:
+    """Does `a` lie in memory without gaps?"""
+    d = _example(a)
+    return d is None or not d.size or d.flags.c_contiguous
 
 
 @composition(np.reshape)
@@ -88,7 +116,9 @@ def reshape_method(a, *shape, order="C", copy=None):
 @composition(np.ravel)
 def ravel(a, order="C"):
     a = X.asarray(a)
-    if order in ("A", "K"):
+    if order == "K":
+        order, a = "C", _as_in_memory(a)
+    elif order == "A":
         order = _memory_order(a)
     y = _reshape(a, (-1,), order) if order != "C" else _reshape(a, (-1,))
     return y if _contiguous(y) else copy_of(y)  # unlike reshape, ravel never gives a strided view
@@ -400,7 +430,11 @@ def astype(x, dtype, /, *, copy=True, device=None, casting="unsafe"):
 @composition(np.copy, name="copy")
 def copy(a, order="K", subok=False):
     a = X.asarray(a)
-    return _copy_kept(a) if order in ("A", "K") and not _contiguous(a) else copy_of(a)
+    if order == "A":
+        order = _memory_order(a)
+    if order == "F":
+        return transpose(copy_of(transpose(a)))
+    return _copy_kept(a) if order == "K" and not _contiguous(a) else copy_of(a)
 
 
 permute_dims = transpose

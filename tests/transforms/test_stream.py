@@ -120,3 +120,19 @@ def test_matrix_functions_and_gradients_through(rng):
     np.testing.assert_allclose(dif.grad(lambda x: dif.taylor(np.sin, x, 3)[3])(0.5), np.sin(0.5) / 6, rtol=1e-13)
     with pytest.raises(ValueError, match="negative"):
         dif.taylor(np.sin, 0.0, -1)
+
+
+@pytest.mark.parametrize("make", ["zeros_like", "ones_like", "full_like"])
+@pytest.mark.parametrize("np_", [np, dif])
+def test_arrays_like_a_dual_can_be_filled(np_, make):
+    x, t = np.array([0.3, 0.5, 0.7]), np.array([1.0, 2.0, 3.0])
+
+    def f(x):
+        y = getattr(np_, make)(x, *([2.0] if make == "full_like" else []))
+        assert y.shape == x.shape and y.dtype == x.dtype
+        y[1:] = x[:-1] ** 2
+        return y * x
+
+    y, dy = dif.jvp(f, (x,), (t,), stream=True)
+    expected = dif.jvp(f, (x,), (t,))
+    assert np.array_equal(y, expected[0]) and np.allclose(dy, expected[1], rtol=1e-15)

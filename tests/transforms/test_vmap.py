@@ -231,3 +231,17 @@ def test_functions_that_read_values_run_example_by_example(rng):
     f = lambda x: dif.median(x) + dif.quantile(x, 0.3)  # noqa: E731
     close(dif.vmap(f)(X), looped(f, (0,), X))
     close(dif.vmap(dif.grad(f))(X), looped(dif.grad(f), (0,), X))
+
+
+@pytest.mark.parametrize("np_", [np, dif])
+def test_questions_about_shape_and_dtype_have_one_answer(np_):
+    a = np.ones((3, 2, 4))
+    answers = []
+
+    def f(x):
+        answers.append((np_.shape(x), np_.ndim(x), np_.size(x), np_.iscomplexobj(x), np_.isrealobj(x)))
+        answers.append((np_.result_type(x, np.float32), np_.common_type(x)))
+        return x
+
+    dif.vmap(f)(a)
+    assert answers == [((2, 4), 2, 8, False, True), (np.float64, np.float64)]
