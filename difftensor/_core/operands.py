@@ -33,6 +33,11 @@ def is_foreign(v: Any) -> bool:
     return not is_array(v) and (hasattr(v, "__array_ufunc__") or hasattr(v, "__array_function__"))
 
 
+def is_convertible(v: Any) -> bool:
+    """An array of another library that knows nothing of NumPy's protocols (PyTorch, JAX, h5py): taken as a constant."""
+    return hasattr(v, "__array__") and not is_foreign(v)
+
+
 def operand(v: Any, name: str) -> Any:
     """`v` as an operation takes it: a Tensor, a raw array, a NumPy scalar or a Python number."""
     if isinstance(v, (Tensor, *_NUMBERS)):
@@ -47,7 +52,10 @@ def operand(v: Any, name: str) -> Any:
     if isinstance(v, (list, tuple)):
         return X.array(v) if holds_tensor(v) else np.asarray(v)
     if hasattr(v, "__array__"):
-        return np.asarray(v)
+        a = np.asarray(v)
+        if a.dtype.kind not in "biufc":
+            raise TypeError(f"{name}: an operand of type {type(v).__name__} holds {a.dtype}, no numbers")
+        return a
     raise TypeError(f"{name}: an operand of type {type(v).__name__} is neither a number nor an array: {v!r:.60}")
 
 
@@ -145,7 +153,7 @@ def mixed(op: Primitive, args: tuple) -> Any:
 def unusual_operator(op: Primitive, f: Any, args: tuple, out: Any, keywords: dict | None) -> Any:
     """As `unusual`, for ``a + b``: an operand of an unknown type is given the chance to answer itself."""
     for a in args:
-        if not isinstance(a, (Tensor, *_NUMBERS, list, tuple)) and not is_array(a):
+        if not isinstance(a, (Tensor, *_NUMBERS, list, tuple)) and not is_array(a) and not is_convertible(a):
             return NotImplemented
     return unusual(op, op.call, args, None, None)
 

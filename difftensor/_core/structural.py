@@ -8,7 +8,7 @@ from typing import Any
 
 from difftensor._backend import is_array
 from difftensor._core.fitting import Guard, fit
-from difftensor._core.operands import same_device
+from difftensor._core.operands import is_convertible, same_device
 from difftensor._core.primitive import Primitive, declare
 from difftensor._core.recording import Like, kept, run, unusual
 from difftensor._core.tape import Node, getframe, library, recording, tick, user_site
@@ -177,7 +177,7 @@ def _bilinear_function(op: Primitive, unusual: Callable) -> Callable:
 def _unusual_operator(op: Primitive, f: Callable, xs: tuple, params: tuple) -> Any:
     """As `unusual`, for ``a @ b``: an operand of an unknown type is given the chance to answer itself."""
     for x in xs:
-        if not isinstance(x, _ANSWERED) and not is_array(x):
+        if not isinstance(x, _ANSWERED) and not is_array(x) and not is_convertible(x):
             return NotImplemented
     return unusual(op, op.call, xs, params)
 

@@ -210,6 +210,12 @@ class Tensor:
         a = export(self, copy=bool(copy))
         return a if dtype is None or a.dtype == dtype else a.astype(dtype)
 
+    def _sympy_(self) -> Any:
+        # SymPy would take the array in `.flat` for an array of arrays, and so on without end
+        from sympy import sympify
+
+        return sympify(self.__array__()[()])
+
     def item(self, *args: int) -> Any:
         """The value as a Python number (its derivative is not carried along)."""
         return self._data.item(*args)

@@ -6,6 +6,7 @@ import operator
 
 import numpy as np
 
+from difftensor._backend import is_array
 from difftensor._core import (
     Scatter,
     Tensor,
@@ -51,7 +52,7 @@ def _plain(i):
     if isinstance(i, (list, tuple)):
         a = np.asarray([_plain(k) for k in i] if holds_tensor(i) else i)
         return a.astype(np.intp) if a.size == 0 else a
-    return i
+    return np.asarray(i).copy() if hasattr(i, "__array__") and not is_array(i) else i
 
 
 def static(index):
