@@ -18,16 +18,18 @@ True
 # ruff: noqa: I001
 # fmt: off
 
-from . import functional, init
+from . import data, functional, init, models
 from ._activations import (
     CELU, ELU, GELU, GLU, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU, LogSigmoid, LogSoftmax, Mish,
     PReLU, ReLU, ReLU6, SELU, Sigmoid, SiLU, Softmax, Softmin, Softplus, Softshrink, Softsign, Tanh, Tanhshrink,
     Threshold,
 )
 from ._attention import MultiheadAttention
+from ._checkpoint import History
 from ._containers import Lambda, ModuleDict, ModuleList, Sequential
 from ._convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from ._dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
+from ._fit import evaluate, fit
 from ._linear import Bilinear, CosineSimilarity, Embedding, Flatten, Identity, Linear, Unflatten
 from ._losses import (
     BCELoss, BCEWithLogitsLoss, CosineEmbeddingLoss, CrossEntropyLoss, GaussianNLLLoss, HingeEmbeddingLoss, HuberLoss,

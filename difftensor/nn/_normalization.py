@@ -139,7 +139,7 @@ class _Norm(Module):
             return
         with dif.no_grad():
             if self.counts:
-                self.num_batches_tracked = self.num_batches_tracked + 1
+                self.num_batches_tracked = dif.tensor(int(self.num_batches_tracked) + 1)
             m = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
             var = var.reshape(-1) * (count / max(count - 1, 1))
             self.running_mean = (1 - m) * self.running_mean + m * mean.reshape(-1)
