@@ -20,6 +20,7 @@ from difftensor._ops.left_out import LEFT_OUT
 from difftensor.testing import check_grads
 from tests.numpy_calls import BAD, PLAIN, SAMPLES, SMOOTH
 
+pytestmark = pytest.mark.filterwarnings("ignore:numpy.fix is deprecated:DeprecationWarning")
 ROOT = Path(__file__).resolve().parent.parent
 SMOOTH, PLAIN, BAD = (lines.split("\n")[1:-1] for lines in (SMOOTH, PLAIN, BAD))
 
@@ -164,6 +165,7 @@ def test_errors_are_numpys(call):
         run(call, dif, as_tensors(names))
 
 
+@pytest.mark.skipif(not hasattr(np, "row_stack"), reason="this NumPy has no row_stack")
 def test_row_stack_is_deprecated_as_numpys():
     a = SAMPLES["a"]
     with pytest.warns(DeprecationWarning, match="vstack"):

@@ -136,8 +136,9 @@ def dstack(tup):
     return concatenate([X.atleast_3d(v) for v in _parts(tup, "dstack")], 2)
 
 
-@composition(getattr(np, "row_stack", None))  # deprecated by NumPy, gone one day
+@composition(getattr(np, "row_stack", None))  # deprecated by NumPy, gone with its version 2.5
 def row_stack(tup, *, dtype=None, casting="same_kind"):
+    """`vstack` by its old name."""
     return vstack(tup, dtype=dtype, casting=casting)
 
 

@@ -270,6 +270,10 @@ _cross = bilinear(
 )
 
 
+# The lengths of the vectors that NumPy crosses: it gave up on those in a plane.
+_CROSSED = {2, 3} if np.lib.NumpyVersion(np.__version__) < "2.5.0" else {3}
+
+
 @composition(np.cross)
 def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
     if axis is not None:
@@ -279,8 +283,9 @@ def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
         raise ValueError("At least one array has zero dimension")
     a, b = (x if axis == -1 else X.moveaxis(x, axis, -1) for x, axis in ((a, axisa), (b, axisb)))
     lengths = a.shape[-1], b.shape[-1]
-    if not set(lengths) <= {2, 3}:
-        raise ValueError(f"incompatible dimensions for cross product\n(dimension must be 2 or 3), found {lengths}")
+    if not set(lengths) <= _CROSSED:
+        sizes = " or ".join(map(str, sorted(_CROSSED)))
+        raise ValueError(f"incompatible dimensions for cross product\n(dimension must be {sizes}), found {lengths}")
     if 2 in lengths:
         warnings.warn(
             "Arrays of 2-dimensional vectors are deprecated. Use arrays of 3-dimensional vectors instead. "
