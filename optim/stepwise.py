@@ -160,8 +160,7 @@ class _ByKernel(Optimizer):
                 continue
             state = self.state.get(id(p))
             if state is None:
-                raw = p.grad.numpy() if p.device == "cpu" else p.grad
-                state = self.state[id(p)] = {"step": 0, "arrays": kernel.start(raw.reshape(-1), settings)}
+                state = self.state[id(p)] = {"step": 0, "arrays": kernel.start(_flat(p.grad), settings)}
             state["step"] += 1
             batches.setdefault((state["step"], p.dtype, p.device), []).append((p, state))
         return [(batch, key[0]) for key, batch in batches.items()]
@@ -169,13 +168,23 @@ class _ByKernel(Optimizer):
     def _advance(self, batch, t, kernel, settings):
         decays = settings.get("weight_decay")  # else the parameters are not looked at, which spares a copy
         for p, state in batch:
-            g = p.grad.numpy().reshape(-1)
-            x = p.detach().numpy().reshape(-1) if decays else None
-            if g.size <= BLOCK or not state["arrays"]:
+            g = _flat(p.grad)
+            x = _flat(p.detach()) if decays else None
+            if g.size <= BLOCK or not state["arrays"] or not on_host(p):
                 step, state["arrays"] = kernel.update(g, x, state["arrays"], t, **settings)
                 p += step.reshape(p.shape)
             else:
                 p += _by_blocks(kernel, g, x, state["arrays"], t, settings).reshape(p.shape)
+
+
+def on_host(tensor) -> bool:
+    """Whether the values lie in the computer's own memory, where NumPy reaches them."""
+    return tensor.device == "cpu"
+
+
+def _flat(tensor):
+    """The values as a vector: an ndarray on the host; elsewhere a Tensor, which the kernels take as well."""
+    return (tensor.numpy() if on_host(tensor) else tensor.detach()).reshape(-1)
 
 
 def _by_blocks(kernel, g, x, arrays, t, settings):
@@ -257,10 +266,11 @@ class RAdam(_ByKernel):
 def clip_grad_norm_(params, max_norm: float) -> float:
     """Scale all gradients together so that their common norm is at most ``max_norm``; returns the norm before."""
     params = [p for p in ([params] if isinstance(params, dif.Tensor) else params) if p.grad is not None]
-    size = sum(float((p.grad.numpy() ** 2).sum()) for p in params) ** 0.5
-    if size > max_norm:
-        for p in params:
-            p.grad = p.grad * (max_norm / (size + 1e-6))
+    with dif.no_grad():
+        size = float(sum(dif.sum(p.grad * p.grad) for p in params)) ** 0.5
+        if size > max_norm:
+            for p in params:
+                p.grad = p.grad * (max_norm / (size + 1e-6))
     return size
 
 
@@ -289,7 +299,7 @@ class LBFGS(Optimizer):
     -----
     The adapter that makes every `optim.methods` algorithm stepwise: parameters are one vector, the closure is its
     value and gradient. `step` needs a closure that zeroes the gradients, computes the loss, calls ``backward`` and
-    returns the loss.
+    returns the loss. The vector and the method's memory are kept on the host, wherever the parameters are.
     """
 
     def __init__(self, params, lr=1.0, max_iter=20, tolerance_grad=1e-7, history_size=10):
@@ -311,11 +321,11 @@ class LBFGS(Optimizer):
             with dif.enable_grad():
                 loss = closure()
             first.append(loss)
-            return float(loss.detach()), _gather([_gradient_of(p) for p in tensors])
+            return float(loss.detach()), _gather(_gradient_of(p) for p in tensors)
 
         method = LBFGSMethod(memory=group["history_size"])
         stop = Stop(gtol=group["tolerance_grad"], max_steps=group["max_iter"], verify=False)
-        problem = Problem(fun, _gather([p.detach().numpy() for p in tensors]), jac=True)
+        problem = Problem(fun, _gather(p.detach() for p in tensors), jac=True)
         self.result = run(problem, method, stop, state=None if self.result is None else self._again(problem))
         _scatter(tensors, self.result.x)
         return first[0]
@@ -327,12 +337,12 @@ class LBFGS(Optimizer):
         return replace(state, point=point, optimality=problem.optimality(point), stuck=None)
 
 
-def _gather(arrays):
-    return np.concatenate([np.asarray(a, dtype=float).reshape(-1) for a in arrays])
+def _gather(tensors):
+    return np.concatenate([t.to_device("cpu").numpy().astype(float).reshape(-1) for t in tensors])
 
 
 def _gradient_of(p):
-    return np.zeros(p.shape) if p.grad is None else p.grad.numpy()
+    return dif.zeros_like(p.detach()) if p.grad is None else p.grad
 
 
 def _scatter(tensors, x):
@@ -340,5 +350,6 @@ def _scatter(tensors, x):
     with dif.no_grad():
         for p in tensors:
             size = int(np.prod(p.shape))
-            p[...] = x[first : first + size].reshape(p.shape)
+            values = x[first : first + size].reshape(p.shape)
+            p[...] = values if on_host(p) else dif.asarray(values).to_device(p.device)
             first += size

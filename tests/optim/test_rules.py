@@ -57,6 +57,29 @@ def test_same_course_as_pytorch(name, settings, size):
         np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), **close)
 
 
+@pytest.mark.parametrize("name", ["SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW", "NAdam", "RAdam"])
+def test_kernels_run_on_tensors(name, monkeypatch):
+    """The path that parameters on a GPU take, which never asks for an ndarray, here with Tensors on the host."""
+    rng = np.random.default_rng(3)
+    first = [rng.normal(size=5), rng.normal(size=(2, 3))]
+    courses = []
+    for host in (True, False):
+        monkeypatch.setattr("optim.stepwise.on_host", lambda tensor, host=host: host)
+        tensors = [dif.tensor(a.copy(), requires_grad=True) for a in first]
+        opt = getattr(optim, name)(tensors, lr=0.1, weight_decay=0.01)
+        for k in range(10):
+            opt.zero_grad()
+            loss(tensors, k, dif.sin).backward()
+            opt.step()
+        saved = opt.state_dict()
+        opt.load_state_dict(saved)
+        kinds = {type(a) for s in opt.state.values() for a in s["arrays"]}
+        assert kinds <= ({np.ndarray} if host else {dif.Tensor})
+        courses.append([p.detach().numpy() for p in tensors])
+    for ours, theirs in zip(*courses, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-13)
+
+
 def test_groups_and_state_dict_continue_the_course():
     def build():
         a = dif.tensor(np.array([1.0, 2.0]), requires_grad=True)
