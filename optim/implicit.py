@@ -8,7 +8,7 @@ watched by an outer `difftensor.grad` (through ``args`` or a closure), the solve
 then leave the number ``x*`` unchanged but depend on ``theta``: the first has the first derivative of the solution,
 ``-J^{-1} dF/dtheta``; every further step is exact to one more order, because its error is that of the step
 before times ``I - J^{-1} J(x1, theta)``, which vanishes at the solution. No iteration of the solver is on the
-tape.
+tape. Beyond 500 unknowns J is not formed: `difftensor.implicit` solves with products.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 import difftensor as dif
 
 ORDER = 2
+DENSE = 500  # unknowns up to which J is formed and inverted
 
 
 class Watched(Exception):
@@ -77,6 +78,10 @@ def through(solve, problem, system):
     if not result.success:
         return result  # there is no solution to differentiate; x stays a plain array
     z, equations, mask = system(problem, result)
+    if np.count_nonzero(mask) > DENSE:
+        z = _without_matrices(z, equations, mask)
+        result.x = problem.layout.unpack(z[: problem.n])
+        return result
     with unwatched():
         J = untracked(dif.jacobian(equations)(z))
     inverse = np.zeros_like(J)
@@ -85,6 +90,19 @@ def through(solve, problem, system):
         z = z - dif.matmul(inverse, equations(z))
     result.x = problem.layout.unpack(z[: problem.n])
     return result
+
+
+def _without_matrices(z, equations, mask):
+    """The chord steps for many unknowns, from products with J only."""
+    free, place = np.flatnonzero(mask), np.maximum(np.cumsum(mask) - 1, 0)
+
+    def whole(v):
+        return v if mask.all() else dif.where(mask, v[place], z)
+
+    def reduced(v):
+        return equations(whole(v))[free]
+
+    return whole(dif.implicit.root(reduced, z[free], method="krylov", order=ORDER))
 
 
 def gradient(problem, result):

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..loop import Method, State
-from ..stop import Doubt, Reason, stuck
+from ..loop import Method, State, run
+from ..methods import BFGS
+from ..stop import Doubt, Reason, Stop, stuck
 from ..trust import boundary_multiplier
 from .jacobians import column_norms
 
@@ -178,14 +179,34 @@ class LevenbergMarquardt(SquaresMethod):
                 return replace(state, stuck=reason)
 
     def second_thoughts(self):
-        # A run that loses its way from a far start often finds it in a trust region of another shape and size.
+        # A run that loses its way from a far start often finds it with curvature that J does not have, or in a
+        # trust region of another shape and size.
         others = ((False, 0.1), (False, 1.0), (True, 0.1))
-        return tuple(replace(self, scaled=scaled, factor=factor) for scaled, factor in others)
+        return (
+            AfterBFGS(self.factor, self.scaled, self.polish),
+            *(replace(self, scaled=scaled, factor=factor) for scaled, factor in others),
+        )
 
     def gauss_newton(self, problem, point):
         r, J = point.scaled
         columns = column_norms(J)
         return Model(problem, point, r, J, np.where(columns > 0, columns, 1.0)).gauss_newton()
+
+
+@dataclass(frozen=True)
+class AfterBFGS(LevenbergMarquardt):
+    """Levenberg-Marquardt from where BFGS on the sum of squares arrives.
+
+    Far from a solution with large residuals the Gauss-Newton model lacks the curvature of the residuals, which BFGS
+    gathers; see R. Fletcher, C. Xu, Hybrid methods for nonlinear least squares, IMA J. Numer. Anal. 7 (1987) 371-389.
+    """
+
+    def start(self, problem, x) -> LMState:
+        arrived = run(problem, BFGS(), Stop(gtol=1e-6, max_steps=2000, verify=False))
+        return super().start(problem, arrived.state.point.x)
+
+    def second_thoughts(self):
+        return ()
 
 
 class Model:

@@ -72,3 +72,28 @@ def test_fixed_point():
 def test_undetermined_solution_has_no_derivative():
     with pytest.raises(ValueError, match="singular"):
         dif.grad(lambda t: optim.minimize(lambda x: (x[0] + x[1] - t) ** 2, [0.0, 0.0]).x[0])(1.0)
+
+
+def test_large_problems_need_no_matrix():
+    """x minimizes |x - a|^2/2 + |Dx|^2 over x >= -0.6: a tridiagonal system in the variables no bound holds."""
+    n = 700
+    a = np.sin(np.arange(n) / 30.0)
+    K = 5.0 * np.eye(n) - 2 * np.eye(n, k=1) - 2 * np.eye(n, k=-1)
+    K[0, 0] = K[-1, -1] = 3.0
+    w = np.cos(np.arange(n))
+
+    def fun(x, a):
+        return 0.5 * dif.sum((x - a) ** 2) + dif.sum((x[1:] - x[:-1]) ** 2)
+
+    def total(a, bounds):
+        r = optim.minimize(fun, np.zeros(n), args=(a,), method="l-bfgs", bounds=bounds, options={"gtol": 1e-9})
+        return dif.sum(w * r.x)
+
+    np.testing.assert_allclose(dif.grad(total)(a, None), np.linalg.solve(K, w), rtol=1e-6, atol=1e-7)
+    bounds = [(-0.6, None)] * n
+    x = optim.minimize(fun, np.zeros(n), args=(a,), method="l-bfgs", bounds=bounds, options={"gtol": 1e-9}).x
+    free = x > -0.6
+    assert 500 < free.sum() < n
+    expected = np.zeros(n)
+    expected[free] = np.linalg.solve(K[np.ix_(free, free)], w[free])
+    np.testing.assert_allclose(dif.grad(total)(a, bounds), expected, rtol=1e-6, atol=1e-7)
