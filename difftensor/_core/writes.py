@@ -122,10 +122,10 @@ def take_over(x: Tensor, t: Tensor, ufunc: Any = np.add) -> Tensor:
         write(x, Ellipsis, t)
         return x
     _check(x, t, t.node)
-    if t.alias is None and t._data.strides == x._data.strides:
+    if t.alias is None and t._data.__class__ is x._data.__class__ and t._data.strides == x._data.strides:
         x._data = t._data
         x.saved = t.saved
-    else:  # later views see the memory order, and may not see another Tensor's memory
+    else:  # later views see the memory order, and may not see another Tensor's memory; a 0-d array stays an array
         x._data = x._data.copy("K")
         x._data[...] = t._data
         x.saved = False

@@ -27,12 +27,15 @@ levels: ContextVar[tuple[int | None, ...]] = ContextVar("difftensor.levels", def
 
 
 class Physical:
-    """What a Batched Tensor holds: the Tensor with the batch axis in front, and the level of the vmap it belongs to."""
+    """What a Batched Tensor holds: the Tensor with the batch axis in front, and the level of the vmap it belongs to.
 
-    __slots__ = ("inner", "level")
+    scalar: its examples, if they have no axes, are NumPy scalars, as results of operations are, and not arrays.
+    """
 
-    def __init__(self, inner: Tensor, level: int):
-        self.inner, self.level = inner, level
+    __slots__ = ("inner", "level", "scalar")
+
+    def __init__(self, inner: Tensor, level: int, scalar: bool = True):
+        self.inner, self.level, self.scalar = inner, level, scalar
 
     def __getattr__(self, name: str) -> Any:
         """Reached by functions that read values: they run example by example (see composition)."""
@@ -139,6 +142,8 @@ class Batched(Tensor):
 
     @staticmethod
     def __dif_in_place__(x: Tensor, t: Tensor) -> Tensor:
+        if is_scalar(x):
+            return t
         write(x, Ellipsis, t)
         return x
 
@@ -150,6 +155,13 @@ def batched(inner: Tensor, level: int) -> Batched:
     t.alias = None
     t.saved = False
     return t
+
+
+def is_scalar(x: Tensor) -> bool:
+    """Is `x` (its examples) a NumPy scalar, which ``op=`` replaces, so that what it was taken from stays as it is?"""
+    if isinstance(x, Batched):
+        return x._data.scalar and not x.ndim
+    return isinstance(x._data, np.generic)
 
 
 def level_of(x: Any) -> int:
@@ -229,7 +241,23 @@ def dispatch(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dic
         y = rule(op.call, lanes[0], *params)
     else:
         y = rule(op.call, lanes, flags, size, *params)
-    return _batch_result(y, level)
+    found = _batch_result(y, level)
+    if op.operands == 1 and found.__class__ is Batched and not found.ndim:
+        found._data.scalar = _makes_scalars(op, xs[0], params)
+    return found
+
+
+def _makes_scalars(op: Primitive, x: Batched, params: tuple) -> bool:
+    """Are the results of `op`, which have no axes, NumPy scalars?"""
+    if op.name == "getitem":
+        index = params[0] if isinstance(params[0], tuple) else (params[0],)
+        return all(i is not Ellipsis for i in index)
+    if op.name in _KEEPING:
+        return x._data.scalar if not x.ndim else True
+    return not op.views
+
+
+_KEEPING = ("copy_of", "copy_kept", "cast", "real", "imag", "positive", "conjugate")  # 0-d arrays of 0-d arrays
 
 
 def _laid_out(y: Tensor, example: Any, index: Any) -> Tensor:
@@ -401,7 +429,7 @@ def _turn(x: Tensor, inner: Tensor, level: int) -> None:
     if x.__class__ is not Batched:
         Tensor.node.__set__(x, None)  # type: ignore[attr-defined]
         x.__class__ = Batched
-    x._data = Physical(inner, level)
+    x._data = Physical(inner, level, scalar=False)
     x.alias = None
     x.saved = False
 

@@ -19,7 +19,7 @@ from difftensor._core.pushing import forward
 from difftensor._core.sweeping import repaired, trace
 from difftensor._core.tape import _site, tick
 from difftensor._core.tensor import snapshot
-from difftensor._transforms.batch import Batched, innermost, levels, like, matched
+from difftensor._transforms.batch import Batched, innermost, is_scalar, levels, like, matched
 from difftensor._transforms.sweep import ALIAS, _finite, streaming
 from difftensor.errors import InPlaceError
 
@@ -97,6 +97,8 @@ class Dual(Tensor):
 
     @staticmethod
     def __dif_in_place__(x: Tensor, t: Tensor) -> Tensor:
+        if isinstance(x, Dual) and is_scalar(x._data.value):
+            return t
         write(x, Ellipsis, t)
         return x
 

@@ -20,7 +20,7 @@ import numpy as np
 from difftensor import tree
 from difftensor._core import Primitive, Tensor, X, lift, wrap
 from difftensor._core.operands import _with_keywords
-from difftensor._transforms.batch import levels
+from difftensor._transforms.batch import is_scalar, levels
 from difftensor.errors import MissingDerivativeError, public_name
 
 
@@ -96,6 +96,8 @@ class Jet(Tensor):
 
     @staticmethod
     def __dif_in_place__(x: Tensor, t: Tensor) -> Tensor:
+        if isinstance(x, Jet) and is_scalar(x._data.known[0]):
+            return t
         write(x, Ellipsis, t)
         return x
 
@@ -146,7 +148,7 @@ def dispatch(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dic
     y0 = _call(op, zeroth, params, keywords)
     if op.kind == "nondifferentiable":
         return y0
-    if op.kind == "linear" and op.name != "to_device":
+    if op.views or (op.kind == "linear" and op.name != "to_device"):  # views of the coefficients, to be written through
         s = xs[0]._data
         return _forced(Series([y0], order, level, lambda k: op.call(s[k], *params)))
     if op.name == "multiply" or op.kind == "bilinear":
@@ -256,7 +258,7 @@ def write(x: Tensor, index: Any, value: Any) -> None:
         storage = None if isinstance(x, Jet) else x.alias
         members = [x] if storage is None else storage.live()
         root = _twin(x) if storage is None else wrap(storage.data, storage.node)
-        rows = [root, *(root * 0 for _ in range(order))]
+        rows = [root, *(X.zeros_like(root) if root.__class__ is Tensor else root * 0 for _ in range(order))]
         for m in members:
             path = () if storage is None else m.path
             parts = rows
