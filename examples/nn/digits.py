@@ -80,7 +80,7 @@ def main(small=False):
     x = images[:, None].astype(np.float32)
     training, test = nn.data.split(len(x), 0.8, 0.2, rng=rng)
     model = network(rng)
-    losses = train(model, x[training], labels[training], 4 if small else 40, rng)
+    losses = train(model, x[training], labels[training], 8 if small else 40, rng)
     logits = predict(model, x[test])
     accuracy = float((logits.argmax(1) == labels[test]).mean())
     seconds = time.perf_counter() - start

@@ -45,21 +45,20 @@ def field(rng):
     return nn.Sequential(lambda x: x**3, *net)  # as in the paper's code: the features are cubes
 
 
-def train(net, path, h, iterations, window, rng):
-    """Short pieces of the path, from random places: 10 steps each."""
-    optimizer = optim.Adam(net.parameters(), lr=1e-2)
-    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=iterations, eta_min=1e-4)
+def train(net, path, h, iterations, window):
+    """The path cut into pieces of `window` steps, all at once; the network itself is what L-BFGS minimizes over."""
+    pieces = np.stack([path[s : s + window + 1] for s in range(0, len(path) - window, window // 2)], axis=1)
     losses = []
-    for _ in look.progress(range(iterations), "iterations"):
-        starts = rng.integers(len(path) - window, size=20)
-        pieces = np.stack([path[s : s + window + 1] for s in starts], axis=1)
-        loss = np.mean(np.abs(integrate(net, dif.asarray(pieces[0]), h, window) - pieces))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        losses.append(loss.item())
-    return losses
+
+    def loss(net):
+        return np.mean((integrate(net, pieces[0], h, window) - pieces) ** 2)
+
+    def note(intermediate_result):
+        losses.append(float(intermediate_result.fun))
+
+    result = optim.minimize(loss, dif.tree.map(lambda p: p.detach(), net), method="L-BFGS", tol=1e-12,
+                            options={"maxiter": iterations}, callback=note)  # fmt: skip
+    return result.x, losses
 
 
 def picture(true, learnt, unseen, unseen_learnt, losses):
@@ -70,7 +69,7 @@ def picture(true, learnt, unseen, unseen_learnt, losses):
     axes[0].set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal", title="trajectories")
     axes[0].legend()
     axes[1].semilogy(losses, color=look.BLUE, lw=0.7)
-    axes[1].set(xlabel="iteration", ylabel="mean distance", title="loss")
+    axes[1].set(xlabel="iteration", ylabel="mean squared distance", title="loss")
     look.save(axes[0].figure, "nn_neural_ode")
 
 
@@ -80,10 +79,9 @@ def main(small=False):
     start = np.array([[2.0, 0.0]])
     true = integrate(spiral, start, h, steps)[:, 0]
     net = field(rng)
-    losses = train(net, true, h, 60 if small else 800, 10, rng)
-    with dif.no_grad():
-        run = lambda x: integrate(net, dif.asarray(x), h, steps).numpy()[:, 0]
-        learnt, unseen_learnt = run(start), run(TEST)
+    net, losses = train(net, true, h, 60 if small else 600, 20)
+    run = lambda x: integrate(net, dif.asarray(x), h, steps).numpy()[:, 0]
+    learnt, unseen_learnt = run(start), run(TEST)
     unseen = integrate(spiral, TEST, h, steps)[:, 0]
     distance = lambda a, b: float(np.sqrt(((a - b) ** 2).sum(1)).mean())
     result = {"trained": distance(true, learnt), "unseen": distance(unseen, unseen_learnt),

@@ -76,7 +76,7 @@ def main(small=False):
     rng = np.random.default_rng(0)
     width = 12 if small else 24
     net = dif.tree.map(lambda p: p.detach(), nn.models.mlp(2, width, width, 1, activation=nn.Tanh, rng=rng))
-    result = train(net, 160 if small else 1200, 60 if small else 1500, rng)
+    result = train(net, 240 if small else 1200, 150 if small else 1500, rng)
     net = result.x
     x, t = np.linspace(LEFT, RIGHT, 201), np.linspace(0, END, 51)
     u = solution(net, *map(dif.asarray, np.meshgrid(x, t))).numpy()
