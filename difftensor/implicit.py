@@ -20,8 +20,9 @@ from difftensor import tree
 from difftensor._core import Tensor, lift, no_grad, wrap
 from difftensor._transforms.derived import jacobian
 from difftensor._transforms.forward import linearize
-from difftensor._transforms.opaque import Rules, record, tracked
+from difftensor._transforms.opaque import Batched, Rules, record, rides, through, tracked
 from difftensor._transforms.reverse import grad, vjp
+from difftensor.errors import MissingDerivativeError
 
 ORDER = 2  # chord steps: derivatives of the solution are exact up to this order
 
@@ -117,6 +118,11 @@ def _tie(F: Callable, x: Any, method: str, symmetric: bool, order: int) -> Any:
     residual = f(lift(flat, None))
     if residual.shape != flat.shape:
         raise ValueError(f"implicit: {residual.size} equations for {flat.size} unknowns")
+    if isinstance(residual, Batched) or rides(residual):
+        raise MissingDerivativeError(
+            "implicit: the equations use a value of an outer vmap or streaming jvp that is not among the parameters: "
+            "pass it as one (implicit.root(F, solve, value, ...))"
+        )
     if not tracked([residual]):
         return x
     with no_grad():
@@ -125,6 +131,19 @@ def _tie(F: Callable, x: Any, method: str, symmetric: bool, order: int) -> Any:
     for _ in range(order):
         v = v - _apply(inverse, f(v))
     return structure(v)
+
+
+def _each(f: Callable, params: tuple) -> Any:
+    """f(*params), one example after the other inside vmap; f sees nothing of an outer streaming jvp."""
+    leaves, shape = tree.flatten(params)
+    out: list = [None]
+
+    def one(parts: list) -> list:
+        found, out[0] = tree.flatten(f(*tree.unflatten(shape, parts)))
+        return found
+
+    found = through(one, leaves)
+    return tree.unflatten(out[0], found)
 
 
 def _solved(solve: Any, params: tuple) -> Any:
@@ -174,7 +193,9 @@ def root(F: Callable, solve: Any, *params: Any, method: str = "auto", order: int
     >>> float(dif.grad(f)(4.0)), float(dif.grad(dif.grad(f))(4.0))
     (0.25, -0.03125)
     """
-    return _tie(lambda x: F(x, *params), _solved(solve, params), method, False, order)
+    return _each(
+        lambda solve, *ps: _tie(lambda x: F(x, *ps), _solved(solve, ps), method, False, order), (solve, *params)
+    )
 
 
 def fixed_point(f: Callable, solve: Any, *params: Any, method: str = "auto", order: int = ORDER) -> Any:
@@ -192,7 +213,12 @@ def fixed_point(f: Callable, solve: Any, *params: Any, method: str = "auto", ord
     >>> round(float(dif.grad(g)(1.0)), 6)
     -0.297474
     """
-    return _tie(lambda x: tree.map(lambda u, v: u - v, x, f(x, *params)), _solved(solve, params), method, False, order)
+    def gap(x: Any, ps: tuple) -> Any:
+        return tree.map(lambda u, v: u - v, x, f(x, *ps))
+
+    return _each(
+        lambda solve, *ps: _tie(lambda x: gap(x, ps), _solved(solve, ps), method, False, order), (solve, *params)
+    )
 
 
 def argmin(f: Callable, solve: Any, *params: Any, method: str = "auto", order: int = ORDER) -> Any:
@@ -210,7 +236,9 @@ def argmin(f: Callable, solve: Any, *params: Any, method: str = "auto", order: i
     >>> dif.grad(g)(np.array([1.0, 3.0])).tolist()
     [0.5, 0.5]
     """
-    return _tie(lambda x: grad(f)(x, *params), _solved(solve, params), method, True, order)
+    return _each(
+        lambda solve, *ps: _tie(lambda x: grad(f)(x, *ps), _solved(solve, ps), method, True, order), (solve, *params)
+    )
 
 
 def linear_solve(
@@ -237,6 +265,10 @@ def linear_solve(
     >>> round(float(dif.grad(f)(2.0)), 9)
     -1.5
     """
+    return _each(lambda b: _linear(matvec, b, solve, symmetric, method, order), (b,))
+
+
+def _linear(matvec: Callable, b: Any, solve: Any, symmetric: bool, method: str, order: int) -> Any:
     constant = tree.map(_constant, b)
     with no_grad():
         if solve is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from difftensor import tree
 from difftensor._core import Leaf, Node, Tensor, enable_grad, recording
 from difftensor._core.tape import tick
-from difftensor._transforms.opaque import Rules, in_lanes, record
+from difftensor._transforms.opaque import Rules, in_lanes, record, rides
 from difftensor._transforms.sweep import place, pull_back
 from difftensor.errors import MutatedConstantError
 
@@ -89,6 +89,11 @@ def _once(f: Callable, leaves: list, shape: Any) -> Any:
         return found, y_shape, placed
 
     found, y_shape, placed = run([kept[i] for i in inexact])
+    if any(map(rides, found)):  # f uses what a streaming jvp carries: nothing will be kept anyway
+        for i, state in generators:
+            kept[i].bit_generator.state = state
+        positional, named = tree.unflatten(shape, leaves)
+        return f(*positional, **named)
     roots = [v.node for v in found if isinstance(v, Tensor) and v.node is not None]
     if not roots:
         return tree.unflatten(y_shape, found)

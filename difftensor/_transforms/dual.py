@@ -15,13 +15,12 @@ from difftensor import tree
 from difftensor._backend import namespace
 from difftensor._core import Leaf, Node, Primitive, Tensor, X, enable_grad, lift, recording, wrap
 from difftensor._core.operands import _with_keywords
-from difftensor._core.pushing import forward
 from difftensor._core.sweeping import repaired, trace
 from difftensor._core.tape import _site, tick
 from difftensor._core.tensor import snapshot
 from difftensor._transforms.batch import Batched, innermost, is_scalar, levels, like, matched
-from difftensor._transforms.sweep import ALIAS, _finite, streaming
-from difftensor.errors import InPlaceError
+from difftensor._transforms.sweep import ALIAS, _finite, _forward, streaming
+from difftensor.errors import InPlaceError, MissingDerivativeError
 
 
 class Pair:
@@ -119,6 +118,11 @@ def _level(x: Any) -> int:
     return x._data.level if isinstance(x, Dual) else -1
 
 
+def _other(x: Tensor, level: int) -> bool:
+    """Does another streaming jvp (or Taylor series) ride on `x`?"""
+    return getattr(innermost(x)._data, "level", level) != level
+
+
 def _placed(x: Tensor) -> Tensor:
     """The value of a Dual at a fresh place: an alias of where it is, if somebody outside is watching."""
     inner = x
@@ -139,6 +143,8 @@ def dispatch(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dic
     if keywords and op.arity:
         return _with_keywords(op, f, xs, **{"out": None, **keywords})
     level = max(map(_level, xs))
+    if any(x.__class__ is not Tensor and isinstance(x, Tensor) and _other(x, level) for x in xs):
+        raise streaming("jvp")  # a streaming jvp inside of a streaming jvp whose variable it uses
     if op.arity and op.kind == "elementwise" and not op.views:
         y = _elementwise(op, xs, level)
         if y is not None:
@@ -165,6 +171,30 @@ def dispatch(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dic
     if not many:
         return results[0]
     return type(y)(*results) if hasattr(y, "_fields") else tuple(results)
+
+
+def carried(f: Callable, leaves: list, level: int) -> list:
+    """The results of f, a function that stands on the tape as one node, for leaves some of which are dual."""
+    placed, tangents = [], {}
+    for x in leaves:
+        if isinstance(x, Tensor) and hasattr(x._data, "known"):
+            raise MissingDerivativeError(
+                "a function with a rule of its own (custom_vjp, custom_jvp, checkpoint, implicit ...) inside dif.taylor: "
+                "its higher coefficients are not known. Use nested dif.jvp, which differentiates the rule"
+            )
+        v = x
+        if _level(x) == level:
+            v = x._data.value
+            if v.dtype.kind in "fc":
+                v = _placed(v)
+                tangents[innermost(v).node] = innermost(matched(v, x._data.tangent))
+        placed.append(v)
+    with enable_grad():
+        found = f(placed)
+    for n in tangents:
+        if n.__class__ is Leaf:
+            n.live = False
+    return [_with_tangent(v, tangents, level) for v in found]
 
 
 def _elementwise(op: Primitive, xs: tuple, level: int) -> Tensor | None:
@@ -218,7 +248,7 @@ def _with_tangent(y: Tensor, tangents: dict, level: int) -> Tensor:
     with np.errstate(all="ignore"):
         site = _site.get()
         try:
-            out = forward(order, dict(ts), lifted, repair=True).get(y.node)
+            out = _forward(order, dict(ts), lifted, repair=True).get(y.node)
         finally:
             _site.set(site)
     if out is None:
@@ -303,7 +333,7 @@ def streamed(f: Callable, primals: tuple, tangents: tuple, tensors: bool) -> tup
                 raise ValueError(f"jvp: the tangent has structure {t_shape}, the primal {shape}")
             pairs = []
             for x, v in zip(ps, ts):
-                if isinstance(x, Dual):
+                if isinstance(x, Tensor) and hasattr(innermost(x)._data, "level"):
                     raise streaming("jvp")
                 x = x if isinstance(x, Tensor) else wrap(np.array(x)[()])
                 x = x if x.dtype.kind in "fc" else X.astype(x, float)

@@ -130,5 +130,6 @@ def _streamed(f: Callable, primals: tuple, tangents: tuple) -> tuple:
     tensors = any(isinstance(x, Tensor) for x in tree.leaves([primals, tangents]))
     values, slopes, shape = streamed(f, primals, tangents, tensors)
     values = [_as_result(v, "jvp") for v in values]
-    dy = [hand_out(nought(v.detach()) if t is None else t, tensors) for t, v in zip(slopes, values)]
+    slopes = [nought(v.detach()) if t is None else t for t, v in zip(slopes, values)]
+    dy = [hand_out(t if t.dtype == v.dtype else t.astype(v.dtype), tensors) for t, v in zip(slopes, values)]
     return tree.unflatten(shape, [hand_out(v, tensors) for v in values]), tree.unflatten(shape, dy)

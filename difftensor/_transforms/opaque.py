@@ -6,12 +6,14 @@ The ground of custom rules, checkpoints, black boxes and implicit derivatives.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from typing import Any
 
 from difftensor._core import Node, Primitive, Tensor, X, lift, recording, snapshot
 from difftensor._core.recording import pick
 from difftensor._core.tape import getframe, tick, user_site
-from difftensor._transforms.batch import Batched, batched, example_by_example, level_of, levels
+from difftensor._transforms.batch import Batched, batched, example_by_example, innermost, level_of, levels
+from difftensor._transforms.sweep import again
 
 _primitives: dict[tuple, Primitive] = {}
 
@@ -47,20 +49,25 @@ def _tuple(v: Any) -> tuple:
     return v if v.__class__ is tuple else (v,)
 
 
-def _pull(xp: Any, g: Any, n: Any) -> tuple:
-    token = levels.set(n.params.levels)
+@contextmanager
+def _running(vmaps: tuple, create: bool) -> Any:
+    """Inside, rules run: in the vmaps of their function, and, if recorded, somebody is watching."""
+    tokens = levels.set(vmaps), again.set(create or again.get())
     try:
-        return tuple(n.params.pull(xp is X, _tuple(g), n.a))
+        yield
     finally:
-        levels.reset(token)
+        levels.reset(tokens[0])
+        again.reset(tokens[1])
+
+
+def _pull(xp: Any, g: Any, n: Any) -> tuple:
+    with _running(n.params.levels, xp is X):
+        return tuple(n.params.pull(xp is X, _tuple(g), n.a))
 
 
 def _push(xp: Any, ts: tuple, n: Any) -> Any:
-    token = levels.set(n.params.levels)
-    try:
+    with _running(n.params.levels, xp is X):
         out = n.params.push(xp is X, ts, n.a)
-    finally:
-        levels.reset(token)
     return out[0] if len(out) == 1 else tuple(out)
 
 
@@ -91,15 +98,38 @@ def tracked(leaves: list) -> list[int]:
     return [i for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.node is not None]
 
 
+def rides(x: Any) -> bool:
+    """Does a streaming jvp or a Taylor series ride on `x`, past the tape?"""
+    return isinstance(x, Tensor) and hasattr(innermost(x)._data, "level")
+
+
+def through(f: Callable, leaves: list) -> list:
+    """f(leaves), where f is opaque and sees plain Tensors: inside vmap for one example after the other, inside a
+    streaming jvp from fresh places, the tangents pushed behind."""
+    lanes = in_lanes(f, leaves)
+    return f(leaves) if lanes is None else lanes
+
+
 def in_lanes(f: Callable, leaves: list) -> list | None:
-    """Inside vmap, the results of f(leaves) for one example after the other; None if nothing is batched."""
-    level = max(map(level_of, leaves), default=-1)
+    """As `through`; None if nothing is batched or dual."""
+    level, riding = -1, False
+    for x in leaves:
+        if isinstance(x, Tensor) and x.__class__ is not Tensor:
+            at = getattr(x._data, "level", -1)
+            if at > level:
+                level, riding = at, not isinstance(x, Batched)
     if level < 0:
         return None
+    if riding:
+        from difftensor._transforms.dual import carried
+
+        return carried(lambda parts: through(f, parts), leaves, level)
     size = next(x for x in leaves if level_of(x) == level)._data.inner.shape[0]
     with example_by_example(level):
-        rows = [f([x._data.inner[i] if level_of(x) == level else x for x in leaves]) for i in range(size)]
+        rows = [
+            through(f, [x._data.inner[i] if level_of(x) == level else x for x in leaves]) for i in range(size)
+        ]
     return [batched(X.stack([X.asarray(v) for v in column]), level) for column in zip(*rows)]
 
 
-__all__ = ["Batched", "Rules", "in_lanes", "record", "tracked"]
+__all__ = ["Batched", "Rules", "in_lanes", "record", "rides", "through", "tracked"]

@@ -11,6 +11,7 @@ import numpy as np
 from difftensor import tree
 from difftensor._core import Tensor, enable_grad, lift, wrap
 from difftensor._core.sweeping import free, trace
+from difftensor._transforms.batch import innermost
 from difftensor._transforms.sweep import (
     close,
     deliver,
@@ -22,6 +23,7 @@ from difftensor._transforms.sweep import (
     place,
     pull_back,
     seed_like,
+    streaming,
 )
 from difftensor.errors import ScalarOutputError, describe
 
@@ -75,6 +77,8 @@ class _Placed:
 
 def _as_result(y: Any, name: str) -> Tensor:
     if isinstance(y, Tensor):
+        if y.__class__ is not Tensor and hasattr(innermost(y)._data, "level"):
+            raise streaming(name)
         return y
     a = None if isinstance(y, (list, tuple, dict)) else np.asarray(y)
     if a is None or a.dtype.kind not in "biufc":

@@ -15,7 +15,7 @@ from difftensor import tree
 from difftensor._core import Leaf, Node, Tensor, X, enable_grad, lift, no_grad, recording
 from difftensor._core.tape import tick
 from difftensor._transforms.checkpoint import _boundary
-from difftensor._transforms.opaque import Rules, in_lanes, record
+from difftensor._transforms.opaque import Rules, in_lanes, record, rides
 from difftensor._transforms.sweep import place, pull_back
 
 
@@ -112,6 +112,12 @@ class _Steps:
                 state = self._leaves(self.step(tree.unflatten(self.shape, state), k))
         return state
 
+    def carried(self, state: list, n: int) -> list:
+        """The state after all steps, as an ordinary loop."""
+        for k in range(n):
+            state = self._leaves(self.step(tree.unflatten(self.shape, state), k))
+        return state
+
     def recorded(self, state: list, i: int) -> tuple[list, list, int]:
         """Step i from fresh places: results, places, and the number of the first node."""
         start = tick()
@@ -139,6 +145,8 @@ def _loop(step: Callable, leaves: list, shape: Any, n: int, s: int) -> list:
     state = kept
     for i in range(n):
         found, placed, start = steps.recorded(state, i)
+        if any(map(rides, found)):  # the step uses what a streaming jvp carries: nothing will be kept anyway
+            return steps.carried(leaves, n)
         roots = [v.node for v in found if isinstance(v, Tensor) and v.node is not None]
         outside.update(dict.fromkeys(_boundary(roots, placed, start)))
         state = [lift(X.asarray(v)._data, None) for v in found]

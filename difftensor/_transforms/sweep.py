@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def place(x: Any, name: str) -> Tensor:
 
 def _place(x: Any, name: str) -> Tensor:
     if isinstance(x, Tensor):
-        if hasattr(x._data, "tangent"):
+        if hasattr(x._data, "level"):
             raise streaming(name)
         data = snapshot(x)
         node: Node | None = x.node
@@ -70,9 +71,8 @@ def _place(x: Any, name: str) -> Tensor:
 def streaming(name: str) -> MissingDerivativeError:
     """The error of a transformation inside a streaming jvp, which keeps no tape that could be differentiated again."""
     return MissingDerivativeError(
-        f"{name} inside dif.jvp(..., stream=True): a streaming jvp keeps no tape to differentiate. Use "
-        f"stream=False there, "
-        "or put the streaming jvp inside"
+        f"{name} inside dif.jvp(..., stream=True) or dif.taylor, of a value that they carry: they keep no tape to "
+        "differentiate. Use stream=False there (dif.jvp nests), or put the streaming jvp inside"
     )
 
 
@@ -83,8 +83,14 @@ def close(placed: list[Tensor], nodes: list[Node]) -> None:
             n.live = False
 
 
+# An opaque rule runs again what it stands for, after the function that it belongs to: leaves are not live any more.
+again: ContextVar[bool] = ContextVar("difftensor.again", default=False)
+
+
 def watched(nodes: list[Node]) -> bool:
     """Is somebody outside still interested in what `nodes` depend on?"""
+    if again.get():
+        return True
     seen = {None}
     found = list(nodes)
     for n in found:  # the list grows while it is read; the first live leaf ends it
@@ -179,8 +185,10 @@ def _reverse(order: list[Node], cts: dict, needed: set | None, lifted: bool, rep
         return reverse(order, cts, needed, lifted, repair)
     for piece, blocks in reversed(replay.pieces(order)):
         undo = [u for b in blocks for u in b.restore(piece)]
-        cts = reverse(piece, cts, needed, lifted, repair)
-        replay.drop(undo)
+        try:
+            cts = reverse(piece, cts, needed, lifted, repair)
+        finally:
+            replay.drop(undo)
     return cts
 
 
@@ -199,14 +207,21 @@ def push_forward(
     ts = {n: _as_cotangent(t, lifted) for n, t in tangents.items()}
     with _Recorded(create, lifted):
         table = sweeping.table
-        # writes into tangents need to know all later readers: a forward sweep holds all replayed values at once
-        cut = replay.pieces(order) if replay.blocks else []
-        undo = [u for piece, blocks in cut for b in blocks for u in b.restore(piece)]
-        found = forward(order, table(ts), lifted, table is not dict)
+        found = _forward(order, table(ts), lifted, table is not dict)
         if not all(_finite(found.get(n)) for n in roots):
-            found = forward(order, table(ts), lifted, repair=True)
-        replay.drop(undo)
+            found = _forward(order, table(ts), lifted, repair=True)
     return found, create
+
+
+def _forward(order: list[Node], ts: dict, lifted: bool, repair: bool) -> dict:
+    if not replay.blocks:
+        return forward(order, ts, lifted, repair)
+    # writes into tangents need to know all later readers: all replayed values are held at once
+    undo = [u for piece, blocks in replay.pieces(order) for b in blocks for u in b.restore(piece)]
+    try:
+        return forward(order, ts, lifted, repair)
+    finally:
+        replay.drop(undo)
 
 
 def seed_like(g: Any, y: Tensor, name: str) -> Any:

@@ -36,7 +36,7 @@ def _several(name: str, saves: str, outputs: int, slopes: Callable) -> Callable:
         return tuple(ts[0] * s for s in slopes(xp, y, x))
 
     f = general(f"special.{name}", forward_of(name, ufunc), pull, push, saves=saves, outputs=outputs, public=False,
-                samples="points")  # fmt: skip
+                samples="points", batch="trailing")  # fmt: skip
     publish(f"special.{name}", f, ufunc)
     dress(f, name, ufunc)
     return f

@@ -44,7 +44,7 @@ _logsumexp = general(
     lambda xp, g, y, x, axes, keepdims: spread(xp, g, x.shape, axes, keepdims) * _weights(xp, y, x, axes, keepdims),
     lambda xp, ts, y, x, axes, keepdims: xp.sum(_weights(xp, y, x, axes, keepdims) * ts[0], axis=axes,
                                                 keepdims=keepdims),
-    saves="yx", public=False, samples="axes", real=True,
+    saves="yx", public=False, samples="axes", real=True, batch="trailing",
 )  # fmt: skip
 
 
