@@ -71,7 +71,9 @@ def _once(f: Callable, leaves: list, shape: Any) -> Any:
     generators = [
         (i, copy.deepcopy(x.bit_generator.state)) for i, x in enumerate(leaves) if isinstance(x, np.random.Generator)
     ]
-    kept: list[Any] = [x.detach() if isinstance(x, Tensor) else x.copy() if isinstance(x, np.ndarray) else x for x in leaves]
+    kept: list[Any] = [
+        x.detach() if isinstance(x, Tensor) else x.copy() if isinstance(x, np.ndarray) else x for x in leaves
+    ]
     start = tick()
 
     def run(parts: list) -> tuple[list, Any, list[Tensor]]:

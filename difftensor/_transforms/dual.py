@@ -6,7 +6,7 @@ the tangents are pushed through that, and the tape is forgotten: memory does not
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -167,7 +167,8 @@ def dispatch(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dic
         if n.__class__ is Leaf:
             n.live = False
     many = isinstance(y, tuple)
-    results = [_with_tangent(v, tangents, level) for v in (y if many else (y,))]
+    around = {v.node for v in placed if isinstance(v, Tensor) and v.node is not None} - tangents.keys()
+    results = [_with_tangent(v, tangents, level, around) for v in (y if many else (y,))]
     if not many:
         return results[0]
     return type(y)(*results) if hasattr(y, "_fields") else tuple(results)
@@ -179,8 +180,8 @@ def carried(f: Callable, leaves: list, level: int) -> list:
     for x in leaves:
         if isinstance(x, Tensor) and hasattr(x._data, "known"):
             raise MissingDerivativeError(
-                "a function with a rule of its own (custom_vjp, custom_jvp, checkpoint, implicit ...) inside dif.taylor: "
-                "its higher coefficients are not known. Use nested dif.jvp, which differentiates the rule"
+                "a function with a rule of its own (custom_vjp, custom_jvp, checkpoint, implicit ...) inside "
+                "dif.taylor: its higher coefficients are not known. Use nested dif.jvp, which differentiates the rule"
             )
         v = x
         if _level(x) == level:
@@ -194,7 +195,15 @@ def carried(f: Callable, leaves: list, level: int) -> list:
     for n in tangents:
         if n.__class__ is Leaf:
             n.live = False
-    return [_with_tangent(v, tangents, level) for v in found]
+    return [_with_both(v, tangents, level) for v in found]
+
+
+def _with_both(v: Any, tangents: dict, level: int) -> Any:
+    """Result `v` with the tangent of the arguments and, where f uses a dual of its surroundings, that of it too."""
+    if _level(v) != level:
+        return _with_tangent(v, tangents, level)
+    y = _with_tangent(v._data.value, tangents, level)
+    return dual(y._data.value, y._data.tangent + v._data.tangent, level) if _level(y) == level else v
 
 
 def _elementwise(op: Primitive, xs: tuple, level: int) -> Tensor | None:
@@ -237,12 +246,17 @@ def _run(op: Primitive, values: list, params: tuple, keywords: dict) -> Any:
     return op.call(values, *params, **keywords) if op.operands is None else op.call(*values, *params, **keywords)
 
 
-def _with_tangent(y: Tensor, tangents: dict, level: int) -> Tensor:
-    """Result `y` of one operation with its tangent; its own place is forgotten unless somebody outside is watching."""
+def _with_tangent(y: Tensor, tangents: dict, level: int, around: Iterable[Node] = ()) -> Tensor:
+    """Result `y` of one operation with its tangent; its own place is forgotten unless somebody outside is watching.
+
+    `around`: the nodes of its tracked operands that are not dual; the walk over the tape ends there.
+    """
     if not isinstance(y, Tensor) or y.node is None:
         return y
-    order, _ = trace([y.node], tangents)
-    watched = recording() and any(n.__class__ is not Leaf for n in tangents)
+    order, leaves = trace([y.node], (*tangents, *around))
+    watched = recording() and (
+        bool(around) or any(n.__class__ is not Leaf for n in tangents) or any(leaf.live for leaf in leaves)
+    )
     lifted = watched or any(t.node is not None for t in tangents.values())
     ts = {n: t if lifted else t._data for n, t in tangents.items()}
     with np.errstate(all="ignore"):

@@ -394,8 +394,8 @@ def checkpointed(steps: Iterable, *, memory: int | None = None) -> Iterator:
     bounded in *arrays*: the recorded operations themselves (some hundred bytes each), and constant arrays that differ
     from step to step, stay. The Tensors of the calling function's local variables are followed, and what is computed
     from them; inner transformations (``dif.grad`` in a step), custom rules and batched values are right too, but keep
-    their values. `dif.checkpoint_loop` has none of these limits. A derivative of second order is right, and a forward sweep
-    over the tape too, but both hold all values at once. Inside another checkpointed loop the steps count as steps
+    their values. `dif.checkpoint_loop` has none of these limits. A derivative of second order is right, and a forward
+    sweep over the tape too, but both hold all values at once. Inside another checkpointed loop the steps count as steps
     of the outer one.
 
     Raises

@@ -322,7 +322,7 @@ def test_against_pytorch():
         (dif.vmap(dif.grad(ours))(MATRIX), func.vmap(func.grad(theirs))(m)),
         (dif.vmap(dif.hessian(ours))(MATRIX), torch.stack([func.hessian(theirs)(row) for row in m])),
         (dif.hvp(ours)(X, V), func.jvp(func.grad(theirs), (x,), (v,))[1]),
-        # in reverse only: PyTorch 2's forward mode over its forward mode through linalg.solve differs from JAX's and ours
+        # in reverse only: PyTorch's forward mode over forward mode through linalg.solve differs from JAX's and ours
         (dif.jvp(dif.hessian(ours), (X,), (V,))[1], func.jacrev(func.jacrev(func.grad(theirs)))(x) @ v),
     ]
     for a, b in compared:
