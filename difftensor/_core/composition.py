@@ -58,9 +58,10 @@ def composition(twin: Any = None, *, name: str | None = None, also: tuple = (), 
                         return body(*args, **kwargs)
                 except BatchedValueError:  # the body reads values, which differ between the examples of a vmap
                     cls = subclass_of(tuple(_members((*args, *kwargs.values()))))
-                    if cls is None or writes or kwargs.get("out") is not None:
+                    loop = getattr(cls, "__dif_loop__", None)
+                    if loop is None or writes or kwargs.get("out") is not None:
                         raise
-                    return cls.__dif_loop__(f, args, kwargs)
+                    return loop(f, args, kwargs)
                 return twin(*args, **kwargs)
 
             update_wrapper(f, body, [a for a in WRAPPER_ASSIGNMENTS if a != "__wrapped__"])

@@ -143,3 +143,61 @@ def test_tangents_have_the_dtype_of_their_values(f):
     x, c = np.ones(2, np.float32), np.ones(2, complex)
     y, dy = dif.jvp(lambda x: f(x, c), (x,), (x,), stream=True)
     assert y.dtype == dy.dtype == complex
+
+
+def around_in_loop(w, x):
+    for _ in range(5):
+        x = x + 0.1 * np.sin(x * w)
+    return x
+
+
+def around_in_writes(w, x):
+    y = dif.zeros(3)
+    y[0] = x[0] * w[1]
+    y[1:] = w[1:] ** 2
+    z = w * 1
+    z[1] = x[2] ** 2
+    return y * x * z
+
+
+def around_in_checkpoint(w, x):
+    return dif.checkpoint(lambda z: z * w * x)(x)
+
+
+AROUND = [
+    around_in_loop,
+    around_in_writes,
+    around_in_checkpoint,
+    lambda w, x: np.where(x > 0.4, w * x, w),
+    lambda w, x: np.concatenate([x * w, w * w]),
+    lambda w, x: np.linalg.solve(np.outer(w, x) + np.diag(x), w),
+]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("f", AROUND)
+def test_what_f_uses_of_its_surroundings_can_be_differentiated(f, which):
+    w, x, t = np.array([2.0, 3.0, 4.0]), np.array([0.3, 0.5, 0.7]), np.array([1.0, 2.0, -1.0])
+
+    def of(w, stream):
+        return np.sum(dif.jvp(lambda x: f(w, x), (x,), (t,), stream=stream)[which] ** 2)
+
+    h = 1e-6
+    slopes = [
+        (of(dif.asarray(w + h * e), False).item() - of(dif.asarray(w - h * e), False).item()) / (2 * h) for e in np.eye(3)
+    ]
+    assert np.allclose(dif.grad(of)(w, True), slopes, rtol=1e-7, atol=1e-8)
+    assert np.allclose(dif.jvp(lambda w: of(w, True), (w,), (t,))[1], slopes @ t, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("inside", [lambda z, x: z * x, lambda z, x: (z * x, z**2, x * 1)])
+def test_a_checkpoint_that_uses_the_argument_twice(inside):
+    x, t = np.array([0.3, 0.5, 0.7]), np.array([1.0, 2.0, -1.0])
+
+    def f(checkpoint, x):
+        y = checkpoint(lambda z: inside(z, x))(x)
+        return sum(y) if isinstance(y, tuple) else y
+
+    expected = dif.jvp(lambda x: f(lambda g: g, x), (x,), (t,))
+    for y, z in zip(dif.jvp(lambda x: f(dif.checkpoint, x), (x,), (t,), stream=True), expected):
+        assert np.allclose(y, z, rtol=1e-15)
