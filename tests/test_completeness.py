@@ -142,3 +142,14 @@ def loaded_from_xp(f):
         if here.opname.startswith("LOAD_FAST") and here.argval == "xp" and after.opname in ("LOAD_METHOD", "LOAD_ATTR"):
             deeper = beyond is not None and beyond.opname in ("LOAD_METHOD", "LOAD_ATTR")
             yield (after.argval, beyond.argval) if deeper and after.argval in ("linalg", "fft") else (after.argval,)
+
+
+def test_twins_show_the_parameters_of_numpys_functions():
+    for name in dif.__all__:
+        f, twin = getattr(dif, name), getattr(np, name, None)
+        if not callable(f) or twin is None or f is twin or "*args" not in str(inspect.signature(f)):
+            continue
+        try:
+            assert "*args" in str(inspect.signature(twin)), name
+        except ValueError:  # it has none
+            pass

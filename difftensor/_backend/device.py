@@ -12,7 +12,17 @@ from difftensor.errors import DeviceError
 
 
 class Device:
-    """A place where arrays live: ``Device("cpu")`` or ``Device("cuda:0")``; equal to its string."""
+    """A place where arrays live: ``Device("cpu")`` or ``Device("cuda:0")``; equal to its string.
+
+    Examples
+    --------
+    >>> import difftensor as dif
+    >>> x = dif.zeros(3)
+    >>> x.device
+    device('cpu')
+    >>> x.device == "cpu"
+    True
+    """
 
     __slots__ = ("index", "kind")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from importlib import import_module
 from types import SimpleNamespace
@@ -116,6 +117,19 @@ def declare(op: Primitive, f: Callable, twin: Any = None, public: bool = True) -
     dress(f, op.name, twin)
     if public:
         publish(op.name, f, twin)
+    return f
+
+
+def signed(f: Callable, twin: Any, **more: Any) -> Callable:
+    """`f`, which shows the signature of its NumPy twin, and the keywords `more` with their defaults."""
+    try:
+        shown = inspect.signature(twin)
+    except ValueError:  # some of NumPy's C functions have none
+        return f
+    parts = [p for p in shown.parameters.values() if p.name not in more]
+    at = next((i for i, p in enumerate(parts) if p.kind is p.VAR_KEYWORD), len(parts))
+    parts[at:at] = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=v) for name, v in more.items()]
+    f.__signature__ = shown.replace(parameters=parts)  # type: ignore[attr-defined]
     return f
 
 

@@ -112,7 +112,19 @@ class no_grad(_Recording):
 
 
 class enable_grad(_Recording):
-    """Context manager (and decorator) that records again inside ``no_grad``."""
+    """Context manager (and decorator) that records again inside ``no_grad``.
+
+    Examples
+    --------
+    >>> import difftensor as dif
+    >>> w = dif.tensor([1.0, 2.0], requires_grad=True)
+    >>> with dif.no_grad():
+    ...     with dif.enable_grad():
+    ...         loss = (w**2).sum()
+    >>> loss.backward()
+    >>> w.grad
+    tensor([2., 4.])
+    """
 
     __slots__ = ()
     value = True

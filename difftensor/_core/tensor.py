@@ -38,6 +38,15 @@ class Tensor:
         Whether operations on this Tensor are recorded.
     grad : Tensor or None
         The gradient that ``backward()`` accumulated here.
+
+    Examples
+    --------
+    >>> import numpy as np, difftensor as dif
+    >>> x = dif.tensor([1.0, 2.0], requires_grad=True)
+    >>> y = np.sum(x * x[::-1])
+    >>> y.backward()
+    >>> y.item(), x.grad
+    (4.0, tensor([4., 2.]))
     """
 
     # _data  ndarray, NumPy scalar (exactly where NumPy returns one), CuPy array or trace array

@@ -7,6 +7,7 @@ import numpy as np
 from difftensor._backend import as_device, is_array, move
 from difftensor._backend.arrays import is_refused
 from difftensor._core import Tensor, X, adopt_foreign, composition, holds_tensor, publish, wrap
+from difftensor._core.primitive import signed
 from difftensor._ops.joining import stack_parts
 from difftensor._ops.shape import as_shape
 
@@ -280,7 +281,7 @@ def maker(name):
     f.__doc__ = twin.__doc__
     f.__wrapped_numpy__ = twin
     publish(name, f)
-    return f
+    return signed(f, twin, device=None, like=None)
 
 
 def _filled(name):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._core import Tensor, composition, publish, wrap
+from difftensor._core.primitive import signed
 from difftensor._core.tensor import export
 from difftensor._ops.creation import _numeric
 from difftensor.errors import would_lose
@@ -26,7 +27,7 @@ def _writer(name: str) -> Any:
     def body(*args: Any, **keywords: Any) -> Any:
         return twin(*(_values(v, name) for v in args), **{k: _values(v, name) for k, v in keywords.items()})
 
-    return composition(twin, name=name)(body)
+    return signed(composition(twin, name=name)(body), twin)
 
 
 save, savez, savez_compressed, savetxt = map(_writer, ("save", "savez", "savez_compressed", "savetxt"))
@@ -38,4 +39,4 @@ def load(file: Any, *args: Any, **keywords: Any) -> Any:
     return wrap(_numeric(found, "load")) if isinstance(found, np.ndarray) else found
 
 
-publish("load", load)
+publish("load", signed(load, np.load))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from difftensor._backend import is_array
 from difftensor._core import Tensor, composition, publish, wrap
+from difftensor._core.primitive import signed
 from difftensor.errors import BatchedValueError
 
 
@@ -60,12 +60,7 @@ def plain(name: str, twin: Callable | None = None, *, arrays: bool = True, value
         return tensors(y) if arrays else y
 
     body.__name__ = name
-    f = composition(twin, name=name)(body)
-    try:
-        f.__signature__ = inspect.signature(twin)  # type: ignore[attr-defined]
-    except ValueError:  # some of NumPy's C functions have none
-        pass
-    return f
+    return signed(composition(twin, name=name)(body), twin)
 
 
 # Logic ----------------------------------------------------------------------------------------------------------------
@@ -121,7 +116,7 @@ def _tables(name: str) -> Callable:
     f.__name__ = f.__qualname__ = name
     f.__doc__ = twin.__doc__
     publish(name, f)
-    return f
+    return signed(f, twin)
 
 
 diag_indices, mask_indices = _tables("diag_indices"), _tables("mask_indices")
