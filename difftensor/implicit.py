@@ -1,12 +1,8 @@
 """Derivatives of what equations define: roots, fixed points, minimizers, solutions of linear systems.
 
-A solver finds x with ``F(x, theta) = 0`` out of sight of the tape. Chord steps then tie the number to theta:
-
-    x1 = x - J^-1 F(x, theta),   x2 = x1 - J^-1 F(x1, theta),   J = dF/dx at the solution, a constant.
-
-Their values are x again; the first has the derivative of the solution, ``-J^-1 dF/dtheta`` (the implicit function
-theorem), and every further step is exact to one more order: its error is that of the step before times
-``I - J^-1 J(x1, theta)``, which vanishes at the solution. The tape holds a few nodes, whatever the solver did.
+A solver finds x with ``F(x, theta) = 0`` out of sight of the tape. There it stands as one node, whatever the solver
+did, whose rule is the implicit function theorem, ``dx/dtheta = -(dF/dx)^-1 dF/dtheta``. The rule is itself written in
+solutions of equations, so that its derivatives are right to every order.
 """
 
 from __future__ import annotations
@@ -17,14 +13,17 @@ from typing import Any
 import numpy as np
 
 from difftensor import tree
-from difftensor._core import Tensor, lift, no_grad, wrap
+from difftensor._core import Leaf, Tensor, enable_grad, lift, no_grad, wrap
+from difftensor._core.tape import tick
+from difftensor._transforms.checkpoint import _boundary
 from difftensor._transforms.derived import jacobian
 from difftensor._transforms.forward import linearize
 from difftensor._transforms.opaque import Batched, Rules, record, rides, through, tracked
 from difftensor._transforms.reverse import grad, vjp
+from difftensor._transforms.sweep import place, pull_back
 from difftensor.errors import MissingDerivativeError
 
-ORDER = 2  # chord steps: derivatives of the solution are exact up to this order
+POLISH = 2  # chord steps that the numbers of the solver are improved by: the derivative is as accurate as they are
 
 
 def _constant(x: Any) -> Any:
@@ -86,28 +85,48 @@ class _Krylov:
         return y
 
 
-def _apply(inverse: Any, v: Any, transposed: bool = False) -> Any:
-    """J^-1 v (or its transpose), linear and differentiable in v."""
-    with no_grad():
-        y = inverse.solve(v._data if isinstance(v, Tensor) else np.asarray(v), transposed)
-    if not isinstance(v, Tensor):
-        return y
-    if not tracked([v]):
-        return wrap(y)
+def _solution(f: Callable, v: Any, inverse: Any, transposed: bool = False) -> Any:
+    """The numbers v with f(v) = 0, tied to what f depends on; `inverse` solves with df/dv (or its transpose).
 
-    def step(way: bool) -> Callable:
-        def rule(create: bool, gs: tuple, xs: tuple) -> list:
-            (g,) = gs
-            return [_apply(inverse, g if create else np.asarray(g), way)]
+    The rule, ``g -> -lambda df/dtheta`` with ``lambda df/dv = g``, is exact to every order because, when it is recorded
+    itself, the solution and lambda stand in it as solutions of equations again.
+    """
+    start = tick()
+    residual = f(lift(v, None))
+    if not tracked([residual]):
+        return lift(v, None)
+    outside = _boundary([residual.node], [], start)
 
-        return rule
+    def pull(create: bool, gs: tuple, xs: tuple) -> list:
+        (g,) = gs
+        with no_grad():
+            weights = inverse.solve(np.asarray(g.detach()._data if isinstance(g, Tensor) else g), not transposed)
+        at: Any = lift(v, None)
+        if create:
+            at = _solution(f, v, inverse, transposed)
+            weights = _solution(lambda u: _pulled(f, at, u) - g, weights, inverse, not transposed)
+        with enable_grad():
+            r = f(at)
+        cts, _ = pull_back({r.node: -weights}, [*outside, *([at.node] if at.node is not None else [])], create)
+        return [cts.get(n) for n in outside]
 
-    return record("implicit solve", [v], [y], Rules(step(not transposed), step(transposed)))[0]
+    return record("implicit", [], [v], Rules(pull), tuple(outside))[0]
 
 
-def _tie(F: Callable, x: Any, method: str, symmetric: bool, order: int) -> Any:
+def _pulled(f: Callable, v: Tensor, u: Tensor) -> Any:
+    """u df/dv, without conjugation."""
+    placed = place(v, "implicit")
+    with enable_grad():
+        r = f(placed)
+    if placed.node.__class__ is Leaf:
+        placed.node.live = False
+    cts, _ = pull_back({r.node: u}, [placed.node], True)
+    return cts[placed.node] if placed.node in cts else 0 * u
+
+
+def _tie(F: Callable, x: Any, method: str, symmetric: bool) -> Any:
     """The numbers x, tied to what F depends on by chord steps."""
-    kinds = {"dense": _Dense, "krylov": _Krylov}
+    kinds: dict[str, Any] = {"dense": _Dense, "krylov": _Krylov}
     if method == "auto":
         method = "dense" if sum(np.size(v) for v in tree.leaves(x)) <= 500 else "krylov"
     if method not in kinds:
@@ -127,10 +146,9 @@ def _tie(F: Callable, x: Any, method: str, symmetric: bool, order: int) -> Any:
         return x
     with no_grad():
         inverse = kinds[method](f, flat, symmetric)
-    v = lift(flat, None)
-    for _ in range(order):
-        v = v - _apply(inverse, f(v))
-    return structure(v)
+        for _ in range(POLISH):
+            flat = flat - inverse.solve(np.asarray(f(lift(flat, None)).detach()), False)
+    return structure(_solution(f, flat, inverse))
 
 
 def _each(f: Callable, params: tuple) -> Any:
@@ -153,7 +171,7 @@ def _solved(solve: Any, params: tuple) -> Any:
         return tree.map(_constant, solve(*(tree.map(_constant, p) for p in params)))
 
 
-def root(F: Callable, solve: Any, *params: Any, method: str = "auto", order: int = ORDER) -> Any:
+def root(F: Callable, solve: Any, *params: Any, method: str = "auto") -> Any:
     """A root of F, differentiable with respect to everything that F depends on.
 
     Parameters
@@ -168,8 +186,6 @@ def root(F: Callable, solve: Any, *params: Any, method: str = "auto", order: int
     method : {"auto", "dense", "krylov"}
         How the linear system of the derivative is solved: by a factorization, or by products only (auto: more than 500
         unknowns).
-    order : int
-        Up to which order derivatives are wanted; each costs one evaluation of F and one linear solve.
 
     Returns
     -------
@@ -182,8 +198,9 @@ def root(F: Callable, solve: Any, *params: Any, method: str = "auto", order: int
 
     Notes
     -----
-    dx/dtheta = -(dF/dx)^-1 dF/dtheta. The number of recorded nodes does not depend on the solver's iterations. The
-    derivative is     as accurate as the solution.
+    dx/dtheta = -(dF/dx)^-1 dF/dtheta, of every order; a derivative costs one evaluation of F and one linear solve. The
+    number of recorded nodes does not depend on the solver's iterations. The numbers of the solver are improved by
+    two chord steps; the derivative is as accurate as they are.
 
     Examples
     --------
@@ -194,11 +211,11 @@ def root(F: Callable, solve: Any, *params: Any, method: str = "auto", order: int
     (0.25, -0.03125)
     """
     return _each(
-        lambda solve, *ps: _tie(lambda x: F(x, *ps), _solved(solve, ps), method, False, order), (solve, *params)
+        lambda solve, *ps: _tie(lambda x: F(x, *ps), _solved(solve, ps), method, False), (solve, *params)
     )
 
 
-def fixed_point(f: Callable, solve: Any, *params: Any, method: str = "auto", order: int = ORDER) -> Any:
+def fixed_point(f: Callable, solve: Any, *params: Any, method: str = "auto") -> Any:
     """A fixed point ``x = f(x, *params)``; parameters as of `root`.
 
     Examples
@@ -217,11 +234,11 @@ def fixed_point(f: Callable, solve: Any, *params: Any, method: str = "auto", ord
         return tree.map(lambda u, v: u - v, x, f(x, *ps))
 
     return _each(
-        lambda solve, *ps: _tie(lambda x: gap(x, ps), _solved(solve, ps), method, False, order), (solve, *params)
+        lambda solve, *ps: _tie(lambda x: gap(x, ps), _solved(solve, ps), method, False), (solve, *params)
     )
 
 
-def argmin(f: Callable, solve: Any, *params: Any, method: str = "auto", order: int = ORDER) -> Any:
+def argmin(f: Callable, solve: Any, *params: Any, method: str = "auto") -> Any:
     """An unconstrained minimizer (or any stationary point) of ``f(x, *params)``; parameters as of `root`.
 
     Notes
@@ -237,12 +254,12 @@ def argmin(f: Callable, solve: Any, *params: Any, method: str = "auto", order: i
     [0.5, 0.5]
     """
     return _each(
-        lambda solve, *ps: _tie(lambda x: grad(f)(x, *ps), _solved(solve, ps), method, True, order), (solve, *params)
+        lambda solve, *ps: _tie(lambda x: grad(f)(x, *ps), _solved(solve, ps), method, True), (solve, *params)
     )
 
 
 def linear_solve(
-    matvec: Callable, b: Any, solve: Any = None, *, symmetric: bool = False, method: str = "krylov", order: int = ORDER
+    matvec: Callable, b: Any, solve: Any = None, *, symmetric: bool = False, method: str = "krylov"
 ) -> Any:
     """The solution of ``matvec(x) = b``, matrix-free, differentiable in b and in all that `matvec` depends on.
 
@@ -255,7 +272,7 @@ def linear_solve(
         ``solve(matvec, b)`` finds the solution; by default conjugate gradients or GMRES.
     symmetric : bool
         The operator is symmetric positive definite.
-    method, order
+    method
         As of `root`.
 
     Examples
@@ -265,10 +282,10 @@ def linear_solve(
     >>> round(float(dif.grad(f)(2.0)), 9)
     -1.5
     """
-    return _each(lambda b: _linear(matvec, b, solve, symmetric, method, order), (b,))
+    return _each(lambda b: _linear(matvec, b, solve, symmetric, method), (b,))
 
 
-def _linear(matvec: Callable, b: Any, solve: Any, symmetric: bool, method: str, order: int) -> Any:
+def _linear(matvec: Callable, b: Any, solve: Any, symmetric: bool, method: str) -> Any:
     constant = tree.map(_constant, b)
     with no_grad():
         if solve is not None:
@@ -280,4 +297,4 @@ def _linear(matvec: Callable, b: Any, solve: Any, symmetric: bool, method: str, 
             x = structure(_Krylov(f, np.zeros_like(flat), symmetric).solve(flat, False))
             if any(isinstance(v, Tensor) for v in tree.leaves(b)):
                 x = tree.map(wrap, x)
-    return _tie(lambda u: tree.map(lambda p, q: p - q, matvec(u), b), x, method, symmetric, order)
+    return _tie(lambda u: tree.map(lambda p, q: p - q, matvec(u), b), x, method, symmetric)

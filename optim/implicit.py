@@ -93,7 +93,7 @@ def through(solve, problem, system):
 
 
 def _without_matrices(z, equations, mask):
-    """The chord steps for many unknowns, from products with J only."""
+    """The solution for many unknowns, tied to its equations by products with J only."""
     free, place = np.flatnonzero(mask), np.maximum(np.cumsum(mask) - 1, 0)
 
     def whole(v):
@@ -102,7 +102,7 @@ def _without_matrices(z, equations, mask):
     def reduced(v):
         return equations(whole(v))[free]
 
-    return whole(dif.implicit.root(reduced, z[free], method="krylov", order=ORDER))
+    return whole(dif.implicit.root(reduced, z[free], method="krylov"))
 
 
 def gradient(problem, result):

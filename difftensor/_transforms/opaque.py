@@ -50,9 +50,9 @@ def _tuple(v: Any) -> tuple:
 
 
 @contextmanager
-def _running(vmaps: tuple, create: bool) -> Any:
-    """Inside, rules run: in the vmaps of their function, and, if recorded, somebody is watching."""
-    tokens = levels.set(vmaps), again.set(create or again.get())
+def _running(vmaps: tuple) -> Any:
+    """Inside, rules run: in the vmaps of their function, and as if somebody were watching."""
+    tokens = levels.set(vmaps), again.set(True)
     try:
         yield
     finally:
@@ -61,12 +61,12 @@ def _running(vmaps: tuple, create: bool) -> Any:
 
 
 def _pull(xp: Any, g: Any, n: Any) -> tuple:
-    with _running(n.params.levels, xp is X):
+    with _running(n.params.levels):
         return tuple(n.params.pull(xp is X, _tuple(g), n.a))
 
 
 def _push(xp: Any, ts: tuple, n: Any) -> Any:
-    with _running(n.params.levels, xp is X):
+    with _running(n.params.levels):
         out = n.params.push(xp is X, ts, n.a)
     return out[0] if len(out) == 1 else tuple(out)
 

@@ -160,7 +160,8 @@ def pull_back(
     order, leaves = trace(seeds, targets) if tape is None else tape
     if create is None:
         create = recording() and (
-            any(leaf.live for leaf in leaves)
+            again.get()
+            or any(leaf.live for leaf in leaves)
             or any(n.__class__ is not Leaf for n in targets)
             or any(isinstance(g, Tensor) and g.node is not None for g in seeds.values())
         )
@@ -199,7 +200,8 @@ def push_forward(
     order, leaves = trace(roots, tangents) if tape is None else tape
     if create is None:
         create = recording() and (
-            any(leaf.live for leaf in leaves)
+            again.get()
+            or any(leaf.live for leaf in leaves)
             or any(n.__class__ is not Leaf for n in tangents)
             or any(isinstance(t, Tensor) and t.node is not None for t in tangents.values())
         )

@@ -40,6 +40,14 @@ def test_what_the_function_closes_over_gets_its_gradient():
     np.testing.assert_allclose(ours.numpy(), w.grad.numpy(), rtol=1e-14)
 
 
+def test_an_inner_gradient_that_knows_the_surroundings_only():
+    """d/da sum(grad_x(a x)) = n: the inner tape holds no trace of x, only the outer variable."""
+    for wrapped in (dif.checkpoint, lambda f: lambda x: dif.checkpoint_loop(lambda u, i: f(u), x, 1)):
+        f = lambda a, w=wrapped: dif.sum(w(lambda x: dif.grad(lambda q: dif.sum(a * a * q))(x))(a * A))  # noqa: E731
+        np.testing.assert_allclose(dif.grad(f)(3.0), 2 * A.size * 3.0, rtol=1e-14)
+        np.testing.assert_allclose(dif.grad(dif.grad(f))(3.0), 2 * A.size, rtol=1e-14)
+
+
 def test_random_numbers_are_drawn_again():
     step = lambda x, rng: x * rng.normal(size=2) * x  # noqa: E731
     kept = dif.checkpoint(step)

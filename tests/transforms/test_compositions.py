@@ -129,7 +129,7 @@ def custom_jvp(f):
 
 def implicit(f):
     solve = iterated(values(f))
-    return lambda x: dif.implicit.fixed_point(lambda y, x: x + 0.05 * dif.sin(f(y)), solve, x, order=4)
+    return lambda x: dif.implicit.fixed_point(lambda y, x: x + 0.05 * dif.sin(f(y)), solve, x)
 
 
 def iterated(f):

@@ -18,8 +18,8 @@ def test_square_root_to_order_two_in_all_modes():
     np.testing.assert_allclose(dif.grad(lambda a: dif.jvp(f, (a,), (1.0,))[1])(4.0), -1 / 32, rtol=1e-14)
 
 
-def test_higher_orders_on_request():
-    f = lambda a: implicit.root(lambda x, a: x * x - a, np.sqrt, a, order=4)  # noqa: E731
+def test_fourth_derivative():
+    f = lambda a: implicit.root(lambda x, a: x * x - a, np.sqrt, a)  # noqa: E731
     g = dif.grad(dif.grad(dif.grad(dif.grad(f))))
     np.testing.assert_allclose(g(4.0), -15 / 16 * 4.0**-3.5, rtol=1e-12)
 
