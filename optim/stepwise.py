@@ -14,7 +14,7 @@ from .problem import Problem
 from .rules import KERNELS
 from .stop import Stop
 
-BLOCK = 1 << 14  # elements whose parameters, gradients and moments stay in a core's cache together
+BLOCK = 1 << 15  # elements whose parameters, gradients and moments stay in a core's cache together
 
 
 class Optimizer:
@@ -173,8 +173,12 @@ class _ByKernel(Optimizer):
             if g.size <= BLOCK or not state["arrays"] or not on_host(p):
                 step, state["arrays"] = kernel.update(g, x, state["arrays"], t, **settings)
                 p += step.reshape(p.shape)
-            else:
-                p += _by_blocks(kernel, g, x, state["arrays"], t, settings).reshape(p.shape)
+            elif p.flags.c_contiguous:
+                _by_blocks(kernel, p.reshape(-1), g, x, state["arrays"], t, settings)
+            else:  # a reshaped copy would take the steps in its place
+                step = np.zeros_like(g)
+                _by_blocks(kernel, step, g, x, state["arrays"], t, settings)
+                p += step.reshape(p.shape)
 
 
 def on_host(tensor) -> bool:
@@ -187,18 +191,17 @@ def _flat(tensor):
     return (tensor.numpy() if on_host(tensor) else tensor.detach()).reshape(-1)
 
 
-def _by_blocks(kernel, g, x, arrays, t, settings):
-    """The step, block by block, so that the intermediate arrays stay in the cache."""
-    whole = np.empty_like(g)
+def _by_blocks(kernel, p, g, x, arrays, t, settings):
+    """Add the step to ``p``, a view, block by block, so that the intermediate arrays stay in the cache."""
     for first in range(0, g.size, BLOCK):
         part = slice(first, first + BLOCK)
-        step, new = kernel.update(
-            g[part], None if x is None else x[part], tuple(a[part] for a in arrays), t, **settings
-        )
-        whole[part] = step
-        for a, b in zip(arrays, new, strict=True):
-            a[part] = b
-    return whole
+        old = tuple(a[part] for a in arrays)
+        room = {"into": old} if kernel.takes_room else {}
+        step, new = kernel.update(g[part], None if x is None else x[part], old, t, **room, **settings)
+        p[part] += step
+        for a, b in zip(old, new, strict=True):
+            if a is not b:
+                a[...] = b
 
 
 class SGD(_ByKernel):

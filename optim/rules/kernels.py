@@ -1,7 +1,8 @@
 """The mathematics of the first-order rules, one function each.
 
 ``kernel(g, x, state, t, **settings) -> (step, state)``: ``g`` the gradient, ``x`` the parameters, ``state`` a tuple of
-arrays like ``x``, ``t`` the number of this step, from 1. Pure: nothing is written to. Names and
+arrays like ``x``, ``t`` the number of this step, from 1. Pure: nothing is written to, unless
+``into`` names arrays for the new state, which may be the old ones. Names and
 defaults of the settings are PyTorch's, so that scripts carry over.
 """
 
@@ -21,6 +22,7 @@ class Kernel:
     update: Callable
     defaults: dict
     slots: Callable
+    takes_room: bool = False  # whether it has the keyword ``into``
 
     def start(self, x, settings) -> tuple:
         """The state before the first step."""
@@ -77,29 +79,30 @@ def adadelta(g, x, state, t, *, lr, rho, eps, weight_decay, maximize):
     return -lr * d, (v, rho * state[1] + (1 - rho) * (d * d))
 
 
-def adam(g, x, state, t, *, lr, betas, eps, weight_decay, amsgrad, maximize):
+def adam(g, x, state, t, *, lr, betas, eps, weight_decay, amsgrad, maximize, into=(None, None)):
     """D. P. Kingma, J. Ba, arXiv:1412.6980, Algorithm 1; AMSGrad: S. J. Reddi et al., arXiv:1904.09237."""
-    return _adam(_gradient(g, x, weight_decay, maximize), state, t, lr, betas, eps, amsgrad)
+    return _adam(_gradient(g, x, weight_decay, maximize), state, t, lr, betas, eps, amsgrad, into)
 
 
-def adamw(g, x, state, t, *, lr, betas, eps, weight_decay, amsgrad, maximize):
+def adamw(g, x, state, t, *, lr, betas, eps, weight_decay, amsgrad, maximize, into=(None, None)):
     """I. Loshchilov, F. Hutter, arXiv:1711.05101, Algorithm 2: the decay acts on the parameters themselves."""
-    step, state = _adam(-g if maximize else g, state, t, lr, betas, eps, amsgrad)
+    step, state = _adam(-g if maximize else g, state, t, lr, betas, eps, amsgrad, into)
     return step - (lr * weight_decay) * x, state
 
 
-def _adam(g, state, t, lr, betas, eps, amsgrad):
+def _adam(g, state, t, lr, betas, eps, amsgrad, into):
     b1, b2 = betas
-    m = state[0] * b1
-    m += (1 - b1) * g
-    v = g * g
-    v *= 1 - b2
-    v += b2 * state[1]
+    m, v = np.multiply(state[0], b1, out=into[0]), np.multiply(state[1], b2, out=into[1])
+    d = (1 - b1) * g
+    m += d
+    np.multiply(g, g, out=d)
+    d *= 1 - b2
+    v += d
     if amsgrad:
         largest = np.maximum(state[2], v)
         d, state = np.sqrt(largest), (m, v, largest)
     else:
-        d, state = np.sqrt(v), (m, v)
+        d, state = np.sqrt(v, out=d), (m, v)
     # m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps), the bias corrections gathered in two numbers
     c = math.sqrt(1 - b2**t)
     d += eps * c
@@ -181,8 +184,8 @@ KERNELS = {
     "adadelta": Kernel(
         adadelta, {"lr": 1.0, "rho": 0.9, "eps": 1e-6, "weight_decay": 0.0, "maximize": False}, lambda s: 2
     ),
-    "adam": Kernel(adam, _ADAM, lambda s: 3 if s["amsgrad"] else 2),
-    "adamw": Kernel(adamw, {**_ADAM, "weight_decay": 1e-2}, lambda s: 3 if s["amsgrad"] else 2),
+    "adam": Kernel(adam, _ADAM, lambda s: 3 if s["amsgrad"] else 2, takes_room=True),
+    "adamw": Kernel(adamw, {**_ADAM, "weight_decay": 1e-2}, lambda s: 3 if s["amsgrad"] else 2, takes_room=True),
     "nadam": Kernel(
         nadam,
         {"lr": 2e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "momentum_decay": 4e-3,

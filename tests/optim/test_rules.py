@@ -80,6 +80,22 @@ def test_kernels_run_on_tensors(name, monkeypatch):
         np.testing.assert_allclose(ours, theirs, rtol=1e-13)
 
 
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_large_parameters_in_any_memory_order(name):
+    a = np.random.default_rng(2).normal(size=(200, 300))
+    ends = []
+    for order in "CF":
+        w = dif.tensor(np.array(a, order=order), requires_grad=True)
+        opt = getattr(optim, name)([w], lr=0.1)
+        for _ in range(3):
+            opt.zero_grad()
+            dif.sum(w**4).backward()
+            opt.step()
+        ends.append(w.detach().numpy())
+    assert abs(ends[0] - a).max() > 0.01
+    np.testing.assert_allclose(ends[1], ends[0], rtol=1e-14)
+
+
 def test_groups_and_state_dict_continue_the_course():
     def build():
         a = dif.tensor(np.array([1.0, 2.0]), requires_grad=True)
