@@ -11,7 +11,7 @@ import numpy as np
 from difftensor import tree
 from difftensor._core import Leaf, Tensor, enable_grad, lift, wrap
 from difftensor._core.fitting import fit, nought
-from difftensor._transforms.opaque import Rules, in_lanes, record, tracked
+from difftensor._transforms.opaque import Rules, in_lanes, record, rides, tracked
 from difftensor._transforms.sweep import pull_back
 from difftensor.errors import MissingDerivativeError, TrackedValueError
 
@@ -23,7 +23,7 @@ def _constant(x: Any) -> Any:
 def _raw(v: Any, name: str) -> Any:
     """The array of a result that must not be tracked."""
     if isinstance(v, Tensor):
-        if v.node is not None:
+        if v.node is not None or rides(v):
             raise TrackedValueError(
                 f"{name}: its result depends on a tracked Tensor that is not among its arguments (a closure or "
                 f"a global); "
