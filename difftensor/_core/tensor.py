@@ -195,7 +195,7 @@ class Tensor:
         data = snapshot(self)
         flags = data.flags
         # a copy, made when one of the two is written; where it could not have the same memory order it is made now
-        return lift(data if flags.c_contiguous or flags.f_contiguous else data.copy("K"), None)
+        return lift(data if flags.c_contiguous or flags.f_contiguous or dense(data) else data.copy("K"), None)
 
     # leaving difftensor -------------------------------------------------------------------------------------------
 
@@ -340,6 +340,12 @@ def lift(data: Any, node: Node | None) -> Tensor:
     t.alias = None
     t.saved = True
     return t
+
+
+def dense(a: Any) -> bool:
+    """Is `a` a transposed contiguous array, whose strides a copy in its memory order repeats?"""
+    strides = a.strides
+    return min(strides) > 0 and sum((n - 1) * s for n, s in zip(a.shape, strides)) + a.itemsize == a.nbytes
 
 
 def snapshot(x: Tensor) -> Any:

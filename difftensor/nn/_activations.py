@@ -9,22 +9,20 @@ import numpy as np
 
 import difftensor as dif
 
-from ._fused import fused
+from ._fused import plain_memory, raw
 from ._module import Module, parameter
 from ._settings import Applied
 
 
-def _relu_forward(x: np.ndarray) -> tuple:
-    y = np.maximum(x, 0)
-    return y, y
-
-
-_relu = fused(lambda x: dif.where(x <= 0, 0.0, x), _relu_forward, lambda y, g: (g * (y > 0),))
-
-
 def relu(x: Any) -> Any:
     """``max(x, 0)``; derivative 0 at 0."""
-    return _relu(x)
+    # A product with the mask is the fastest form, and the tape keeps one byte per element; 0 times -inf is not 0, and in
+    # NaN it is not 0 either: the minimum tells.
+    if plain_memory(x) and x.size:
+        values = raw(x)
+        if values.min() > -np.inf:
+            return x * (values > 0)
+    return dif.where(x <= 0, 0.0, x)
 
 
 def relu6(x: Any) -> Any:

@@ -23,7 +23,7 @@ def tracked(x: Any) -> bool:
     return isinstance(x, dif.Tensor) and x.requires_grad
 
 
-def _plain_memory(x: Any) -> bool:
+def plain_memory(x: Any) -> bool:
     """An array on the CPU; not one of a GPU, not a batch inside vmap, which looks like one example."""
     return type(x) is dif.Tensor and x.device == "cpu" if isinstance(x, dif.Tensor) else True
 
@@ -60,4 +60,4 @@ def fused(plain: Callable, forward: Callable, backward: Callable) -> Callable:
         return backward(saved, g)
 
     rule.defvjp(fwd, bwd)
-    return lambda *args: rule(*args) if all(map(_plain_memory, args)) else plain(*args)
+    return lambda *args: rule(*args) if all(map(plain_memory, args)) else plain(*args)
