@@ -17,6 +17,7 @@ from weakref import ref
 
 import numpy as np
 
+from difftensor._backend import is_array
 from difftensor._core import Primitive, Tensor, engine, fitting, pushing, sweeping
 from difftensor._core.tape import Node, _site, line_of, user_site
 from difftensor.errors import NonFiniteError
@@ -110,7 +111,7 @@ class _Watched:
 def _finite(a: Any) -> bool:
     if isinstance(a, Tensor):
         a = a._data
-    if getattr(a, "dtype", None) is None or a.dtype.kind not in "fc":
+    if not is_array(a) or a.dtype.kind not in "fc":  # what a transformation holds was looked at when it was made
         return True
     return bool(np.isfinite(a).all())
 

@@ -537,3 +537,32 @@ print(tape / 1e6, x.grad.numpy())
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert float(out.split()[0]) <= 380
+
+
+def test_no_grad_decorates_generators():
+    @dif.no_grad()
+    def steps(w):
+        got = yield w * 2
+        yield w * got
+
+    w = dif.tensor([1.0], requires_grad=True)
+    running = steps(w)
+    assert not next(running).requires_grad
+    assert (w * 1).requires_grad  # outside, between two steps
+    assert not running.send(3.0).requires_grad
+
+
+def test_debug_watches_inside_vmap():
+    with dif.debug(nan=True):
+        assert dif.vmap(dif.grad(lambda x: np.sum(x**3)))(np.ones((2, 3))).tolist() == [[3.0] * 3] * 2
+        with pytest.raises(dif.errors.NonFiniteError, match="log"), np.errstate(divide="ignore"):
+            dif.vmap(lambda x: np.log(x))(np.array([1.0, 0.0]))
+
+
+def test_backward_without_a_leaf_of_the_users_raises():
+    def f(x):
+        with pytest.raises(ValueError, match="no leaf"):
+            np.sum(x**2).backward()
+        return np.sum(x**2)
+
+    assert dif.grad(f)(np.ones(2)).tolist() == [2.0, 2.0]

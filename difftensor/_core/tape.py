@@ -85,13 +85,25 @@ class _Recording:
 
     def __call__(self, f: Callable) -> Callable:
         from functools import wraps
+        from inspect import isgeneratorfunction
+
+        @wraps(f)
+        def steps(*args: Any, **kwargs: Any) -> Any:
+            running, sent = f(*args, **kwargs), None
+            while True:
+                with type(self)():
+                    try:
+                        found = running.send(sent)
+                    except StopIteration as end:
+                        return end.value
+                sent = yield found
 
         @wraps(f)
         def switched(*args: Any, **kwargs: Any) -> Any:
             with type(self)():
                 return f(*args, **kwargs)
 
-        return switched
+        return steps if isgeneratorfunction(f) else switched
 
 
 class no_grad(_Recording):

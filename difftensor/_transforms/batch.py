@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import Primitive, Tensor, X, shares, wrap
+from difftensor._core import Primitive, Tensor, X, lift, shares, snapshot, wrap
 from difftensor._core.fitting import nought
 from difftensor._core.lanes import aligned, everywhere
 from difftensor._core.operands import _with_keywords
@@ -191,6 +191,13 @@ def like(x: Any, inner: Any) -> Any:
     if not isinstance(x, Batched):
         return inner
     return batched(like(x._data.inner, inner), x._data.level)
+
+
+def apart(x: Tensor) -> Tensor:
+    """A Tensor of its own with the values and the place of `x`: writes to either do not reach the other."""
+    if isinstance(x, Batched):
+        return like(x, apart(innermost(x)))
+    return lift(snapshot(x), x.node) if x.__class__ is Tensor else x
 
 
 def expand(x: Tensor, active: tuple[int | None, ...]) -> Tensor:

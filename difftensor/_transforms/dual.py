@@ -18,7 +18,7 @@ from difftensor._core.operands import _with_keywords
 from difftensor._core.sweeping import repaired, trace
 from difftensor._core.tape import _site, tick
 from difftensor._core.tensor import snapshot
-from difftensor._transforms.batch import Batched, innermost, is_scalar, levels, like, matched
+from difftensor._transforms.batch import Batched, apart, innermost, is_scalar, levels, like, matched
 from difftensor._transforms.sweep import ALIAS, _finite, _forward, streaming
 from difftensor.errors import InPlaceError, MissingDerivativeError
 
@@ -356,7 +356,7 @@ def streamed(f: Callable, primals: tuple, tangents: tuple, tensors: bool) -> tup
                     raise ValueError(f"jvp: tangent: expected shape {x.shape}, found {v.shape}")
                 if v.dtype.kind == "c" and x.dtype.kind != "c":
                     raise TypeError(f"jvp: tangent: expected a real array, as the primal is {x.dtype}, found {v.dtype}")
-                pairs.append(dual(_apart(x), _apart(v), level))
+                pairs.append(dual(apart(x), apart(v), level))
             args.append(tree.unflatten(shape, pairs))
         found, shape = tree.flatten(f(*args))
     finally:
@@ -364,11 +364,6 @@ def streamed(f: Callable, primals: tuple, tangents: tuple, tensors: bool) -> tup
     values = [v._data.value if _level(v) == level else v for v in found]
     slopes = [v._data.tangent if _level(v) == level else None for v in found]
     return values, slopes, shape
-
-
-def _apart(x: Tensor) -> Tensor:
-    """A Tensor of its own with the values and the place of `x`: writes to either do not reach the other."""
-    return lift(snapshot(x), x.node) if x.__class__ is Tensor else x
 
 
 __all__ = ["Dual", "dual", "streamed"]

@@ -335,7 +335,9 @@ def backward(t: Tensor, gradient: Any = None, retain_graph: bool = False, create
     FreedTapeError
         The tape was freed by an earlier call.
     """
-    if t.node is None:
+    tape = trace([] if t.node is None else [t.node])
+    targets: list = [leaf for leaf in tape[1] if leaf.user]
+    if not targets and not any(n.op.kind == "freed" for n in tape[0]):
         raise ValueError(
             "backward() of a Tensor that depends on no leaf that requires a gradient: make the inputs with "
             "dif.tensor(a, requires_grad=True), and look for no_grad or detach on the way"
@@ -351,8 +353,6 @@ def backward(t: Tensor, gradient: Any = None, retain_graph: bool = False, create
     else:
         seed = seed_like(gradient, t, "backward").copy()  # .grad must not share its memory
         seed = seed.conj() if seed.dtype.kind == "c" else seed
-    tape = trace([t.node])
-    targets: list = [leaf for leaf in tape[1] if leaf.user]
     create = (
         create_graph
         or any(leaf.live and not leaf.user for leaf in tape[1])

@@ -20,7 +20,7 @@ import numpy as np
 from difftensor import tree
 from difftensor._core import Primitive, Tensor, X, lift, wrap
 from difftensor._core.operands import _with_keywords
-from difftensor._transforms.batch import is_scalar, levels
+from difftensor._transforms.batch import apart, is_scalar, levels
 from difftensor.errors import MissingDerivativeError, public_name
 
 
@@ -329,7 +329,7 @@ def taylor(f: Callable, x: Any, order: int, direction: Any = None) -> Any:
     try:
         jets = []
         for u, v in zip(xs, vs):
-            u = u if isinstance(u, Tensor) else lift(np.asarray(u, dtype=np.result_type(u, float))[()], None)
+            u = apart(u) if isinstance(u, Tensor) else lift(np.asarray(u, dtype=np.result_type(u, float))[()], None)
             v = u * 0 + v
             zero = v * 0
             jets.append(jet(Series([u, *([v] if order else []), *(zero for _ in range(order - 1))], order, level)))

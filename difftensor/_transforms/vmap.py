@@ -12,7 +12,7 @@ import numpy as np
 from difftensor import tree
 from difftensor._core import Tensor, X, wrap
 from difftensor._core.tape import library, warn_user
-from difftensor._transforms.batch import Batched, batched, level_of, levels
+from difftensor._transforms.batch import Batched, apart, batched, level_of, levels
 from difftensor._transforms.sweep import hand_out
 from difftensor.errors import BatchedValueError
 
@@ -82,7 +82,7 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0, fallback: str | None 
             structures.append((shape, len(found)))
             leaves += found
             axes += _axes(s, arg)
-        leaves = [v if isinstance(v, Tensor) else X.array(v) for v in leaves]
+        leaves = [apart(v) if isinstance(v, Tensor) else X.array(v) for v in leaves]
         tensors = any(isinstance(v, Tensor) for v in tree.leaves(list(args)))
         sizes = {v.shape[_checked(a, v)] for v, a in zip(leaves, axes) if a is not None}
         if len(sizes) != 1:

@@ -118,3 +118,42 @@ def test_hooks_return_arrays_of_the_dtype():
 def test_a_streamed_tangent_of_a_real_argument_is_real():
     with pytest.raises(TypeError, match="real"):
         dif.jvp(np.sin, (V,), (V * 1j,), stream=True)
+
+
+WRITERS = {
+    "vmap": dif.vmap,
+    "vmap of rows": lambda f: lambda a: dif.vmap(f)(a.reshape(3, 1)),
+    "vmap, one by one": lambda f: lambda a: dif.vmap(f, fallback="loop")(a.reshape(3, 1)),
+    "nested vmap": lambda f: lambda a: dif.vmap(lambda row: (dif.vmap(f)(row), row)[1])(a.reshape(3, 1)),
+    "taylor": lambda f: lambda a: dif.taylor(f, a, 2),
+    "vjp": lambda f: lambda a: dif.vjp(f, a),
+    "linearize": lambda f: lambda a: dif.linearize(f, a),
+    "jacobian": dif.jacobian,
+    "hvp": lambda f: lambda a: dif.hvp(lambda x: np.sum(f(x)))(a, a),
+}
+
+
+@pytest.mark.parametrize("make", [np.array, dif.tensor])
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_function_that_writes_changes_no_argument(name, make):
+    def doubled(x):
+        x *= 2
+        return x
+
+    a = make(V)
+    WRITERS[name](doubled)(a)
+    assert np.array_equal(values(a), V)
+
+
+@pytest.mark.parametrize("make", [np.array, dif.tensor])
+@pytest.mark.parametrize("f", [lambda x: x, lambda x: x[::-1], lambda x: x.reshape(1, 2), lambda x: (x, x)])
+def test_results_of_vmap_and_its_arguments_are_apart(f, make):
+    a = make(np.arange(6.0).reshape(3, 2))
+    y = dif.vmap(f)(a)
+    first, last = (y[0], y[-1]) if isinstance(y, tuple) else (y, y)
+    expected = values(last).copy()
+    a *= 0
+    assert np.array_equal(values(last), expected)
+    if first is not last:
+        first *= 0
+        assert np.array_equal(values(last), expected)
