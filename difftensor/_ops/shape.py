@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend import is_array
-from difftensor._core import Tensor, X, aligned, composition, holds_tensor, linear, nondifferentiable, publish, unbroadcast
+from difftensor._core import (
+    Tensor,
+    X,
+    aligned,
+    composition,
+    holds_tensor,
+    linear,
+    nondifferentiable,
+    publish,
+    unbroadcast,
+)
 from difftensor._ops.reductions import axes_of, reduced
 
 

@@ -262,7 +262,7 @@ def given(seeds: dict[Node, Any]) -> set[int]:
 
 
 def fresh(c: Any, seen: set[int]) -> Any:
-    """`c` in memory that the caller may write to: no view, and no array that was given or handed out before (`seen`)."""
+    """`c` in memory that the caller may write to: no view, and no array that was given or handed out (`seen`)."""
     if isinstance(c, Tensor):
         c = c.copy() if id(c) in seen or c.alias is not None else c
     elif getattr(c, "base", None) is not None or id(c) in seen or (c.__class__ is np.ndarray and not c.flags.writeable):

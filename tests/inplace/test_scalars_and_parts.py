@@ -1,7 +1,7 @@
 """``op=`` on scalars, 0-d arrays and parts of complex arrays, under every transformation.
 
-An element ``y[0]`` is a NumPy scalar: ``s = y[0]; s += 1`` leaves y as it is. A 0-d array is written to. NumPy runs the same
-programs: values are its own, derivatives are central differences of it.
+An element ``y[0]`` is a NumPy scalar: ``s = y[0]; s += 1`` leaves y as it is. A 0-d array is written to. NumPy runs the
+same programs: values are its own, derivatives are central differences of it.
 """
 
 import numpy as np
