@@ -97,3 +97,19 @@ def test_large_problems_need_no_matrix():
     expected = np.zeros(n)
     expected[free] = np.linalg.solve(K[np.ix_(free, free)], w[free])
     np.testing.assert_allclose(dif.grad(total)(a, bounds), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_transformations_under_no_grad_hand_out_arrays():
+    """What the solvers rely on: a live leaf in the closure does not turn derivatives into tracked Tensors."""
+    live = dif.tensor(np.array([1.0, 2.0]), requires_grad=True)
+    x = np.array([3.0, 4.0])
+
+    def fun(x):
+        return dif.sum(live * x**2)
+
+    with dif.no_grad():
+        y, pull = dif.vjp(fun, x)
+        found = [pull(1.0)[0], dif.grad(fun)(x), dif.hvp(fun)(x, np.ones(2)), dif.hessian(fun)(x)]
+    assert all(type(a) is np.ndarray for a in found) and not isinstance(y, dif.Tensor)
+    np.testing.assert_allclose(found[0], [6, 16])
+    np.testing.assert_allclose(found[3], np.diag([2.0, 4.0]))
