@@ -53,3 +53,21 @@ def test_what_is_not_listed_does_not_loop(name, monkeypatch):
     g = calls.get(name, f)
     x = np.random.default_rng(0).normal(size=(4, 2, 3))
     np.testing.assert_allclose(dif.vmap(g)(x), np.stack([np.asarray(g(row)) for row in x]), rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "library",
+    ["difftensor", *(pytest.param(p, marks=pytest.mark.peers(p.split()[0].split(".")[0])) for p in
+                     ("torch functional", "torch.func", "autograd"))],
+)  # fmt: skip
+def test_the_benchmarked_hessians_are_right(library):
+    """Against the Hessian written by hand; setup raises where they differ."""
+    from asv_benchmarks.transforms import Hessian
+
+    Hessian().setup(library)
+
+
+def test_the_benchmarked_batch_is_right():
+    from asv_benchmarks.transforms import Batch
+
+    Batch().setup("vmap")
