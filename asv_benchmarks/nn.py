@@ -5,6 +5,7 @@
 
 Losses of the first steps are compared before anything is timed.
 """
+
 import argparse
 import statistics
 import time
@@ -18,13 +19,28 @@ def _mlp(nn):
 
 
 def _lenet(nn):
-    return nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(),
-                         nn.MaxPool2d(2), nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(),
-                         nn.Linear(84, 10))
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(400, 120),
+        nn.ReLU(),
+        nn.Linear(120, 84),
+        nn.ReLU(),
+        nn.Linear(84, 10),
+    )
 
 
 # name: model, input shape, whether the result is the output of a recurrent layer
-STEPS = {"mlp": (_mlp, (128, 784)), "lenet": (_lenet, (64, 1, 28, 28)), "lstm": (lambda nn: nn.LSTM(64, 128), (64, 32, 64))}
+STEPS = {
+    "mlp": (_mlp, (128, 784)),
+    "lenet": (_lenet, (64, 1, 28, 28)),
+    "lstm": (lambda nn: nn.LSTM(64, 128), (64, 32, 64)),
+}
 
 
 class Step:
@@ -163,7 +179,10 @@ def main():
         samples = interleaved(runners, options.repeat, time.process_time if options.cpu else time.perf_counter, 0.1)
         ours, theirs = (1e3 * statistics.median(samples[k]) for k in ("difftensor", "torch"))
         memory, memory_torch = peak(Step(name).difftensor) / 1e6, peak_torch(Step(name).torch) / 1e6
-        print(f"| {name} | {ours:.3g} | {theirs:.3g} | {ours / theirs:.2f} | {memory:.3g} | {memory_torch:.3g} |", flush=True)
+        print(
+            f"| {name} | {ours:.3g} | {theirs:.3g} | {ours / theirs:.2f} | {memory:.3g} | {memory_torch:.3g} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from ._settings import Applied
 
 def relu(x: Any) -> Any:
     """``max(x, 0)``; derivative 0 at 0."""
-    # A product with the mask is the fastest form, and the tape keeps one byte per element; 0 times -inf is not 0, and in
-    # NaN it is not 0 either: the minimum tells.
+    # A product with the mask is the fastest form, and the tape keeps one byte per element. But 0 times -inf is not 0,
+    # nor 0 times NaN: the minimum tells.
     if plain_memory(x) and x.size:
         values = raw(x)
         if values.min() > -np.inf:

@@ -34,8 +34,16 @@ def _attend(q: Any, k: Any, v: Any, bias: Any, p: float, training: bool, rng: in
     return dropout(weights, p, training, rng) @ v, weights
 
 
-def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
-                                 is_causal: bool = False, scale: float | None = None, rng: init.Rng = None) -> Any:  # fmt: skip
+def scaled_dot_product_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    rng: init.Rng = None,
+) -> Any:
     """``softmax(query key.T / sqrt(E) + mask) value`` over the last two axes (length, E).
 
     Parameters
@@ -91,7 +99,7 @@ class MultiheadAttention(Module):
             self.q_proj_weight, self.k_proj_weight, self.v_proj_weight = xavier(e, e), xavier(e, k), xavier(e, v)
         self.in_proj_bias = parameter(np.zeros(3 * e), dtype, device) if bias else None
         self.out_proj = Linear(e, e, bias, device, dtype, rng)
-        if bias:
+        if self.out_proj.bias is not None:
             init.zeros_(self.out_proj.bias)
 
     def _projected(self, q: Any, k: Any, v: Any) -> list:
@@ -104,8 +112,17 @@ class MultiheadAttention(Module):
             weights = dif.split(self.in_proj_weight, 3)
         return [linear(x, w, bias) for x, w, bias in zip((q, k, v), weights, b)]
 
-    def forward(self, query: Any, key: Any, value: Any, key_padding_mask: Any = None, need_weights: bool = True,
-                attn_mask: Any = None, average_attn_weights: bool = True, is_causal: bool = False) -> tuple:  # fmt: skip
+    def forward(
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        key_padding_mask: Any = None,
+        need_weights: bool = True,
+        attn_mask: Any = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple:
         if query.ndim == 2:
             one = lambda x: x[None]  # noqa: E731
             padding = None if key_padding_mask is None else one(np.asarray(key_padding_mask))

@@ -41,8 +41,10 @@ class History:
     def add(self, loss: float, n: int) -> None:
         """Note one batch."""
         if not math.isfinite(loss):
-            raise FloatingPointError(f"nn.fit: the loss is {loss} at step {self.step + 1}; lower the learning rate, or look "
-                                     "with dif.debug(nan=True)")  # fmt: skip
+            raise FloatingPointError(
+                f"nn.fit: the loss is {loss} at step {self.step + 1}; lower the learning rate, or look with "
+                "dif.debug(nan=True)"
+            )
         self.total, self.count, self.step = self.total + loss * n, self.count + n, self.step + 1
 
     @property
@@ -100,7 +102,7 @@ def store(path: str | os.PathLike, history: History, model: Module, optimizer: A
             "scheduler": None if scheduler is None else scheduler.state_dict(),
             "data": _rewound(data.state_dict()) if hasattr(data, "state_dict") else None,
             "rng": [_rewound(g.bit_generator.state) for g in _generators(model)],
-            "history": {k: v for k, v in history.__dict__.items()},
+            "history": dict(history.__dict__),
         },
     )
 

@@ -48,7 +48,7 @@ class Sequential(ModuleList):
     """
 
     def __init__(self, *modules: Any):
-        named = modules[0].items() if len(modules) == 1 and isinstance(modules[0], dict) else None
+        named: Any = modules[0].items() if len(modules) == 1 and isinstance(modules[0], dict) else None
         if named is None:
             steps = modules[0] if len(modules) == 1 and isinstance(modules[0], list) else modules
             named = ((str(i), m) for i, m in enumerate(steps))

@@ -39,7 +39,7 @@ def _taps(kernel: tuple, geo: Geometry, sizes: tuple) -> list[tuple]:
 
 def _correlate_plain(geo: Geometry) -> Any:
     def correlate(x: Any, w: Any, bias: Any = None) -> Any:
-        (n, c, *space), (o, cg, *kernel) = x.shape, w.shape
+        (n, _, *space), (o, cg, *kernel) = x.shape, w.shape
         out = geo.out(tuple(space), tuple(kernel))
         if any(map(any, geo.padding)):
             x = dif.pad(x, ((0, 0), (0, 0), *geo.padding))
@@ -69,7 +69,7 @@ def _scatter_plain(geo: Geometry, space: tuple) -> Any:
 @lru_cache(maxsize=256)
 def _correlation(geo: Geometry, to_x: bool) -> Any:
     def forward(x: Any, w: Any, *bias: Any) -> tuple:
-        return _im2col.correlate(x, w, *bias or (None,), geo), (x, w, bool(bias))
+        return _im2col.correlate(x, w, bias[0] if bias else None, geo), (x, w, bool(bias))
 
     def backward(saved: tuple, g: Any) -> tuple:
         x, w, biased = saved
@@ -94,7 +94,7 @@ def by_fft(x_shape: tuple, w_shape: tuple, geo: Geometry) -> bool:
     """Do transforms beat the product with all windows?
 
     Multiplications are counted: windows need ``N O C / groups`` times kernel times output; transforms 5 n log2(n) for
-    each of ``N C + O C / groups + N O`` arrays, and 4 for each product of complex elements, half of which real data save.
+    each of ``N C + O C / groups + N O`` arrays, and 4 for each product of complex elements; real data save half of it.
     FACTOR is what a multiplication costs more there than in BLAS.
     """
     if set(geo.stride) != {1} or set(geo.dilation) != {1} or geo.groups != 1:

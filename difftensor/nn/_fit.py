@@ -15,7 +15,8 @@ from ._progress import progress_bar
 
 def evaluate(model: Module, loss: Callable, data: Any, metrics: dict[str, Callable] | None = None) -> dict[str, float]:
     """The mean of the loss and of the metrics over `data`, weighted by batch size, in the mode `eval`."""
-    was, totals, count = model.training, {}, 0
+    was, count = model.training, 0
+    totals: dict[str, float] = {}
     model.eval()
     with dif.no_grad():
         for x, y in data:
@@ -27,9 +28,21 @@ def evaluate(model: Module, loss: Callable, data: Any, metrics: dict[str, Callab
     return {name: total / count for name, total in totals.items()}
 
 
-def fit(model: Module, loss: Callable, data: Any, optimizer: Any, *, epochs: int = 1, validation: Any = None,
-        metrics: dict[str, Callable] | None = None, patience: int | None = None, scheduler: Any = None,
-        checkpoint: str | os.PathLike | None = None, every: int | None = None, progress: bool = True) -> History:  # fmt: skip
+def fit(
+    model: Module,
+    loss: Callable,
+    data: Any,
+    optimizer: Any,
+    *,
+    epochs: int = 1,
+    validation: Any = None,
+    metrics: dict[str, Callable] | None = None,
+    patience: int | None = None,
+    scheduler: Any = None,
+    checkpoint: str | os.PathLike | None = None,
+    every: int | None = None,
+    progress: bool = True,
+) -> History:
     """Train `model` and return the curve.
 
     Parameters

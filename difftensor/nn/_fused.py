@@ -1,7 +1,8 @@
 """Several operations as one: written twice, once plainly and once for speed.
 
-The plain form, a composition of differentiable operations, says what is computed: it gives the derivatives of second and
-higher order, runs on other devices and inside vmap, and is what the tests compare with. The fast form works on ndarrays.
+The plain form, a composition of differentiable operations, says what is computed: it gives the derivatives of second
+and higher order, runs on other devices and inside vmap, and is what the tests compare with. The fast form works on
+ndarrays.
 """
 
 from __future__ import annotations

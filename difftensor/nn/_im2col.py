@@ -1,18 +1,18 @@
 """Convolution as one matrix product (im2col), on ndarrays in the memory order channel, space, batch.
 
-With the batch innermost, the elements of a window that are neighbors for one example are rows of ``width * batch`` numbers
-in memory: gathering windows copies long runs, whatever the kernel, and the pullback adds long runs. Results keep that
-order behind their shape ``(N, C, *space)``, so a chain of layers never rearranges anything.
+With the batch innermost, the elements of a window that are neighbors for one example are rows of ``width * batch``
+numbers in memory: gathering windows copies long runs, whatever the kernel, and the pullback adds long runs. Results
+keep that order behind their shape ``(N, C, *space)``, so a chain of layers never rearranges anything.
 
-Windows are gathered in pieces of about BLOCK bytes along the first axis of space, and gathered again in the pullback: no
-more memory than the layer's own arrays, and what the product reads is still in the cache.
+Windows are gathered in pieces of about BLOCK bytes along the first axis of space, and gathered again in the pullback:
+no more memory than the layer's own arrays, and what the product reads is still in the cache.
 """
 
 from __future__ import annotations
 
 from itertools import product
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -80,7 +80,7 @@ def correlate(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, geo: Geomet
     taps, ahead = prod(kernel), slice(None)
     w = np.ascontiguousarray(w).reshape(geo.groups, o // geo.groups, cg * taps)
     parts = pieces(win.size * x.itemsize, out[0])
-    y = np.empty((o, *out, n), np.result_type(x, w)) if len(parts) > 1 else None
+    y: Any = np.empty((o, *out, n), np.result_type(x, w)) if len(parts) > 1 else None
     for rows in parts:
         at = (ahead,) * (1 + len(kernel)) + (rows,)
         part = w @ win[at].reshape(geo.groups, cg * taps, -1)
@@ -119,7 +119,7 @@ def gather(g: np.ndarray, x: np.ndarray, kernel: tuple, geo: Geometry) -> np.nda
     o, c, out = g.shape[1], x.shape[1], g.shape[2:]
     win = windows(padded(x, geo), kernel, out, geo)
     g = batch_last(g).reshape(geo.groups, o // geo.groups, out[0], -1)
-    total = 0
+    total: Any = 0
     for rows in pieces(win.size * x.itemsize, out[0]):
         at = (slice(None),) * (1 + len(kernel)) + (rows,)
         cols = win[at].reshape(geo.groups, c // geo.groups * prod(kernel), -1)

@@ -100,7 +100,7 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
         This share of the target is spread evenly.
     """
     axis = 1 if input.ndim > 1 else 0
-    labels = raw(target) if not (isinstance(target, dif.Tensor) and target.dtype.kind == "f") else target
+    labels: Any = raw(target) if not (isinstance(target, dif.Tensor) and target.dtype.kind == "f") else target
     if labels.dtype.kind in "iu":
         if (weight is None and not label_smoothing and reduction == "mean" and input.ndim == 2
                 and labels.shape == input.shape[:1] and labels.size and 0 <= labels.min()
@@ -124,8 +124,9 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     index = raw(target)
     classes = input.shape[axis]
     if index.shape != input.shape[:axis] + input.shape[axis + 1 :]:
-        raise ValueError(f"nll_loss: input {input.shape} has classes on axis {axis}; target {index.shape} must have the "
-                         "other axes")  # fmt: skip
+        raise ValueError(
+            f"nll_loss: input {input.shape} has classes on axis {axis}; target {index.shape} must have the other axes"
+        )
     counts = index != ignore_index
     index = np.where(counts, index, 0)
     if index.size and not 0 <= index.min() <= index.max() < classes:

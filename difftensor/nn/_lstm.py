@@ -1,6 +1,7 @@
-"""LSTM over a whole sequence in one piece; S. Hochreiter, J. Schmidhuber, Neural Computation 9 (1997) 1735, with forget gates.
+"""LSTM over a whole sequence in one piece.
 
-Gates stand side by side in PyTorch's order, input, forget, cell, output; arrays are ``(time, batch, features)``.
+S. Hochreiter, J. Schmidhuber, Neural Computation 9 (1997) 1735-1780, with forget gates. Gates stand side by side in
+PyTorch's order, input, forget, cell, output; arrays are ``(time, batch, features)``.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ class Module:
     module with other leaves. Buffers that ``forward`` assigns anew (running means) are assigned on that copy: return it
     with ``has_aux=True`` to keep them. In the other style (``loss.backward()``) there is one module and no copy.
 
-    A gradient at parameters, which require gradients themselves, can be differentiated again, and costs the tape for that:
-    call transformations under ``dif.no_grad()``, or start from ``dif.tree.map(lambda p: p.detach(), module)``.
+    A gradient at parameters, which require gradients themselves, can be differentiated again, and costs the tape for
+    that: call transformations under ``dif.no_grad()``, or start from ``dif.tree.map(lambda p: p.detach(), module)``.
 
     Examples
     --------

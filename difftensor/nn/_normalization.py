@@ -112,7 +112,7 @@ def _over(x: Any) -> tuple:
 
 
 class _Norm(Module):
-    axes = (2,)
+    axes: tuple[int, ...] = (2,)
     counts = True
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
@@ -130,8 +130,10 @@ class _Norm(Module):
 
     def _check(self, x: Any) -> None:
         if x.ndim not in self.axes or x.shape[1] != self.num_features:
-            raise ValueError(f"{type(self).__name__}({self.num_features}): input of shape {x.shape}; it needs "
-                             f"{' or '.join(map(str, self.axes))} axes and {self.num_features} channels on axis 1")  # fmt: skip
+            raise ValueError(
+                f"{type(self).__name__}({self.num_features}): input of shape {x.shape}; it needs "
+                f"{' or '.join(map(str, self.axes))} axes and {self.num_features} channels on axis 1"
+            )
 
     def _note(self, mean: Any, var: Any, count: int) -> None:
         """The running moments; the variance without bias."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ def progress_bar(data: Iterable, history: Any, epochs: int, show: bool) -> Itera
         yield data
         print(f"epoch {history.epoch + 1}/{epochs}: loss {history.running:.4g}", file=sys.stderr)  # noqa: T201
         return
-    length = len(data) if hasattr(data, "__len__") else None
+    length = len(data) if isinstance(data, Sized) else None
     with tqdm(total=length, desc=f"epoch {history.epoch + 1}/{epochs}", leave=False) as bar:
 
         def counted() -> Iterator[Any]:

@@ -14,7 +14,9 @@ from ._lstm import lstm_cell, lstm_sequence
 from ._module import Module, parameter
 
 
-def rnn_cell(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, nonlinearity: str = "tanh") -> Any:
+def rnn_cell(
+    x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, nonlinearity: str = "tanh"
+) -> Any:
     """``tanh(x w_ih.T + b_ih + h w_hh.T + b_hh)``."""
     z = x @ w_ih.T + h @ w_hh.T
     return _nonlinear(z if b_ih is None else z + b_ih + b_hh, nonlinearity)
@@ -55,7 +57,7 @@ class _Recurrent(Module):
             width = input_size if layer == 0 else hidden_size * (1 + bidirectional)
             for end in self._ends(layer):
                 n = self.gates * hidden_size
-                shapes = {"weight_ih": (n, width), "weight_hh": (n, hidden_size)}
+                shapes: dict[str, tuple] = {"weight_ih": (n, width), "weight_hh": (n, hidden_size)}
                 shapes |= {"bias_ih": (n,), "bias_hh": (n,)} if bias else {}
                 for name, shape in shapes.items():
                     setattr(self, f"{name}_{end}", parameter(rng.uniform(-bound, bound, shape), dtype, device))
@@ -78,7 +80,7 @@ class _Recurrent(Module):
             state = tuple(s[:, None] for s in state)
         if not state:
             shape = (self.num_layers * (1 + self.bidirectional), x.shape[1], self.hidden_size)
-            state = (dif.zeros(shape, dtype=self.weight_hh_l0.dtype, device=x.device),) * self.states
+            state = (dif.zeros(shape, dtype=next(self.parameters()).dtype, device=x.device),) * self.states
         last: list = []
         for layer in range(self.num_layers):
             if layer and self.dropout:
@@ -130,7 +132,9 @@ class RNN(_Recurrent):
                  device: Any = None, dtype: Any = None, rng: init.Rng = None):  # fmt: skip
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"RNN: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, rng)
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, rng
+        )
         self.nonlinearity = nonlinearity
 
     def sequence(self, x: Any, state: tuple, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> tuple:
@@ -176,12 +180,13 @@ class _Cell(Module):
         bound, n = 1 / math.sqrt(hidden_size), self.gates * hidden_size
         make = lambda *shape: parameter(rng.uniform(-bound, bound, shape), dtype, device)  # noqa: E731
         self.weight_ih, self.weight_hh = make(n, input_size), make(n, hidden_size)
-        self.bias_ih, self.bias_hh = (make(n), make(n)) if bias else (None, None)
+        self.bias_ih = make(n) if bias else None
+        self.bias_hh = make(n) if bias else None
 
     def _zero(self, x: Any) -> Any:
         return dif.zeros((*x.shape[:-1], self.hidden_size), dtype=self.weight_hh.dtype, device=x.device)
 
-    def _weights(self) -> tuple:
+    def _weights(self) -> tuple[Any, Any, Any, Any]:
         return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
 
 
@@ -194,7 +199,7 @@ class RNNCell(_Cell):
         self.nonlinearity = nonlinearity
 
     def forward(self, x: Any, h: Any = None) -> Any:
-        return rnn_cell(x, self._zero(x) if h is None else h, *self._weights(), self.nonlinearity)
+        return rnn_cell(x, self._zero(x) if h is None else h, *self._weights(), nonlinearity=self.nonlinearity)
 
 
 class GRUCell(_Cell):

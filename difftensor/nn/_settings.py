@@ -35,7 +35,9 @@ class Applied(Module):
         given = dict(zip(names, args))
         unknown, twice = set(kwargs) - set(names), set(kwargs) & set(given)
         if unknown or twice:
-            raise TypeError(f"{type(self).__name__}: unknown or repeated settings {sorted(unknown | twice)}; it has {names}")
+            raise TypeError(
+                f"{type(self).__name__}: unknown or repeated settings {sorted(unknown | twice)}; it has {names}"
+            )
         defaults = inspect.signature(type(self).function).parameters
         for name in names:
             value = given.get(name, kwargs.get(name, defaults[name].default))

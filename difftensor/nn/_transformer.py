@@ -21,8 +21,21 @@ _BY_NAME = {"relu": relu, "gelu": gelu}
 
 
 class _Layer(Module):
-    def _common(self, d: int, heads: int, width: int, p: float, activation: Any, eps: float, batch_first: bool,
-                norm_first: bool, bias: bool, made: dict, rng: np.random.Generator, decodes: bool = False) -> None:  # fmt: skip
+    def _common(
+        self,
+        d: int,
+        heads: int,
+        width: int,
+        p: float,
+        activation: Any,
+        eps: float,
+        batch_first: bool,
+        norm_first: bool,
+        bias: bool,
+        made: dict,
+        rng: np.random.Generator,
+        decodes: bool = False,
+    ) -> None:
         self.self_attn = MultiheadAttention(d, heads, p, bias, batch_first=batch_first, rng=rng, **made)
         if decodes:
             self.multihead_attn = MultiheadAttention(d, heads, p, bias, batch_first=batch_first, rng=rng, **made)
@@ -63,8 +76,9 @@ class TransformerEncoderLayer(_Layer):
                  activation: Any = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = False,
                  norm_first: bool = False, bias: bool = True, device: Any = None, dtype: Any = None,
                  rng: init.Rng = None):  # fmt: skip
-        self._common(d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias,
-                     {"device": device, "dtype": dtype}, init.generator(rng))  # fmt: skip
+        made = {"device": device, "dtype": dtype}
+        self._common(d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first,
+                     bias, made, init.generator(rng))  # fmt: skip
 
     def forward(self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False) -> Any:
         def attend(x: Any) -> Any:
@@ -82,8 +96,9 @@ class TransformerDecoderLayer(_Layer):
                  activation: Any = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = False,
                  norm_first: bool = False, bias: bool = True, device: Any = None, dtype: Any = None,
                  rng: init.Rng = None):  # fmt: skip
-        self._common(d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias,
-                     {"device": device, "dtype": dtype}, init.generator(rng), decodes=True)  # fmt: skip
+        made = {"device": device, "dtype": dtype}
+        self._common(d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first,
+                     bias, made, init.generator(rng), decodes=True)  # fmt: skip
 
     def forward(self, tgt: Any, memory: Any, tgt_mask: Any = None, memory_mask: Any = None,
                 tgt_key_padding_mask: Any = None, memory_key_padding_mask: Any = None, tgt_is_causal: bool = False,
@@ -150,9 +165,19 @@ class Transformer(Module):
             if p.ndim > 1:
                 init.xavier_uniform_(p, rng=rng)
 
-    def forward(self, src: Any, tgt: Any, src_mask: Any = None, tgt_mask: Any = None, memory_mask: Any = None,
-                src_key_padding_mask: Any = None, tgt_key_padding_mask: Any = None,
-                memory_key_padding_mask: Any = None, src_is_causal: bool = False, tgt_is_causal: bool = False) -> Any:  # fmt: skip
+    def forward(
+        self,
+        src: Any,
+        tgt: Any,
+        src_mask: Any = None,
+        tgt_mask: Any = None,
+        memory_mask: Any = None,
+        src_key_padding_mask: Any = None,
+        tgt_key_padding_mask: Any = None,
+        memory_key_padding_mask: Any = None,
+        src_is_causal: bool = False,
+        tgt_is_causal: bool = False,
+    ) -> Any:
         memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
         return self.decoder(
             tgt, memory, tgt_mask=tgt_mask, memory_mask=memory_mask, tgt_key_padding_mask=tgt_key_padding_mask,

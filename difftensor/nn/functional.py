@@ -1,5 +1,8 @@
 """The layers as functions of arrays, without parameters of their own; PyTorch's names and arguments."""
 
+# ruff: noqa: F401, I001
+# fmt: off
+
 from ._activations import (
     celu, elu, gelu, glu, hardshrink, hardsigmoid, hardswish, hardtanh, leaky_relu, log_softmax, logsigmoid, mish,
     normalize, prelu, relu, relu6, selu, sigmoid, silu, softmax, softmin, softplus, softshrink, softsign, tanh,
@@ -22,4 +25,4 @@ from ._pooling import (
 )
 from ._recurrent import gru_cell, rnn_cell
 
-__all__ = [name for name in dir() if not name.startswith("_")]  # fmt: skip
+__all__ = [name for name in dir() if not name.startswith("_")]

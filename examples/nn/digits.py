@@ -1,8 +1,8 @@
 """Handwritten digits: a convolutional network and the training loop, all of it.
 
-1797 digits that people wrote on paper, 8 x 8 pixels each; a fifth of them, drawn by lot, is never trained on.  The loop
-stands here in full: take a batch, shift it by up to a pixel, compute the loss, pull it back, step.  `nn.fit` is the same
-loop with a progress bar, validation and checkpoints.
+1797 digits that people wrote on paper, 8 x 8 pixels each; a fifth of them, drawn by lot, is never trained on.  The
+loop stands here in full: take a batch, shift it by up to a pixel, compute the loss, pull it back, step.  `nn.fit` is
+the same loop with a progress bar, validation and checkpoints.
 
 Data: E. Alpaydin, C. Kaynak, UCI Machine Learning Repository (1998).
 """

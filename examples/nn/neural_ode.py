@@ -1,9 +1,9 @@
 """A neural ordinary differential equation: learn a vector field from one trajectory.
 
-The state moves by dx/dt = A x^3, a spiral.  A network that stands in the place of the right-hand side learns it from the
-positions along one path: the loss goes through the integrator, and the gradient of an ordinary loop of Runge-Kutta steps
-is the exact gradient of what was computed.  `dif.checkpoint` forgets the inside of each step, so that the memory is that
-of the states.  The test starts elsewhere, where nothing was measured.
+The state moves by dx/dt = A x^3, a spiral.  A network that stands in the place of the right-hand side learns it from
+the positions along one path: the loss goes through the integrator, and the gradient of an ordinary loop of
+Runge-Kutta steps is the exact gradient of what was computed.  `dif.checkpoint` forgets the inside of each step, so
+that the memory is that of the states.  The test starts elsewhere, where nothing was measured.
 
 Reference: R. T. Q. Chen, Y. Rubanova, J. Bettencourt, D. Duvenaud, Neural Ordinary Differential Equations, NeurIPS 31
 (2018), figure 8 and its code for the spiral.
@@ -63,7 +63,8 @@ def train(net, path, h, iterations, window):
 
 def picture(true, learnt, unseen, unseen_learnt, losses):
     axes = look.figure(11, 4.5).subplots(1, 2)
-    for a, b, color, name in [(true, learnt, look.BLUE, "trained on"), (unseen, unseen_learnt, look.ORANGE, "unseen")]:
+    for a, b, color, name in [(true, learnt, look.BLUE, "trained on"),
+                              (unseen, unseen_learnt, look.ORANGE, "unseen")]:
         axes[0].plot(*a.T, color=color, lw=3, alpha=0.35, label=f"{name}: truth")
         axes[0].plot(*b.T, color=color, lw=1, label=f"{name}: network")
     axes[0].set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal", title="trajectories")
@@ -86,8 +87,9 @@ def main(small=False):
     distance = lambda a, b: float(np.sqrt(((a - b) ** 2).sum(1)).mean())
     result = {"trained": distance(true, learnt), "unseen": distance(unseen, unseen_learnt),
               "size": float(np.abs(true).max()), "losses": (losses[0], losses[-1])}  # fmt: skip
-    look.table("mean distance from the truth", [("along the path trained on", result["trained"]),
-                                                ("from an unseen start", result["unseen"])], ("", "distance"))  # fmt: skip
+    look.table("mean distance from the truth",
+               [("along the path trained on", result["trained"]), ("from an unseen start", result["unseen"])],
+               ("", "distance"))  # fmt: skip
     picture(true, learnt, unseen, unseen_learnt, losses)
     return result
 

@@ -62,7 +62,8 @@ def picture(net, x, t, u):
     axes = look.figure(11, 4.2).subplots(1, 2)
     for time, color in zip((0.0, END / 2, END), (look.GRAY, look.ORANGE, look.BLUE)):
         axes[0].plot(x, exact(x, time), color=color, lw=4, alpha=0.3)
-        axes[0].plot(x, solution(net, dif.asarray(x), np.full_like(x, time)).numpy(), color=color, lw=1, label=f"t = {time:g}")
+        here = solution(net, dif.asarray(x), np.full_like(x, time)).numpy()
+        axes[0].plot(x, here, color=color, lw=1, label=f"t = {time:g}")
     axes[0].set(xlabel="x", ylabel="u", title="exact (wide) and learnt (thin)")
     axes[0].legend()
     shown = axes[1].imshow(np.log10(abs(u - exact(x, t[:, None])) + 1e-16), aspect="auto", origin="lower",

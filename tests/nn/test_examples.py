@@ -1,4 +1,5 @@
 """The examples of examples/nn, cut down to seconds; in full in the long tier."""
+
 import importlib
 import importlib.util
 import sys

@@ -114,8 +114,12 @@ def test_a_killed_process_goes_on_bit_for_bit(tmp_path):
                    checkpoint=sys.argv[1], every=3)
         print([v.hex() for v in h.train], float(sum(p.sum().item() for p in model.parameters())).hex())
     """)
-    call = lambda path, kill: subprocess.run([sys.executable, "-c", program, path, str(kill)], capture_output=True,
-                                             text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})  # fmt: skip
+    call = lambda path, kill: subprocess.run(
+        [sys.executable, "-c", program, path, str(kill)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
     whole = call(str(tmp_path / "whole.npz"), -1)
     assert whole.returncode == 0, whole.stderr
     killed = call(str(tmp_path / "a.npz"), 15)
@@ -146,7 +150,9 @@ def test_the_loop_is_short():
 @pytest.mark.interop("matplotlib")
 def test_the_curve():
     model, optimizer, loader, validation = parts()
-    history = nn.fit(model, nn.functional.cross_entropy, loader, optimizer, epochs=2, validation=validation, progress=False)
+    history = nn.fit(
+        model, nn.functional.cross_entropy, loader, optimizer, epochs=2, validation=validation, progress=False
+    )
     lines = history.plot().get_lines()
     assert lines[0].get_ydata().tolist() == history.train
 
@@ -158,6 +164,8 @@ def test_batches_from_pytorchs_loader():
     x, y = problem()
     data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.tensor(x), torch.tensor(y)), batch_size=30)
     model = nn.Linear(4, 2, rng=0)
-    history = nn.fit(model, nn.functional.cross_entropy, data, optim.SGD(model.parameters(), lr=0.5), epochs=5, progress=False)
+    history = nn.fit(
+        model, nn.functional.cross_entropy, data, optim.SGD(model.parameters(), lr=0.5), epochs=5, progress=False
+    )
     assert history.train[-1] < history.train[0]
     assert isinstance(model.weight, dif.Tensor)

@@ -1,4 +1,5 @@
 """What is written twice agrees: values and derivatives of every order, in both modes, inside vmap."""
+
 import numpy as np
 import pytest
 
@@ -14,7 +15,9 @@ def lstm(rng, steps=4, batch=2, inputs=3, size=2):
     shapes = [(steps, batch, inputs), (batch, size), (batch, size), (4 * size, inputs), (4 * size, size), (4 * size,)]
     from difftensor.nn._lstm import lstm_sequence
 
-    return lambda *xs: dif.concatenate([v.ravel() for v in lstm_sequence(*xs)]), [0.7 * rng.normal(size=s) for s in shapes]
+    return lambda *xs: dif.concatenate([v.ravel() for v in lstm_sequence(*xs)]), [
+        0.7 * rng.normal(size=s) for s in shapes
+    ]
 
 
 def cases(rng):
@@ -24,9 +27,11 @@ def cases(rng):
     return {
         "relu": (F.relu, [n(3, 4)]),
         "conv1d": (lambda x, w, b: F.conv1d(x, w, b, stride=2, padding=1), [n(2, 3, 6), n(2, 3, 3), n(2)]),
-        "conv2d": (lambda x, w: F.conv2d(x, w, padding=(1, 0), dilation=(1, 2), groups=2), [n(2, 2, 4, 5), n(4, 1, 2, 2)]),
+        "conv2d": (lambda x, w: F.conv2d(x, w, padding=(1, 0), dilation=(1, 2), groups=2),
+                   [n(2, 2, 4, 5), n(4, 1, 2, 2)]),
         "conv3d": (F.conv3d, [n(1, 2, 3, 3, 2), n(2, 2, 2, 2, 2)]),
-        "conv_transpose2d": (lambda x, w: F.conv_transpose2d(x, w, stride=2, padding=1), [n(2, 2, 3, 3), n(2, 2, 3, 2)]),
+        "conv_transpose2d": (lambda x, w: F.conv_transpose2d(x, w, stride=2, padding=1),
+                             [n(2, 2, 3, 3), n(2, 2, 3, 2)]),
         "max_pool2d": (lambda x: F.max_pool2d(x, 2, 1, 1), [distinct(2, 2, 4, 3)]),
         "avg_pool2d": (lambda x: F.avg_pool2d(x, 3, 2, 1, True, False), [n(2, 2, 5, 4)]),
         "layer_norm": (lambda x, w: F.layer_norm(x, 5, w), [n(3, 5), n(5)]),

@@ -1,4 +1,5 @@
 """Agreement with PyTorch: every layer, activation and loss, forward and gradients, in both precisions, same weights."""
+
 import numpy as np
 import pytest
 
@@ -58,10 +59,34 @@ def same_weights(ours, theirs):
     ours.load_state_dict(state)
 
 
-F = {"ReLU": (), "ReLU6": (), "LeakyReLU": (0.2,), "Threshold": (0.1, 20.0), "Hardtanh": (-0.5, 0.7), "Hardsigmoid": (),
-     "Hardswish": (), "ELU": (0.7,), "CELU": (0.5,), "SELU": (), "GELU": (), "Sigmoid": (), "LogSigmoid": (), "SiLU": (),
-     "Mish": (), "Softplus": (2.0, 5.0), "Softsign": (), "Tanh": (), "Tanhshrink": (), "Softshrink": (),
-     "Hardshrink": (), "Softmax": (1,), "Softmin": (1,), "LogSoftmax": (1,), "GLU": (1,), "PReLU": (4,)}
+F = {
+    "ReLU": (),
+    "ReLU6": (),
+    "LeakyReLU": (0.2,),
+    "Threshold": (0.1, 20.0),
+    "Hardtanh": (-0.5, 0.7),
+    "Hardsigmoid": (),
+    "Hardswish": (),
+    "ELU": (0.7,),
+    "CELU": (0.5,),
+    "SELU": (),
+    "GELU": (),
+    "Sigmoid": (),
+    "LogSigmoid": (),
+    "SiLU": (),
+    "Mish": (),
+    "Softplus": (2.0, 5.0),
+    "Softsign": (),
+    "Tanh": (),
+    "Tanhshrink": (),
+    "Softshrink": (),
+    "Hardshrink": (),
+    "Softmax": (1,),
+    "Softmin": (1,),
+    "LogSoftmax": (1,),
+    "GLU": (1,),
+    "PReLU": (4,),
+}
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -195,9 +220,18 @@ def test_names_in_order(rng):
         assert list(ours.state_dict()) == list(theirs.state_dict())
 
 
-@pytest.mark.parametrize("name, factory", [("Linear", (50, 400)), ("Conv2d", (20, 100, 3)), ("LSTM", (30, 60)),
-                                           ("Embedding", (200, 50)), ("ConvTranspose2d", (20, 100, 3)),
-                                           ("MultiheadAttention", (60, 4)), ("Bilinear", (10, 20, 300))])
+@pytest.mark.parametrize(
+    "name, factory",
+    [
+        ("Linear", (50, 400)),
+        ("Conv2d", (20, 100, 3)),
+        ("LSTM", (30, 60)),
+        ("Embedding", (200, 50)),
+        ("ConvTranspose2d", (20, 100, 3)),
+        ("MultiheadAttention", (60, 4)),
+        ("Bilinear", (10, 20, 300)),
+    ],
+)
 def test_initial_weights_are_distributed_alike(name, factory):
     import torch
 
@@ -228,8 +262,9 @@ def test_masks(causal, rng):
     padding = np.array([[False, False, False, True], [False, False, True, True]])
     mask = np.triu(np.ones((4, 4), bool), 1) if causal else rng.random((4, 4)) < 0.3
     mask[:, 0] = False
-    compare(ours, theirs, [q, k, k], np.float64, rng, key_padding_mask=padding, attn_mask=mask,
-            average_attn_weights=False)
+    compare(
+        ours, theirs, [q, k, k], np.float64, rng, key_padding_mask=padding, attn_mask=mask, average_attn_weights=False
+    )
     for p in [*ours.parameters(), *theirs.parameters()]:
         p.grad = None
     compare(ours, theirs, [q, k, k], np.float64, rng, attn_mask=rng.normal(size=(4, 4, 4)))
@@ -243,11 +278,13 @@ def targets(kind, rng, dtype):
     y = rng.normal(size=(4, 5)).astype(dtype)
     p = rng.uniform(0.05, 0.95, size=(4, 5)).astype(dtype)
     sign = rng.choice([-1, 1], size=(4, 5)).astype(dtype)
-    return {"real": (x, y), "class": (x, rng.integers(5, size=4)), "image": (rng.normal(size=(2, 5, 3, 2)).astype(dtype),
-            rng.integers(5, size=(2, 3, 2))), "probability": (p, (y > 0).astype(dtype)), "logit": (x, p),
+    image = rng.normal(size=(2, 5, 3, 2)).astype(dtype)
+    ties = x + np.arange(5, dtype=dtype) - 2
+    return {"real": (x, y), "class": (x, rng.integers(5, size=4)), "image": (image, rng.integers(5, size=(2, 3, 2))),
+            "probability": (p, (y > 0).astype(dtype)), "logit": (x, p),
             "distribution": (np.log(p), p[::-1].copy()), "count": (abs(x), rng.integers(6, size=(4, 5)).astype(dtype)),
             "variance": (x, y, p), "sign": (x, sign), "pair": (x, y, sign), "pair rows": (x, y, sign[:, 0].copy()),
-            "triple": (x, y, p), "soft": (x, p / p.sum(1, keepdims=True)), "ties": (x, x + np.arange(5, dtype=dtype) - 2),
+            "triple": (x, y, p), "soft": (x, p / p.sum(1, keepdims=True)), "ties": (x, ties),
             }[kind]  # fmt: skip
 
 
@@ -286,13 +323,22 @@ def test_losses(name, settings, kind, reduction, dtype, rng):
     if call:
         compare(lambda *xs: ours(*xs), lambda *xs: theirs(*xs), inputs, dtype, rng)
     else:
-        compare(lambda *xs: ours(*xs, constant), lambda *xs: theirs(*xs, torch.tensor(constant)), inputs[:-1], dtype, rng)
+        compare(
+            lambda *xs: ours(*xs, constant), lambda *xs: theirs(*xs, torch.tensor(constant)), inputs[:-1], dtype, rng
+        )
 
 
-def test_no_loss_was_forgotten():
+def test_no_layer_was_forgotten():
     """Every layer, activation and loss of nn stands in a table of this file, or is tested elsewhere by name."""
     found = {n for n in dir(nn) if n[0].isupper()}
-    tested = {*F, *(c[0] for c in LAYERS), *(c[0] for c in LOSSES), "Embedding", "TransformerEncoder", "TransformerDecoder"}
+    tested = {
+        *F,
+        *(c[0] for c in LAYERS),
+        *(c[0] for c in LOSSES),
+        "Embedding",
+        "TransformerEncoder",
+        "TransformerDecoder",
+    }
     elsewhere = {"Module", "Sequential", "ModuleList", "ModuleDict", "Lambda", "Identity", "Dropout", "Dropout1d",
                  "Dropout2d", "Dropout3d", "AlphaDropout", "History"}  # fmt: skip
     assert not found - tested - elsewhere

@@ -23,8 +23,8 @@ class Loader:
     Parameters
     ----------
     *data
-        Arrays (NumPy, Tensors, pandas, memory-mapped files) with one example per element of the first axis; or one object
-        with ``__len__`` and ``__getitem__``; or one iterable of examples.
+        Arrays (NumPy, Tensors, pandas, memory-mapped files) with one example per element of the first axis; or one
+        object with ``__len__`` and ``__getitem__``; or one iterable of examples.
     batch_size : int
     shuffle : bool
         A new permutation for each epoch.
@@ -57,8 +57,8 @@ class Loader:
             raise ValueError(f"Loader: batch_size must be at least 1, got {batch_size}")
         if not 0 <= shard[0] < shard[1]:
             raise ValueError(f"Loader: shard (i, n) needs 0 <= i < n, got {shard}")
-        self.source = source(*data, collate=collate)
-        self.stream = data[0] if self.source is None else None
+        self.source: Any = source(*data, collate=collate)
+        self.stream: Any = data[0] if self.source is None else None
         if self.source is None and (shuffle or sampler or workers):
             raise ValueError("Loader: an iterable can only be read in its order, by this process; give a sequence to "
                              "shuffle, sample or use workers")  # fmt: skip

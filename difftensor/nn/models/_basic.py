@@ -13,7 +13,9 @@ from .._module import Module
 from .._pooling import MaxPool2d
 
 
-def mlp(*sizes: int, activation: type[Module] = ReLU, dtype: Any = None, device: Any = None, rng: init.Rng = None) -> Sequential:
+def mlp(
+    *sizes: int, activation: type[Module] = ReLU, dtype: Any = None, device: Any = None, rng: init.Rng = None
+) -> Sequential:
     """Linear layers from ``sizes[0]`` to ``sizes[-1]`` features, with activations between them."""
     if len(sizes) < 2:
         raise ValueError(f"mlp: at least two sizes are needed, got {sizes}")
@@ -23,7 +25,9 @@ def mlp(*sizes: int, activation: type[Module] = ReLU, dtype: Any = None, device:
     return Sequential(*layers[:-1])
 
 
-def lenet(classes: int = 10, channels: int = 1, dtype: Any = None, device: Any = None, rng: init.Rng = None) -> Sequential:
+def lenet(
+    classes: int = 10, channels: int = 1, dtype: Any = None, device: Any = None, rng: init.Rng = None
+) -> Sequential:
     """LeNet-5 for images of 28 x 28, with ReLU and maxima; after Y. LeCun et al., Proc. IEEE 86 (1998) 2278."""
     made: dict = {"dtype": dtype, "device": device, "rng": init.generator(rng)}
     return Sequential(

@@ -17,6 +17,9 @@ from .._pooling import AdaptiveAvgPool2d, MaxPool2d
 class _Block(Module):
     expansion = 1
 
+    def __init__(self, inputs: int, width: int, stride: int, made: dict, rng: Any):
+        raise NotImplementedError("a block is Basic or Bottleneck")
+
     def _shortcut(self, inputs: int, outputs: int, stride: int, made: dict, rng: Any) -> Sequential | None:
         if stride == 1 and inputs == outputs:
             return None
@@ -75,13 +78,13 @@ class ResNet(Module):
         self.conv1 = Conv2d(3, 64, 7, 2, 3, bias=False, rng=rng, **made)
         self.bn1 = BatchNorm2d(64, **made)
         self.maxpool = MaxPool2d(3, 2, 1)
-        inputs = 64
+        inputs, self.stages = 64, tuple(f"layer{i + 1}" for i in range(len(depths)))
         for i, depth in enumerate(depths):
             blocks, width = [], 64 * 2**i
             for j in range(depth):
                 blocks.append(block(inputs, width, 2 if i and not j else 1, made, rng))
                 inputs = width * block.expansion
-            setattr(self, f"layer{i + 1}", Sequential(*blocks))
+            setattr(self, self.stages[i], Sequential(*blocks))
         self.avgpool, self.flatten = AdaptiveAvgPool2d(1), Flatten()
         self.fc = Linear(inputs, classes, rng=rng, **made)
         for m in self.modules():
@@ -90,7 +93,8 @@ class ResNet(Module):
 
     def forward(self, x: Any) -> Any:
         x = self.maxpool(relu(self.bn1(self.conv1(x))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        for stage in self.stages:
+            x = getattr(self, stage)(x)
         return self.fc(self.flatten(self.avgpool(x)))
 
 

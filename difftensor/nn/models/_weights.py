@@ -72,7 +72,9 @@ def load(model: Module, path: str | os.PathLike, *, sha256: str | None = None, s
         data = file.read()
     found = hashlib.sha256(data).hexdigest()
     if sha256 is not None and (len(sha256) < 8 or not found.startswith(sha256.lower())):
-        raise ValueError(f"load: {os.fspath(path)} has the SHA-256 {found}, expected {sha256}; it is another file, or damaged")
+        raise ValueError(
+            f"load: {os.fspath(path)} has the SHA-256 {found}, expected {sha256}; it is another file, or damaged"
+        )
     state = {rename(k) if rename else k: v for k, v in _safetensors().load(data).items()}
     mine = model.state_dict()
     for name in mine.keys() - state.keys():
