@@ -102,8 +102,10 @@ from difftensor._ops.padding import (
     pad,
 )
 from difftensor._ops.indexing import (
-    choose, compress, copyto, extract, fill_diagonal, piecewise, place, put, put_along_axis, putmask, select, take,
-    take_along_axis, where,
+    choose, compress, extract, piecewise, select, take, take_along_axis, where,
+)
+from difftensor._ops.putting import (
+    copyto, fill_diagonal, place, put, put_along_axis, putmask,
 )
 from difftensor._ops.diagonals import (
     diag, diagflat, diagonal, tril, triu, vander,

@@ -224,11 +224,6 @@ def _broadcasts(shape: tuple, into: tuple) -> bool:
         return False
 
 
-def numpy_twin(twin: Any, args: tuple, kwargs: dict) -> Any:
-    """`twin` on plain arguments."""
-    return twin(*args, **kwargs)
-
-
 __all__ = [
     "DifftensorError",
     "FUNCTIONS",

@@ -1,4 +1,4 @@
-"""Indexing and assignment; taking, putting and choosing elements."""
+"""Indexing and assignment; taking and choosing elements."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from difftensor._core import (
 from difftensor._core.fitting import fit
 from difftensor._core.operands import subclass_of
 from difftensor._ops.reductions import axes_of
-from difftensor.errors import explain, would_lose
+from difftensor.errors import explain
 
 # x[index] -------------------------------------------------------------------------------------------------------------
 
@@ -182,7 +182,7 @@ def _as_constant(number, beside):
 def choose(a, choices, out=None, mode="raise"):
     choices = X.broadcast_arrays(*(X.asarray(c) for c in choices))
     rows = X.stack(choices)
-    index = _in_range(_integers(a), len(choices), mode, "choose")
+    index = index_in_range(integers(a), len(choices), mode, "choose")
     shape = np.broadcast_shapes(index.shape, rows.shape[1:])
     rows = X.broadcast_to(rows, (len(choices), *shape))
     y = rows[(np.broadcast_to(index, shape), *np.indices(shape, sparse=True))]
@@ -235,7 +235,7 @@ def _piecewise_conditions(condlist, x):
 # Taking ---------------------------------------------------------------------------------------------------------------
 
 
-def _integers(indices):
+def integers(indices):
     """`indices` as an integer array."""
     a = indices._data if isinstance(indices, Tensor) else np.asarray(indices)
     if a.size == 0 and not isinstance(indices, (Tensor, np.ndarray)):
@@ -247,7 +247,7 @@ def _integers(indices):
     return a.astype(np.intp) if a.dtype.kind == "b" else a
 
 
-def _in_range(index, n, mode, name):
+def index_in_range(index, n, mode, name):
     """`index` into an axis of n elements, by NumPy's ``mode``."""
     if mode == "wrap":
         return index % n if n else index
@@ -269,14 +269,14 @@ def take(a, indices, axis=None, out=None, mode="raise"):
     if axis is None:
         a, axis = X.ravel(a), -1
     axis = axes_of(a, axis)[0]
-    index = _in_range(_integers(indices), a.shape[axis], mode, "take")
+    index = index_in_range(integers(indices), a.shape[axis], mode, "take")
     y = a[(slice(None),) * (a.ndim + axis) + (index,)]
     return y if out is None else write_out("take", y, out)
 
 
-def _along(shape, indices, axis, name):
+def index_along(shape, indices, axis, name):
     """The index tuple of ``take_along_axis`` and ``put_along_axis``."""
-    index = _integers(indices)
+    index = integers(indices)
     if index.ndim != len(shape):
         raise ValueError("`indices` and `arr` must have the same number of dimensions")
     n, grids = len(shape), []
@@ -291,7 +291,7 @@ def take_along_axis(arr, indices, axis=-1):
     if axis is None:
         arr, axis = X.ravel(arr), 0
     axis = axes_of(arr, axis)[0]
-    return arr[_along(arr.shape, indices, axis, "take_along_axis")]
+    return arr[index_along(arr.shape, indices, axis, "take_along_axis")]
 
 
 @composition(np.compress)
@@ -306,100 +306,6 @@ def compress(condition, a, axis=None, out=None):
 def extract(condition, arr):
     mask = condition.detach().numpy() if isinstance(condition, Tensor) else np.asarray(condition)
     return take(X.ravel(arr), np.flatnonzero(mask))
-
-
-# Putting: all of them write in place ----------------------------------------------------------------------------------
-
-
-def _target(x, name):
-    """The Tensor that ``dif.name`` writes to; a plain array cannot hold a derivative."""
-    if not isinstance(x, Tensor):
-        raise TypeError(
-            f"dif.{name}: a Tensor can only be written into a Tensor, found {type(x).__name__}; "
-            f"make the target one with dif.asarray(x)"
-        )
-    return x
-
-
-@composition(np.copyto, writes=True)
-def copyto(dst, src, casting="same_kind", where=True):
-    if not isinstance(dst, Tensor):
-        if isinstance(src, Tensor) and src.node is not None:
-            raise would_lose("copyto(ndarray, ...)", src)
-        return np.copyto(
-            dst,
-            *(v.numpy() if isinstance(v, Tensor) else v for v in (src,)),
-            casting=casting,
-            where=where.numpy() if isinstance(where, Tensor) else where,
-        )
-    src = operand(src, "copyto")
-    if not isinstance(src, (int, float, complex)) and not np.can_cast(src.dtype, dst.dtype, casting):
-        raise TypeError(f"Cannot cast array data from {src.dtype!r} to {dst.dtype!r} according to the rule {casting!r}")
-    if where is True:
-        return setitem(dst, Ellipsis, src)
-    setitem(dst, Ellipsis, X.where(where, X.astype(X.asarray(src), dst.dtype, copy=False), dst))
-    return None
-
-
-@composition(np.put, writes=True)
-def put(a, ind, v, mode="raise"):
-    a = _target(a, "put")
-    index = _in_range(_integers(ind).reshape(-1), a.size, mode, "put")
-    if index.size and not a.ndim:
-        setitem(a, Ellipsis, _cycled(v, index.size)[-1])
-    elif index.size:
-        setitem(a, np.unravel_index(np.where(index < 0, index + a.size, index), a.shape), _cycled(v, index.size))
-
-
-def _cycled(v, n):
-    """The values of `v`, repeated until there are n."""
-    v = X.ravel(X.asarray(v))
-    if not v.size:
-        raise ValueError("Cannot insert from an empty array!")
-    return v if v.size == 1 else X.resize(v, (n,))
-
-
-@composition(np.place, writes=True)
-def place(arr, mask, vals):
-    arr = _target(arr, "place")
-    mask = np.asarray(mask.detach() if isinstance(mask, Tensor) else mask, dtype=bool)
-    if mask.any():
-        setitem(arr, np.nonzero(mask.reshape(arr.shape)), _cycled(vals, int(mask.sum())))
-
-
-@composition(np.putmask, writes=True)
-def putmask(a, mask, values):
-    a = _target(a, "putmask")
-    mask = np.asarray(mask.detach() if isinstance(mask, Tensor) else mask, dtype=bool)
-    if mask.shape != a.shape:
-        raise ValueError("putmask: mask and data must be the same size")
-    values = X.resize(X.ravel(X.asarray(values)), a.shape)
-    setitem(a, mask, values[mask])
-
-
-@composition(np.put_along_axis, writes=True)
-def put_along_axis(arr, indices, values, axis):
-    arr = _target(arr, "put_along_axis")
-    if axis is None:
-        return put(arr, _integers(indices), values)
-    axis = axes_of(arr, axis)[0]
-    return setitem(arr, _along(arr.shape, indices, axis, "put_along_axis"), values)
-
-
-@composition(np.fill_diagonal, writes=True)
-def fill_diagonal(a, val, wrap=False):
-    a = _target(a, "fill_diagonal")
-    if a.ndim < 2:
-        raise ValueError("array must be at least 2-d")
-    if a.ndim > 2 and len(set(a.shape)) != 1:
-        raise ValueError("All dimensions of input must be of equal length")
-    n = min(a.shape)
-    if a.ndim == 2 and wrap and a.shape[0] > a.shape[1]:
-        places = np.arange(0, a.size, a.shape[1] + 1)
-        index = np.unravel_index(places, a.shape)
-    else:
-        index = (np.arange(n),) * a.ndim
-    setitem(a, index, _cycled(val, len(index[0])))
 
 
 __all__ = ["getitem", "setitem", "static", "where"]

@@ -12,7 +12,7 @@ from difftensor._core.tape import Leaf
 from difftensor._core.tensor import export
 from difftensor._ops import counting as c
 from difftensor._ops import elementwise as e
-from difftensor._ops import indexing, products, shape
+from difftensor._ops import indexing, products, putting, shape
 from difftensor.errors import would_lose
 
 # Operators ------------------------------------------------------------------------------------------------------------
@@ -63,9 +63,6 @@ Tensor.__eq__, Tensor.__ne__ = c.equal.operator, c.not_equal.operator
 Tensor.__lt__, Tensor.__le__ = c.less.operator, c.less_equal.operator
 Tensor.__gt__, Tensor.__ge__ = c.greater.operator, c.greater_equal.operator
 Tensor.__neg__, Tensor.__pos__, Tensor.__abs__, Tensor.__invert__ = e.negative, e.positive, e.absolute, c.invert
-
-
-_NATIVE = (list, tuple, int, float, complex)  # of numbers matmul itself complains, as NumPy's does
 
 
 Tensor.__matmul__ = products.matmul.operator
@@ -136,7 +133,7 @@ for _name in _SAME:
     setattr(Tensor, _name, getattr(_f, "body", _f))
 Tensor.conj = Tensor.conjugate = e.conjugate
 Tensor.reshape, Tensor.transpose = shape.reshape_method, shape.transpose_method
-Tensor.put = indexing.put.body
+Tensor.put = putting.put.body
 
 # Methods of their own -------------------------------------------------------------------------------------------------
 
