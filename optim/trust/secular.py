@@ -43,20 +43,21 @@ def boundary_multiplier(values, along, radius, floor=0.0, start=None, most=50):
     lam = start if start is not None and low < start < high else low
     if lam <= low:  # the first Newton step from the floor, if the floor is a regular point
         lam = low + 1e-3 * (high - low) if (values + low <= 0).any() else low
+    scaled = along / radius  # in units of the radius, whose square may underflow
     for _ in range(most):
         shifted = values + lam
-        p = along / shifted
+        p = scaled / shifted
         length = math.sqrt(float(p.dot(p)))
-        excess = length - radius
-        if abs(excess) <= 1e-3 * radius:
+        if abs(length - 1.0) <= 1e-3:
             break
-        if excess > 0:
+        if length > 1.0:
             low = lam
         else:
             high = lam
-        lam += length / radius * excess * length / float((p * p / shifted).sum())
+        slope = float((p * p / shifted).sum())
+        lam = lam + length * length * (length - 1.0) / slope if slope > 0 else low  # 0 where p * p underflows
         if not low < lam < high:
-            lam = math.sqrt(low * high) if low > 0 else 0.5 * (low + high)
+            lam = math.sqrt(low) * math.sqrt(high) if low > 0 else 0.5 * (low + high)
         if high - low <= 1e-14 * high:
             break
     return lam
