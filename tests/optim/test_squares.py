@@ -129,3 +129,13 @@ def test_bad_data_is_named():
         optim.curve_fit(lambda x, a: a * x, [1.0, 2.0], [1.0, np.nan])
     with pytest.raises(ValueError, match="sigma must be positive"):
         optim.curve_fit(lambda x, a: a * x, [1.0, 2.0], [1.0, 2.0], sigma=[1.0, 0.0])
+
+
+@pytest.mark.parametrize("radius", [1e-3, 1e-100, 1e-155, 1e-200])
+def test_steps_to_a_boundary_of_any_size(radius):
+    from optim.trust.secular import boundary_multiplier
+
+    values, along = np.array([0.5, 1.0, 4.0]), np.array([1.0, -2.0, 0.5])
+    with np.errstate(over="ignore"):
+        lam = boundary_multiplier(values, along, radius)
+    assert np.linalg.norm(along / radius / (values + lam)) == pytest.approx(1.0, rel=1e-3)
