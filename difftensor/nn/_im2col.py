@@ -65,9 +65,9 @@ def windows(x: np.ndarray, kernel: tuple, out: tuple, geo: Geometry) -> np.ndarr
     return np.ndarray((x.shape[0], *kernel, *out, x.shape[-1]), x.dtype, x, 0, strides)
 
 
-def pieces(bytes_of_windows: int, rows: int) -> list[slice]:
-    """Slices of the first axis of the result, so that each has about BLOCK bytes of windows."""
-    step = max(1, rows * BLOCK // max(bytes_of_windows, 1))
+def pieces(bytes_of_windows: int, rows: int, block: int) -> list[slice]:
+    """Slices of the first axis of the result, so that each has about `block` bytes of windows."""
+    step = max(1, rows * block // max(bytes_of_windows, 1))
     return [slice(r, min(r + step, rows)) for r in range(0, rows, step)]
 
 
@@ -79,7 +79,7 @@ def correlate(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, geo: Geomet
     win = windows(padded(x, geo), tuple(kernel), out, geo)
     taps, ahead = prod(kernel), slice(None)
     w = np.ascontiguousarray(w).reshape(geo.groups, o // geo.groups, cg * taps)
-    parts = pieces(win.size * x.itemsize, out[0])
+    parts = pieces(win.size * x.itemsize, out[0], BLOCK)
     y: Any = np.empty((o, *out, n), np.result_type(x, w)) if len(parts) > 1 else None
     for rows in parts:
         at = (ahead,) * (1 + len(kernel)) + (rows,)
@@ -101,7 +101,8 @@ def scatter(g: np.ndarray, w: np.ndarray, space: tuple, geo: Geometry) -> np.nda
     wide = np.zeros((c, *(s + sum(p) for s, p in zip(space, geo.padding)), n), np.result_type(g, w))
     g = batch_last(g).reshape(geo.groups, o // geo.groups, out[0], -1)
     w = np.ascontiguousarray(w).reshape(geo.groups, o // geo.groups, -1).transpose(0, 2, 1)
-    for rows in pieces(c * prod(kernel) * prod(out) * n * g.itemsize, out[0]):
+    # larger pieces here: each is added tap by tap
+    for rows in pieces(c * prod(kernel) * prod(out) * n * g.itemsize, out[0], 4 * BLOCK):
         part = w @ g[:, :, rows].reshape(*g.shape[:2], -1)
         part = part.reshape(c, *kernel, -1, *out[1:], n)
         sizes = (part.shape[1 + len(kernel)], *out[1:])
@@ -120,7 +121,7 @@ def gather(g: np.ndarray, x: np.ndarray, kernel: tuple, geo: Geometry) -> np.nda
     win = windows(padded(x, geo), kernel, out, geo)
     g = batch_last(g).reshape(geo.groups, o // geo.groups, out[0], -1)
     total: Any = 0
-    for rows in pieces(win.size * x.itemsize, out[0]):
+    for rows in pieces(win.size * x.itemsize, out[0], BLOCK):
         at = (slice(None),) * (1 + len(kernel)) + (rows,)
         cols = win[at].reshape(geo.groups, c // geo.groups * prod(kernel), -1)
         total = total + g[:, :, rows].reshape(*g.shape[:2], -1) @ cols.transpose(0, 2, 1)
