@@ -51,8 +51,8 @@ def _tuple(v: Any) -> tuple:
 
 @contextmanager
 def _running(vmaps: tuple) -> Any:
-    """Inside, rules run: in the vmaps of their function, and as if somebody were watching."""
-    tokens = levels.set(vmaps), again.set(True)
+    """Inside, rules run: in the vmaps of their function, and as if the leaves around were live."""
+    tokens = levels.set(vmaps), again.set(tick())
     try:
         yield
     finally:

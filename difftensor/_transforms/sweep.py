@@ -83,19 +83,25 @@ def close(placed: list[Tensor], nodes: list[Node]) -> None:
             n.live = False
 
 
-# An opaque rule runs again what it stands for, after the function that it belongs to: leaves are not live any more.
-again: ContextVar[bool] = ContextVar("difftensor.again", default=False)
+# An opaque rule runs again what it stands for, when the leaves around are not live any more: those placed before this
+# moment count all the same.
+again: ContextVar[int] = ContextVar("difftensor.again", default=-1)
+
+
+def observed(leaves: list[Leaf]) -> bool:
+    """Is somebody outside still interested in derivatives with respect to one of `leaves`?"""
+    start = again.get()
+    return any(leaf.live or leaf.seq < start for leaf in leaves)
 
 
 def watched(nodes: list[Node]) -> bool:
     """Is somebody outside still interested in what `nodes` depend on?"""
-    if again.get():
-        return True
+    start = again.get()
     seen = {None}
     found = list(nodes)
     for n in found:  # the list grows while it is read; the first live leaf ends it
         if n.__class__ is Leaf:
-            if n.live:
+            if n.live or n.seq < start:
                 return True
             continue
         p, q = n.p, n.q
@@ -160,8 +166,7 @@ def pull_back(
     order, leaves = trace(seeds, targets) if tape is None else tape
     if create is None:
         create = recording() and (
-            again.get()
-            or any(leaf.live for leaf in leaves)
+            observed(leaves)
             or any(n.__class__ is not Leaf for n in targets)
             or any(isinstance(g, Tensor) and g.node is not None for g in seeds.values())
         )
@@ -200,8 +205,7 @@ def push_forward(
     order, leaves = trace(roots, tangents) if tape is None else tape
     if create is None:
         create = recording() and (
-            again.get()
-            or any(leaf.live for leaf in leaves)
+            observed(leaves)
             or any(n.__class__ is not Leaf for n in tangents)
             or any(isinstance(t, Tensor) and t.node is not None for t in tangents.values())
         )
