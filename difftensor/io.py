@@ -114,8 +114,9 @@ def _arranged(x: Any, name: str, arrays: dict) -> Any:
         raise TypeError(
             f"io.save: at {name or 'the root'} is an array of dtype {data.dtype}; only numbers can be saved"
         )
-    key = name.lstrip("/").replace("/", ".") or "value"
-    while key in arrays or key == _ARRANGEMENT or key == "file":
+    # a zip file cuts names at a NUL, and NumPy takes "a.npy" for its entry "a"
+    key = "".join(c if c.isprintable() else "_" for c in name.lstrip("/").replace("/", ".")) or "value"
+    while key in arrays or key in (_ARRANGEMENT, "file") or key.endswith(".npy"):
         key += "_"
     arrays[key] = data
     return {kind: key}

@@ -186,3 +186,10 @@ def test_numpy_save_and_load_keep_their_meaning(tmp_path):
     np.savez(tmp_path / "b.npz", t=t)
     with np.load(tmp_path / "b.npz") as archive:
         assert archive["t"].tolist() == [1.0, 2.0]
+
+
+def test_names_that_an_archive_cannot_hold(tmp_path):
+    tree = {"a": np.array([1.0]), "a.npy": np.array([2.0]), "\x00": np.array([3.0]), "\ud800": np.array([4.0])}
+    dif.io.save(tmp_path / "t.npz", tree)
+    found = dif.io.load(tmp_path / "t.npz")
+    assert {k: v.tolist() for k, v in found.items()} == {k: v.tolist() for k, v in tree.items()}
