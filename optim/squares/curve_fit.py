@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .fit import Fit
+from .jacobians import is_sparse, scale_rows
 from .least_squares import least_squares
 from .parameters import Parameters, guess
 
@@ -96,7 +97,12 @@ def curve_fit(
         own = jac
 
         def jac(p):
-            return whiten(np.asarray(parameters.call(own, xdata, p)))
+            J = parameters.call(own, xdata, p)
+            if not is_sparse(J):
+                return whiten(np.asarray(J))
+            if np.ndim(sigma) == 2:
+                raise ValueError("optim: a sparse Jacobian stays sparse only with sigma of one dimension")
+            return J if sigma is None else scale_rows(J, whiten(np.ones(len(y))))
 
     result = least_squares(residuals, parameters.start, jac=jac, bounds=bounds, method=method, **settings)
     return Fit(result, parameters, f, xdata, y, sigma is not None and absolute_sigma)

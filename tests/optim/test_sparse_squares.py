@@ -174,6 +174,14 @@ def test_curve_fit_with_many_parameters():
     np.testing.assert_allclose(fit.popt, expected, atol=1e-10)
     np.testing.assert_allclose(fit.pcov, np.linalg.inv(A.T @ A) * rss[0] / (x.size - n), rtol=1e-7, atol=1e-12)
 
+    sigma = 0.1 + 0.01 * np.cos(x)
+    J = sp.csr_array(A)
+    own = optim.curve_fit(model, x, y, {"knots": np.zeros(n)}, sigma=sigma, jac=lambda x, p: J, absolute_sigma=True)
+    expected = np.linalg.lstsq(A / sigma[:, None], y / sigma, rcond=None)[0]
+    assert own.success and sp.issparse(own.result.jac)
+    np.testing.assert_allclose(own.popt, expected, atol=1e-10)
+    np.testing.assert_allclose(own.pcov, np.linalg.inv((A / sigma[:, None] ** 2).T @ A), rtol=1e-7, atol=1e-12)
+
 
 def test_derivative_of_a_sparse_solution():
     residuals, _, d = smoothing(250)
