@@ -122,7 +122,7 @@ def _arg(name, twin):
 
     def body(a, axis=None, out=None, *, keepdims=False):
         a = constant(a)
-        if axis is None:
+        if axis is None or (a.ndim == 0 and axis in (0, -1)):  # NumPy lends numbers an axis here
             y = primitive(a.ravel(), -1, False)
             y = y.reshape((1,) * a.ndim) if keepdims else y
         else:

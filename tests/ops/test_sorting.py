@@ -163,3 +163,9 @@ def test_orders_have_no_tape():
         assert not y.requires_grad
         assert y.dtype.kind in "ib"
     assert tensors(V).argsort().shape == (9,)
+
+
+@pytest.mark.parametrize("name", ["argmin", "argmax", "nanargmin", "nanargmax"])
+@pytest.mark.parametrize("axis", [0, -1, None])
+def test_a_number_has_an_axis_here(name, axis):
+    assert getattr(np, name)(dif.asarray(np.array(2.0)), axis) == getattr(np, name)(np.array(2.0), axis) == 0
