@@ -61,4 +61,10 @@ def fused(plain: Callable, forward: Callable, backward: Callable) -> Callable:
         return backward(saved, g)
 
     rule.defvjp(fwd, bwd)
-    return lambda *args: rule(*args) if all(map(plain_memory, args)) else plain(*args)
+
+    def call(*args: Any) -> Any:
+        if not any(isinstance(x, dif.Tensor) for x in args):  # ndarrays in, ndarrays out
+            return forward(*map(np.asarray, args))[0]
+        return rule(*args) if all(map(plain_memory, args)) else plain(*args)
+
+    return call

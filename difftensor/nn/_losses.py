@@ -25,7 +25,8 @@ def _reduce(values: Any, reduction: str) -> Any:
 
 
 def _same_shape(name: str, x: Any, target: Any) -> Any:
-    target = target if isinstance(target, dif.Tensor) else dif.asarray(target, device=x.device)
+    if not isinstance(target, dif.Tensor):
+        target = dif.asarray(target, device=x.device) if isinstance(x, dif.Tensor) else np.asarray(target)
     if target.shape != x.shape:
         raise ValueError(f"{name}: input {x.shape} and target {target.shape} must have the same shape; broadcasting "
                          "them would average over pairs that do not belong together")  # fmt: skip

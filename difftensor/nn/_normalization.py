@@ -47,7 +47,7 @@ def _standardizing(axes: tuple, eps: float) -> Any:
 def _standardized(x: Any, axes: tuple, eps: float) -> Any:
     axes = tuple(a - x.ndim if a >= 0 else a for a in axes)
     y, mean, var = _standardizing(axes, float(eps))(x)
-    return y, mean.detach(), var.detach()
+    return (y, mean.detach(), var.detach()) if isinstance(mean, dif.Tensor) else (y, mean, var)
 
 
 def _per_channel(v: Any, ndim: int) -> Any:

@@ -160,3 +160,12 @@ def test_without_recording(rng):
         y = net(x)
     assert not y.requires_grad
     np.testing.assert_array_equal(y, net(x).detach())
+
+
+@pytest.mark.parametrize("name", ["relu", "conv2d", "max_pool2d", "avg_pool2d", "layer_norm", "cross_entropy"])
+def test_ndarrays_in_ndarrays_out(name, rng):
+    f, xs = cases(rng)[name]
+    y = f(*xs)
+    assert isinstance(y, (np.ndarray, np.float64))
+    np.testing.assert_array_equal(y, f(*map(dif.asarray, xs)).numpy())
+    assert isinstance(F.mse_loss(xs[0], xs[0] + 1), np.float64)
