@@ -193,4 +193,6 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*__all__, *_CHAPTERS})
+    from importlib.util import find_spec
+
+    return sorted({*__all__, *(name for name in _CHAPTERS if find_spec(f"{__name__}.{name}"))})

@@ -47,6 +47,10 @@ class DegenerateError(DifftensorError, np.linalg.LinAlgError):
     """A derivative of eigen- or singular vectors was asked for inside a degenerate group."""
 
 
+class SparsityError(DifftensorError, ValueError):
+    """A sparse Jacobian has entries outside the pattern that was found for it."""
+
+
 class BatchedValueError(DifftensorError, ValueError):
     """Inside ``vmap``, the value of one example was asked of a Tensor that holds many."""
 

@@ -8,9 +8,11 @@ import numpy as np
 
 import difftensor as dif
 
-from .implicit import ORDER, Watched, untracked, unwatched
+from .implicit import Watched, untracked, unwatched
 from .layout import Layout
 from .rules import KERNELS
+
+ORDER = 3  # chord steps: derivatives of the solutions of a batch are exact up to this order
 
 SMALL = 100  # variables up to which Newton's method is the default
 MOST_HALVINGS = 50

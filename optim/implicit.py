@@ -1,14 +1,9 @@
 """The derivative of a solution, by the implicit function theorem.
 
 A solution satisfies ``F(x, theta) = 0``: the equations, or the gradient of the objective. If ``theta`` is
-watched by an outer `difftensor.grad` (through ``args`` or a closure), the solver runs unwatched, and chord steps
-
-    x1 = x* - J^{-1} F(x*, theta),    x2 = x1 - J^{-1} F(x1, theta),      J = dF/dx at x*, a constant,
-
-then leave the number ``x*`` unchanged but depend on ``theta``: the first has the first derivative of the solution,
-``-J^{-1} dF/dtheta``; every further step is exact to one more order, because its error is that of the step
-before times ``I - J^{-1} J(x1, theta)``, which vanishes at the solution. No iteration of the solver is on the
-tape. Beyond 500 unknowns J is not formed: `difftensor.implicit` solves with products.
+watched by an outer `difftensor.grad` (through ``args`` or a closure), the solver runs unwatched, and
+`difftensor.implicit.root` ties the number to ``theta``: derivatives of every order, and no iteration of the solver
+on the tape. Up to 500 unknowns J = dF/dx is factorized, beyond them it is used by its products.
 """
 
 from __future__ import annotations
@@ -20,8 +15,7 @@ import numpy as np
 
 import difftensor as dif
 
-ORDER = 2
-DENSE = 500  # unknowns up to which J is formed and inverted
+DENSE = 500  # unknowns up to which J is formed and factorized
 
 
 class Watched(Exception):
@@ -78,22 +72,16 @@ def through(solve, problem, system):
     if not result.success:
         return result  # there is no solution to differentiate; x stays a plain array
     z, equations, mask = system(problem, result)
-    if np.count_nonzero(mask) > DENSE:
-        z = _without_matrices(z, equations, mask)
-        result.x = problem.layout.unpack(z[: problem.n])
-        return result
-    with unwatched():
-        J = untracked(dif.jacobian(equations)(z))
-    inverse = np.zeros_like(J)
-    inverse[np.ix_(mask, mask)] = _inverse(J[np.ix_(mask, mask)])
-    for _ in range(ORDER):
-        z = z - dif.matmul(inverse, equations(z))
+    z = _tied(z, equations, mask)
     result.x = problem.layout.unpack(z[: problem.n])
     return result
 
 
-def _without_matrices(z, equations, mask):
-    """The solution for many unknowns, tied to its equations by products with J only."""
+def _tied(z, equations, mask):
+    """The solution, tied to its equations: by a factorization of J, for many unknowns by products with it only."""
+    if not mask.any():
+        return z
+    method = "krylov" if np.count_nonzero(mask) > DENSE else "dense"
     free, place = np.flatnonzero(mask), np.maximum(np.cumsum(mask) - 1, 0)
 
     def whole(v):
@@ -102,7 +90,7 @@ def _without_matrices(z, equations, mask):
     def reduced(v):
         return equations(whole(v))[free]
 
-    return whole(dif.implicit.root(reduced, z[free], method="krylov"))
+    return whole(dif.implicit.root(reduced, z[free], method=method))
 
 
 def gradient(problem, result):
@@ -159,18 +147,3 @@ def _free(problem, result):
     if problem.box is None:
         return np.ones(problem.n, dtype=bool)
     return (x > problem.box.lower) & (x < problem.box.upper)
-
-
-def _inverse(J):
-    if J.size == 0:
-        return J
-    try:
-        inverse = np.linalg.inv(J)
-    except np.linalg.LinAlgError:
-        inverse = np.full_like(J, np.nan)
-    if not np.isfinite(inverse).all() or np.linalg.cond(J) > 1e14:
-        raise ValueError(
-            "optim: the solution is not determined by its equations (their Jacobian is singular there), so it "
-            "has no derivative; add a term that singles one solution out"
-        )
-    return inverse

@@ -13,11 +13,7 @@ from difftensor._core.sweeping import trace
 from difftensor._transforms.dependence import dependence
 from difftensor._transforms.forward import linearize
 from difftensor._transforms.reverse import _as_result, _Placed, grad, vjp
-from difftensor.errors import DifftensorError
-
-
-class SparsityError(DifftensorError, ValueError):
-    """A sparse Jacobian has entries outside the pattern that was found for it."""
+from difftensor.errors import SparsityError
 
 
 def coloring(pattern: Any) -> np.ndarray:

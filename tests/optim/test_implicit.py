@@ -113,3 +113,10 @@ def test_transformations_under_no_grad_hand_out_arrays():
     assert all(type(a) is np.ndarray for a in found) and not isinstance(y, dif.Tensor)
     np.testing.assert_allclose(found[0], [6, 16])
     np.testing.assert_allclose(found[3], np.diag([2.0, 4.0]))
+
+
+def test_third_derivatives_of_a_solution():
+    """The minimizer of x^4 / 4 - a x is a^(1/3)."""
+    solution = lambda a: optim.minimize(lambda x: x[0] ** 4 / 4 - a * x[0], np.array([1.0])).x[0]  # noqa: E731
+    g = dif.grad(dif.grad(dif.grad(solution)))(2.0)
+    np.testing.assert_allclose(g, 10 / 27 * 2.0 ** (-8 / 3), rtol=1e-5)
