@@ -102,7 +102,7 @@ def scatter(g: np.ndarray, w: np.ndarray, space: tuple, geo: Geometry) -> np.nda
     g = batch_last(g).reshape(geo.groups, o // geo.groups, out[0], -1)
     w = np.ascontiguousarray(w).reshape(geo.groups, o // geo.groups, -1).transpose(0, 2, 1)
     # larger pieces here: each is added tap by tap
-    for rows in pieces(c * prod(kernel) * prod(out) * n * g.itemsize, out[0], 4 * BLOCK):
+    for rows in pieces(c * prod(kernel) * prod(out) * n * g.itemsize, out[0], 2 * BLOCK):
         part = w @ g[:, :, rows].reshape(*g.shape[:2], -1)
         part = part.reshape(c, *kernel, -1, *out[1:], n)
         sizes = (part.shape[1 + len(kernel)], *out[1:])
