@@ -11,7 +11,7 @@ import numpy as np
 from difftensor import tree
 from difftensor._core import Leaf, Tensor, enable_grad, lift, wrap
 from difftensor._core.fitting import fit, nought
-from difftensor._transforms.opaque import Rules, in_lanes, record, rides, tracked
+from difftensor._transforms.opaque import Rules, in_lanes, outline, record, rides, tracked
 from difftensor._transforms.sweep import pull_back
 from difftensor.errors import MissingDerivativeError, TrackedValueError
 
@@ -131,12 +131,13 @@ class custom_vjp(_Custom):
         y, saved = fwd(*_arguments(shape, [_constant(x) for x in leaves]))
         found, y_shape = tree.flatten(y)
         raws = [_raw(v, self.name) for v in found]
+        outlines = [outline(raw) for raw in raws]  # the tape does not keep the results themselves
 
         def pull(create: bool, gs: tuple, xs: tuple) -> list:
             kept = saved
             if create:
                 _, kept = fwd(*_arguments(shape, _filled(leaves, where, xs)))
-            gs = tuple(nought(raw) if g is None else _conj(g) for g, raw in zip(gs, raws))
+            gs = tuple(nought(y) if g is None else _conj(g) for g, y in zip(gs, outlines))
             cts = bwd(kept, tree.unflatten(y_shape, list(gs)))
             return [_conj(c) for c in self._aligned(cts, leaves, shape, where, create)]
 

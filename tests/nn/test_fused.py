@@ -169,3 +169,18 @@ def test_ndarrays_in_ndarrays_out(name, rng):
     assert isinstance(y, (np.ndarray, np.float64))
     np.testing.assert_array_equal(y, f(*map(dif.asarray, xs)).numpy())
     assert isinstance(F.mse_loss(xs[0], xs[0] + 1), np.float64)
+
+
+def test_the_tape_keeps_operands_but_not_results(rng):
+    import tracemalloc
+
+    x, w = dif.asarray(rng.normal(size=(8, 1, 32, 32))), dif.tensor(rng.normal(size=(32, 1, 3, 3)), requires_grad=True)
+    F.conv2d(x, w).sum()
+    tracemalloc.start()
+    y = F.conv2d(x, w)
+    size, total = y.nbytes, y.sum()
+    del y
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    total.backward()
+    assert kept < size / 10
