@@ -1,0 +1,362 @@
+"""The modules of the stand-in: NumPy's and SciPy's functions under the names and with the arguments that CuPy has."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import sys
+import types
+
+import numpy as np
+import scipy
+
+from tests.standin.array import (
+    DEVICES, FACTS, OutOfMemoryError, _Device, copies, current, device, device_now, host, made, memory, ndarray,
+)  # fmt: skip
+
+TWINS = {"cupy": np, "cupyx": types.ModuleType("cupyx")}
+SEQUENCES = frozenset(  # functions whose first argument is a sequence of arrays
+    "concatenate stack hstack vstack dstack column_stack row_stack concat block broadcast_arrays meshgrid ix_ select "
+    "choose lexsort einsum einsum_path unravel_index ravel_multi_index broadcast_shapes result_type".split()
+)
+ANYTHING = frozenset(  # functions that make arrays of whatever they are given, or look at shapes and dtypes only
+    "array asarray asanyarray ascontiguousarray asfortranarray full zeros ones empty arange linspace logspace tri eye "
+    "identity isscalar result_type can_cast promote_types common_type shape ndim size min_scalar_type "
+    "iscomplexobj isrealobj full_like asnumpy from_dlpack fftfreq rfftfreq".split()
+)
+NUMBERS = frozenset("allclose array_equal array_equiv count_nonzero matrix_rank vdot".split())  # 0-d arrays in CuPy
+
+
+class RefusedArgument(TypeError):
+    """CuPy does not take this argument."""
+
+
+def signature(rows):
+    if rows is None:
+        return None
+    kinds = list(inspect._ParameterKind)
+    return inspect.Signature([
+        inspect.Parameter(n, kinds[k], default=None if d else inspect.Parameter.empty) for n, k, d in rows
+    ])  # fmt: skip
+
+
+def checked(name, rows):
+    """``bind(args, kwargs)``, which refuses what CuPy refuses and returns the arguments by the names CuPy has."""
+    known = signature(rows)
+
+    def bind(args, kwargs):
+        if known is None:
+            return None
+        try:
+            return known.bind(*args, **kwargs)
+        except TypeError as error:
+            raise RefusedArgument(f"cupy: {name}(): {error}") from None
+
+    return bind
+
+
+def _named(twin):
+    try:
+        return inspect.signature(twin).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def function(name, twin, rows):
+    """`twin` on the host's memory, called as CuPy's function of that name may be called."""
+    bind, known = checked(name, rows), _named(twin)
+
+    @functools.wraps(twin, assigned=("__name__", "__doc__"), updated=())
+    def f(*args, **kwargs):
+        bound = bind(args, kwargs)
+        first = args[0] if args else None
+        if name not in SEQUENCES | ANYTHING and isinstance(first, (list, tuple)):
+            raise TypeError(f"cupy: {name}() takes an array, found {type(first).__name__}")
+        out = kwargs.get("out")
+        if (
+            bound is not None
+            and known
+            and not any(p.kind is p.VAR_POSITIONAL for p in bound.signature.parameters.values())
+        ):
+            positional, keywords = [], {}
+            for parameter, value in bound.arguments.items():
+                kind = bound.signature.parameters[parameter].kind
+                if kind is inspect.Parameter.VAR_KEYWORD:
+                    keywords.update(value)
+                elif parameter in known and known[parameter].kind not in (0, 2):
+                    keywords[parameter] = value
+                elif kind != 3 and not keywords:
+                    positional.append(value)
+                else:
+                    keywords[parameter] = value
+            args, kwargs = positional, keywords
+            out = kwargs.get("out")
+        y = twin(*map(host, args), **{k: host(v) for k, v in kwargs.items()})
+        if out is not None:
+            return out
+        if name in NUMBERS and isinstance(y, (bool, int)):
+            y = np.asarray(y)
+        return device(y, *args, *(kwargs.values()))
+
+    return f
+
+
+class Ufunc:
+    """A ufunc with the keywords and loops that CuPy has."""
+
+    def __init__(self, name, twin, row):
+        self.name = self.__name__ = name
+        self.twin, (self.nin, self.nout), self.types = twin, row["ufunc"], row["types"]
+        self._in = {t.partition("->")[0] for t in self.types}
+
+    def __call__(self, *args, out=None, dtype=None, casting="same_kind", **unknown):
+        if unknown:
+            raise RefusedArgument(f"Wrong arguments {unknown}")
+        for a in args:
+            if not isinstance(a, (ndarray, bool, int, float, complex, np.generic)):
+                raise TypeError(f"Unsupported type {type(a)}")
+        xs = [host(a) for a in args]
+        if self._in and any(x.dtype.kind == "c" for x in xs if hasattr(x, "dtype")):
+            if not any(set(t) & set("FD") for t in self._in):
+                raise TypeError(f"Wrong type of arguments for cupy_{self.name}: complex")
+        keywords = {} if dtype is None else {"dtype": dtype}
+        if isinstance(out, tuple):
+            (out,) = out
+        if out is not None:
+            self.twin(*xs, out=host(out), casting=casting, **keywords)
+            return out
+        with np.errstate(all="ignore"):
+            y = self.twin(*xs, **keywords)
+        return device(y, *args)
+
+    def outer(self, a, b, **keywords):
+        return device(self.twin.outer(host(a), host(b), **keywords))
+
+    def reduce(self, array, axis=0, dtype=None, out=None, keepdims=False):
+        if self.name not in ("add", "multiply"):
+            raise NotImplementedError(f"`{self.name}.reduce` is not supported yet")
+        return device(self.twin.reduce(host(array), axis=axis, dtype=dtype, keepdims=keepdims))
+
+    def accumulate(self, array, axis=0, dtype=None, out=None):
+        if self.name not in ("add", "multiply"):
+            raise NotImplementedError(f"`{self.name}.accumulate` is not supported yet")
+        return device(self.twin.accumulate(host(array), axis=axis, dtype=dtype))
+
+    def reduceat(self, array, indices, axis=0, dtype=None, out=None):
+        if self.name != "add":
+            raise NotImplementedError(f"`{self.name}.reduceat` is not supported yet")
+        return device(self.twin.reduceat(host(array), host(indices), axis=axis, dtype=dtype))
+
+    def at(self, a, indices, b=None):
+        kinds = {"add": "ilefdIL", "subtract": "iI", "maximum": "ilfdIL", "minimum": "ilfdIL"}
+        if self.name not in kinds:
+            raise NotImplementedError(f"`{self.name}.at` is not supported yet")
+        if a.dtype.char not in kinds[self.name]:
+            raise TypeError(f"cupy.{self.name}.at only supports some data types, found {a.dtype}")
+        from tests.standin.array import _key
+
+        self.twin.at(host(a), _key(indices), host(b))
+
+
+def module(full):
+    """The stand-in's module of this name, with the names of the facts."""
+    space = types.ModuleType(full)
+    space.__path__ = []
+    library = full.replace("cupyx.", "").replace("cupy", "numpy")
+    twins = TWINS.get(full) or importlib.import_module(library)
+    for name, row in FACTS.get(full, {}).items():
+        twin = getattr(twins, name, None)
+        if twin is None:
+            setattr(space, name, _absent(full, name)) if "parameters" in row else None
+        elif "ufunc" in row:
+            setattr(space, name, Ufunc(name, twin, row) if isinstance(twin, np.ufunc) else function(name, twin, None))
+        elif "parameters" in row:
+            setattr(space, name, function(name, twin, row["parameters"]))
+        else:
+            setattr(space, name, twin)
+    return space
+
+
+def _absent(full, name):
+    def f(*args, **kwargs):
+        raise NotImplementedError(f"the stand-in does not compute {full}.{name}")
+
+    return f
+
+
+# What moves -----------------------------------------------------------------------------------------------------------
+
+
+def _array(obj, dtype=None, copy=True, order="K", subok=False, ndmin=0, *, blocking=False):
+    if isinstance(obj, ndarray):
+        if obj._device != device_now():
+            return made(np.array(obj._a, dtype=dtype, ndmin=ndmin), device_now())
+        if not copy and (dtype is None or obj.dtype == dtype) and obj.ndim >= ndmin:
+            return obj
+        return device(np.array(obj._a, dtype=dtype, order=order or "K", ndmin=ndmin))
+    if isinstance(obj, (list, tuple)) and any(isinstance(v, ndarray) for v in obj):
+        return device(np.array(host(obj), dtype=dtype))
+    copies.up(obj)
+    return device(np.array(obj, dtype=dtype, order=order or "K", ndmin=ndmin))
+
+
+def _asarray(a, dtype=None, order=None, *, blocking=False):
+    return _array(a, dtype, False, order)
+
+
+def _asnumpy(a, stream=None, order="C", out=None, *, blocking=True):
+    return a.get(stream, order, out) if isinstance(a, ndarray) else np.asarray(a)
+
+
+class _Event:
+    def __init__(self, block=False, disable_timing=False, interprocess=False):
+        self.at = 0.0
+
+    def record(self, stream=None):
+        from time import perf_counter
+
+        self.at = perf_counter()
+
+    def synchronize(self):
+        pass
+
+
+class _Stream:
+    def __init__(self, null=False, non_blocking=False, ptds=False, priority=None):
+        self.null = null
+        self.ptr = 0
+
+    def __enter__(self):
+        self._before = getattr(current, "stream", None)
+        current.stream = self
+        return self
+
+    def __exit__(self, *_):
+        current.stream = self._before
+
+    def use(self):
+        current.stream = self
+        return self
+
+    def synchronize(self):
+        pass
+
+
+class CUDARuntimeError(RuntimeError):
+    pass
+
+
+class _Pool:
+    def used_bytes(self):
+        return memory["used"]
+
+    def total_bytes(self):
+        return memory["used"]
+
+    def free_all_blocks(self):
+        pass
+
+
+def _cuda():
+    cuda = types.ModuleType("cupy.cuda")
+    cuda.__path__ = []
+    cuda.Device, cuda.Event, cuda.Stream = _Device, _Event, _Stream
+    cuda.is_available = lambda: True
+    cuda.get_current_stream = lambda: getattr(current, "stream", None) or _Stream(null=True)
+    cuda.get_elapsed_time = lambda a, b: 1e3 * (b.at - a.at)
+    cuda.runtime = types.ModuleType("cupy.cuda.runtime")
+    cuda.runtime.CUDARuntimeError = CUDARuntimeError
+    cuda.runtime.getDeviceCount = lambda: DEVICES
+    cuda.runtime.getDevice = device_now
+    cuda.runtime.setDevice = lambda i: _Device(i).use()
+    cuda.runtime.deviceSynchronize = lambda: None
+    cuda.runtime.memGetInfo = lambda: _Device().mem_info
+    cuda.runtime.runtimeGetVersion = lambda: 12090
+    cuda.runtime.driverGetVersion = lambda: 12090
+    cuda.runtime.getDeviceProperties = lambda i: {"name": b"stand-in", "totalGlobalMem": memory["limit"]}
+    cuda.memory = types.ModuleType("cupy.cuda.memory")
+    cuda.memory.OutOfMemoryError = OutOfMemoryError
+    return cuda
+
+
+def _methods():
+    for name, row in FACTS["cupy.ndarray"].items():
+        twin = getattr(np.ndarray, name, None)
+        if name in vars(ndarray) or name.startswith("_") or twin is None or "parameters" not in row:
+            continue
+        setattr(ndarray, name, _method(name, row["parameters"]))
+
+
+def _method(name, rows):
+    bind = checked(f"ndarray.{name}", rows)
+
+    def f(x, *args, **kwargs):
+        bind((x, *args), kwargs)
+        if name == "nonzero" and not x.ndim:
+            raise ValueError("Calling nonzero on 0d arrays is not allowed.")
+        if name == "astype" and (kwargs.get("casting") is not None or kwargs.get("subok") is not None):
+            raise RefusedArgument("casting is not supported yet")
+        if name in ("sort", "argsort") and kwargs.get("kind") not in (None, "stable"):
+            raise ValueError("kind can only be None or 'stable'")
+        if name in ("argmax", "argmin", "argsort", "max", "min", "sort"):  # CuPy's order of the arguments
+            order = [n for n, *_ in rows][1:]
+            kwargs = {**dict(zip(order, args)), **kwargs}
+            args = ()
+            kwargs.pop("dtype", None)
+        out = kwargs.get("out")
+        y = getattr(np.ndarray, name)(host(x), *map(host, args), **{k: host(v) for k, v in kwargs.items()})
+        if out is not None:
+            return out
+        return x if y is x._a else device(y, x)
+
+    f.__name__ = name
+    return f
+
+
+# In and out of sys.modules ----------------------------------------------------------------------------------------------
+
+
+def build():
+    """All modules of the stand-in by their names."""
+    _methods()
+    found = {full: module(full) for full in FACTS if full.startswith("cupy") and full != "cupy.ndarray"}
+    found["cupy.cuda"] = _cuda()
+    found["cupyx.scipy"] = types.ModuleType("cupyx.scipy")
+    found["cupyx.scipy"].__path__ = []
+    cupy = found["cupy"]
+    cupy.__version__ = FACTS["version"]
+    cupy.ndarray, cupy.array, cupy.asarray, cupy.asnumpy = ndarray, _array, _asarray, _asnumpy
+    cupy.asanyarray = _asarray
+    cupy.get_default_memory_pool = _Pool
+    for full, space in found.items():
+        parent, _, last = full.rpartition(".")
+        if parent:
+            setattr(found[parent], last, space)
+    return found
+
+
+@functools.cache
+def _built():
+    return build()
+
+
+def installed():
+    return sys.modules.get("cupy") is _built()["cupy"]
+
+
+def install():
+    """Make ``import cupy`` find the stand-in; returns what was there before."""
+    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] in ("cupy", "cupyx")}
+    sys.modules.update(_built())
+    return before
+
+
+def remove(before):
+    for name in list(sys.modules):
+        if name.split(".")[0] in ("cupy", "cupyx"):
+            del sys.modules[name]
+    sys.modules.update(before)
+
+
+assert scipy
