@@ -2,10 +2,11 @@
 
     python -m asv_benchmarks.compare                          all workloads, all libraries
     python -m asv_benchmarks.compare chain lorenz_rk4:1000    some of them, at all sizes or at one
-    python -m asv_benchmarks.compare --threads 2 --json results.json
+    python -m asv_benchmarks.compare --libraries hand,torch_compile,difftensor --threads 2 --json results.json
 
 Results are compared first; a library that disagrees is not timed.  Then the libraries take turns, so that a
 busy moment of the machine meets all of them, and medians are printed, with difftensor's as a ratio to each.
+torch_compile compiles for half a minute a workload and is run only where it is named.
 """
 import argparse
 import gc
@@ -17,7 +18,9 @@ import sys
 import time
 from importlib import metadata
 
-REPORTED = ["numpy", "hand", "autograd", "torch", "jax", "difftensor"]
+REPORTED = ["numpy", "hand", "autograd", "torch", "torch_compile", "jax", "difftensor"]
+DEFAULT = [name for name in REPORTED if name != "torch_compile"]
+SAMPLE, SHARE = 0.02, 0.5  # seconds of one sample, and of all samples of one library in one workload
 
 
 def limit_threads(count):
@@ -30,24 +33,32 @@ def limit_threads(count):
         raise RuntimeError("NumPy was imported before the number of threads was set")
 
 
-def interleaved(runners, repeat, clock, seconds=0.02):
+def interleaved(runners, repeat, clock, seconds=SAMPLE, share=None):
     """{name: seconds per call of every sample}.  A sample is as many calls as take about `seconds`.
 
+    `share`: seconds that all samples of one runner may take together; slow ones have fewer, but one.
     The garbage collector runs as it does for a user, but each sample starts with a clean heap, and the objects of the
     imported libraries are frozen: four libraries in one process (190 000 objects) would be walked in every full
     collection, which no user's process has to do.
     """
     gc.collect()
     gc.freeze()
-    calls = {}
+    calls, turns = {}, {}
     for name, run in runners.items():
+        start = time.perf_counter()
         run()
-        start = clock()
-        run()
-        calls[name] = max(1, round(seconds / max(clock() - start, 1e-7)))
+        once = max(time.perf_counter() - start, 1e-7)
+        if once < seconds:  # the first of short runs is no measure
+            start = time.perf_counter()
+            run()
+            once = max(time.perf_counter() - start, 1e-7)
+        calls[name] = max(1, round(seconds / once))
+        turns[name] = repeat if share is None else max(1, min(repeat, int(share / (once * calls[name]))))
     samples = {name: [] for name in runners}
-    for _ in range(repeat):
+    for turn in range(repeat):
         for name, run in runners.items():
+            if turn >= turns[name]:
+                continue
             gc.collect()
             n = calls[name]
             start = clock()
@@ -58,8 +69,8 @@ def interleaved(runners, repeat, clock, seconds=0.02):
     return samples
 
 
-def measure(workload, size, libraries, repeat, clock):
-    """{library: milliseconds, median and least} and {library: why it has no number}."""
+def prepared(workload, size, libraries):
+    """{library: a function that computes the gradient} of those that agree, and {library: why it is left out}."""
     from .workloads import agree
 
     case = workload.case(size)
@@ -76,31 +87,42 @@ def measure(workload, size, libraries, repeat, clock):
         except Exception as error:  # a library that cannot run a program must not end the comparison
             reason = f"{type(error).__name__}: {error}"
         if reason:
-            reasons[name] = reason
+            reasons[name] = reason.splitlines()[0]
         else:
             runners[name] = runner
-    samples = interleaved(runners, repeat, clock)
+    return runners, reasons
+
+
+def measure(workload, size, libraries, repeat, clock):
+    """{library: milliseconds, median and least} and {library: why it has no number}."""
+    runners, reasons = prepared(workload, size, libraries)
+    samples = interleaved(runners, repeat, clock, share=SHARE)
     ms = {name: [1e3 * s for s in seconds] for name, seconds in samples.items()}
-    return {name: {"median": statistics.median(s), "least": min(s)} for name, s in ms.items()}, reasons
+    times = {name: {"median": statistics.median(s), "least": min(s), "samples": len(s)} for name, s in ms.items()}
+    return times, reasons
 
 
-def row(workload, size, times, reasons):
+def heading(columns=REPORTED):
+    return "| workload | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 1) + "|"
+
+
+def row(label, times, reasons, columns=REPORTED):
     medians = {name: t["median"] for name, t in times.items()}
     ours = medians.get("difftensor")
 
     def cell(name):
         if name not in medians:
-            return "failed" if name in reasons else "-"
+            return "failed" if name in reasons and "not installed" not in reasons[name] else "-"
         ratio = "" if ours is None or name == "difftensor" else f" ({ours / medians[name]:.2f})"
         return f"{medians[name]:.3g}{ratio}"
 
-    return f"| {workload} {size} | " + " | ".join(cell(name) for name in REPORTED) + " |"
+    return f"| {label} | " + " | ".join(cell(name) for name in columns) + " |"
 
 
 def machine(threads):
     """What has to stand beside a number."""
     versions = {"python": platform.python_version()}
-    for package in ("numpy", "scipy", "difftensor", "autograd", "torch", "jax"):
+    for package in ("numpy", "scipy", "autograd", "torch", "jax"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
@@ -111,6 +133,11 @@ def machine(threads):
             model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
     return {"system": platform.platform(terse=True), "processor": model, "cores": os.cpu_count(),
             "threads": threads, "versions": versions}
+
+
+def described(facts):
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    return f"{facts['processor']}, {facts['threads']} thread{'s' * (facts['threads'] > 1)}; {versions}"
 
 
 def selected(wanted, workloads):
@@ -126,32 +153,34 @@ def selected(wanted, workloads):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("workloads", nargs="*", help="name or name:size; all of them if none is given")
-    parser.add_argument("--libraries", default=",".join(REPORTED), help="default: %(default)s")
+    parser.add_argument("--libraries", default=",".join(DEFAULT), help="default: %(default)s")
     parser.add_argument("--repeat", type=int, default=11, help="samples per library (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of BLAS and PyTorch (default: %(default)s)")
     parser.add_argument("--cpu", action="store_true", help="processor time instead of wall-clock time")
-    parser.add_argument("--json", metavar="FILE", help="write everything that was measured")
+    parser.add_argument("--json", metavar="FILE", help="write everything that was measured, after each workload")
     options = parser.parse_args(arguments)
     limit_threads(options.threads)
     from .workloads import WORKLOADS
 
     clock = time.process_time if options.cpu else time.perf_counter
-    facts, results = machine(options.threads), []
-    print(f"{facts['processor']}, {facts['threads']} thread(s), {facts['versions']}")
-    print(f"medians of {options.repeat}, ms ({'processor' if options.cpu else 'wall-clock'} time); "
+    facts, results = machine(options.threads), {}
+    libraries = options.libraries.split(",")
+    columns = [name for name in REPORTED if name in libraries]
+    print(described(facts))
+    print(f"medians of up to {options.repeat}, ms ({'processor' if options.cpu else 'wall-clock'} time); "
           "in brackets difftensor's time over this one\n")
-    print("| workload | " + " | ".join(REPORTED) + " |")
-    print("|---" * (len(REPORTED) + 1) + "|", flush=True)
+    print(heading(columns), flush=True)
     for workload, size in selected(options.workloads, WORKLOADS):
-        times, reasons = measure(workload, size, options.libraries.split(","), options.repeat, clock)
-        print(row(workload.name, size, times, reasons), flush=True)
-        results.append({"workload": workload.name, "size": size, "times": times, "reasons": reasons})
-    for result in results:
+        times, reasons = measure(workload, size, libraries, options.repeat, clock)
+        label = f"{workload.name} {size}"
+        print(row(label, times, reasons, columns), flush=True)
+        results[label] = {"times": times, "reasons": reasons}
+        if options.json:
+            with open(options.json, "w") as file:
+                json.dump({"machine": facts, "cpu": options.cpu, "gradients": results}, file, indent=1)
+    for label, result in results.items():
         for name, reason in result["reasons"].items():
-            print(f"{result['workload']} {result['size']}, {name}: {reason.splitlines()[0]}")
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump({"machine": facts, "cpu": options.cpu, "milliseconds": results}, file, indent=1)
+            print(f"{label}, {name}: {reason}")
 
 
 if __name__ == "__main__":

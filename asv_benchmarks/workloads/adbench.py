@@ -137,7 +137,7 @@ def cross3(a, b):
     return np.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
 
 
-@workload("2x128", "2x1024", tiny="2x4", loop=True)
+@workload("2x128", "2x1024", tiny="2x4")
 def lstm(layers, length):
     """Cross-entropy of a character sequence (14 bits each) under a diagonal long short-term memory."""
     rng = np.random.default_rng(11)
@@ -146,22 +146,25 @@ def lstm(layers, length):
     state, sequence = rng.standard_normal((2 * layers, d)), (rng.random((length, d)) < 0.5) * 1.0
 
     def program(xp):
-        state_, sequence_ = xp.constant(state), xp.constant(sequence)
+        state_, sequence_, nothing = xp.constant(state), xp.constant(sequence), xp.constant(np.float64(0.0))
         concatenate, sigmoid, tanh, exp, log = xp.concatenate, xp.sigmoid, xp.tanh, xp.exp, xp.log
 
+        def step(state, item, main, extra):
+            (hidden, cell, total), (now, then) = state, item
+            x, hiddens, cells = now * extra[0], [], []
+            for i in range(layers):
+                gates = concatenate([x, hidden[i], x, hidden[i]]) * main[2 * i] + main[2 * i + 1]
+                open_ = sigmoid(gates[: 3 * d])
+                change = tanh(gates[3 * d :])
+                cells.append(cell[i] * open_[:d] + open_[d : 2 * d] * change)
+                x = open_[2 * d :] * tanh(cells[i])
+                hiddens.append(x)
+            y = x * extra[1] + extra[2]
+            return (hiddens, cells, total + (then * (y - log(exp(y).sum() + 2.0))).sum()), None
+
         def f(main, extra):
-            hidden, cell = [state_[2 * i] for i in range(layers)], [state_[2 * i + 1] for i in range(layers)]
-            total = 0.0
-            for t in range(length - 1):
-                x = sequence_[t] * extra[0]
-                for i in range(layers):
-                    gates = concatenate([x, hidden[i], x, hidden[i]]) * main[2 * i] + main[2 * i + 1]
-                    open_ = sigmoid(gates[: 3 * d])
-                    change = tanh(gates[3 * d :])
-                    cell[i] = cell[i] * open_[:d] + open_[d : 2 * d] * change
-                    x = hidden[i] = open_[2 * d :] * tanh(cell[i])
-                y = x * extra[1] + extra[2]
-                total = total + (sequence_[t + 1] * (y - log(exp(y).sum() + 2.0))).sum()
+            start = [state_[2 * i] for i in range(layers)], [state_[2 * i + 1] for i in range(layers)], nothing
+            (_, _, total), _ = xp.scan(step, start, (sequence_[:-1], sequence_[1:]), main, extra)
             return -total / (d * (length - 1))
 
         return f
@@ -210,4 +213,4 @@ def lstm(layers, length):
             gextra[0] += gx * sequence[t]
         return scale * total, [gmain, gextra]
 
-    return Case((main, extra), program, hand)
+    return Case((main, extra), program, hand, scanned=program)

@@ -16,6 +16,14 @@ class Case:
     hand: Callable
     kind: str = "gradient"  # or "hessian", "hvp"
     direction: np.ndarray | None = None  # of the Hessian-vector product
+    scanned: Callable | None = None  # the program with its loop as `xp.scan`, for compilers
+
+    @property
+    def scans(self):
+        return self.scanned is not None
+
+    def compiled(self, xp):
+        return (self.scanned or self.program)(xp)
 
     def runner(self, library):
         """A function () -> (value, derivatives) in the library of this name."""
@@ -28,7 +36,7 @@ class Workload:
     make: Callable[[int], Case]
     sizes: tuple[str, ...]
     tiny: str
-    loop: bool  # a long Python loop: JAX would unroll it
+    loop: bool  # a long Python loop, and no scan: compilers would unroll it
     writes: bool  # assigns to parts of arrays
     tolerance: float  # of the agreement, relative to the largest entry
 
@@ -39,7 +47,7 @@ class Workload:
         """Those that can run this program at all, by name."""
         kind = self.case(self.tiny).kind
         for name, library in LIBRARIES.items():
-            unrolled, value_only = name == "jax" and self.loop, name == "numpy" and kind != "gradient"
+            unrolled, value_only = library.compiles and self.loop, name == "numpy" and kind != "gradient"
             if (library.writes or not self.writes) and not unrolled and not value_only:
                 yield name
 

@@ -37,22 +37,24 @@ def heat_hand(u, k):
     return value, [g, gk]
 
 
-@workload(64, 256, tiny=4, loop=True)
+@workload(64, 256, tiny=4)
 def heat2d(n):
     """100 explicit steps of the heat equation on n x n cells, derived by start and conductivity; slices."""
     def program(xp):
         pad = xp.pad
 
+        def step(u, _, k):
+            U = pad(u)
+            lap = U[2:, 1:-1] + U[:-2, 1:-1] + U[1:-1, 2:] + U[1:-1, :-2] - 4.0 * u
+            return u + k * lap, None
+
         def f(u, k):
-            for _ in range(HEAT_STEPS):
-                U = pad(u)
-                lap = U[2:, 1:-1] + U[:-2, 1:-1] + U[1:-1, 2:] + U[1:-1, :-2] - 4.0 * u
-                u = u + k * lap
+            u, _ = xp.scan(step, u, HEAT_STEPS, k)
             return (u * u).sum() / n**2
 
         return f
 
-    return Case(heat_data(n), program, heat_hand)
+    return Case(heat_data(n), program, heat_hand, scanned=program)
 
 
 @workload(64, 256, tiny=4, loop=True, writes=True)
@@ -72,7 +74,7 @@ def heat2d_in_place(n):
     return Case(heat_data(n), program, heat_hand)
 
 
-@workload("500x250", "2000x1000", tiny="12x10", loop=True)
+@workload("500x250", "2000x1000", tiny="12x10")
 def wave1d_inversion(cells, steps):
     """Seismic inversion in one dimension: a trace's misfit, derived by the squared speed of every cell."""
     z, t = np.arange(cells), np.arange(steps)
@@ -85,13 +87,14 @@ def wave1d_inversion(cells, steps):
     def program(xp):
         pulse, data, pad = xp.constant(source), xp.constant(observed), xp.pad
 
+        def step(state, w, speed2):
+            old, u = state
+            U = pad(u)
+            new = 2.0 * u - old + speed2 * (U[2:] - 2.0 * u + U[:-2]) + w * pulse
+            return (u, new), new[receiver]
+
         def f(speed2):
-            old, u = 0.0 * speed2, 0.0 * speed2
-            trace = []
-            for w in wavelet:
-                U = pad(u)
-                old, u = u, 2.0 * u - old + speed2 * (U[2:] - 2.0 * u + U[:-2]) + w * pulse
-                trace.append(u[receiver])
+            _, trace = xp.scan(step, (0.0 * speed2, 0.0 * speed2), wavelet, speed2)
             misfit = xp.stack(trace) - data
             return 0.5 * (misfit * misfit).sum()
 
@@ -124,10 +127,10 @@ def wave1d_inversion(cells, steps):
             g, old = old, g
         return 0.5 * misfit @ misfit, [gc]
 
-    return Case((speed2,), program, hand)
+    return Case((speed2,), program, hand, scanned=program)
 
 
-@workload(256, 4096, tiny=16, loop=True)
+@workload(256, 4096, tiny=16)
 def burgers_spectral(n):
     """100 pseudo-spectral steps of Burgers' equation with exact viscous decay, derived by the start."""
     steps, dt, viscosity = 100, 0.25 / n, 0.01  # stable: dt k |u| < 1
@@ -141,11 +144,12 @@ def burgers_spectral(n):
         E, H, wanted = xp.constant(decay), xp.constant(flux), xp.constant(target)
         rfft, irfft = xp.rfft, xp.irfft
 
+        def step(v, _):
+            w = irfft(v, n=n)
+            return E * (v - H * rfft(w * w)), None
+
         def f(u):
-            v = rfft(u)
-            for _ in range(steps):
-                w = irfft(v, n=n)
-                v = E * (v - H * rfft(w * w))
+            v, _ = xp.scan(step, rfft(u), steps)
             misfit = irfft(v, n=n) - wanted
             return (misfit * misfit).sum() / n
 
@@ -169,4 +173,4 @@ def burgers_spectral(n):
             g = decay * g + forth * np.fft.rfft(gw * 2.0)
         return misfit @ misfit / n, [n * np.fft.irfft(g / m, n=n)]
 
-    return Case((np.sin(x) + 0.5 * np.cos(2.0 * x),), program, hand)
+    return Case((np.sin(x) + 0.5 * np.cos(2.0 * x),), program, hand, scanned=program)

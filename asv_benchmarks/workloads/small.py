@@ -7,7 +7,7 @@ from .case import Case, workload
 FACTORS = np.array([1.86, 1.87, 1.89])
 
 
-@workload(500, 10_000, tiny=5, loop=True)
+@workload(500, 10_000, tiny=5)
 def chain(steps):
     """y <- sin(y) x + 0.5 from y = x, derived by x."""
     def program(xp):
@@ -21,6 +21,14 @@ def chain(steps):
 
         return f
 
+    def scanned(xp):
+        sin = xp.sin
+
+        def step(y, _, x):
+            return sin(y) * x + 0.5, None
+
+        return lambda x: xp.scan(step, x, steps, x)[0].sum()
+
     def hand(x):
         y, ys = x, []
         for _ in range(steps):
@@ -32,7 +40,7 @@ def chain(steps):
             g = g * x * np.cos(y)
         return value, [gx + g]
 
-    return Case((FACTORS,), program, hand)
+    return Case((FACTORS,), program, hand, scanned=scanned)
 
 
 @workload(500, tiny=5, loop=True)

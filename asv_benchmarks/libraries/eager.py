@@ -1,10 +1,4 @@
-"""The libraries that are compared.
-
-Each offers a namespace in which the workloads are written (NumPy's names where it has them), and a function
-without arguments that computes value and gradient: that is what is timed.  Every library is used as its own
-documentation does it: `backward()` in PyTorch and difftensor, `value_and_grad` in autograd,
-`jit(value_and_grad)` in JAX.
-"""
+"""The libraries that run a program operation by operation, as Python meets it."""
 from functools import cached_property
 from types import SimpleNamespace
 
@@ -13,10 +7,25 @@ import numpy as np
 SAME = "sin cos exp log sqrt tanh".split()  # the same name and meaning everywhere
 
 
+def scan(step, state, items, *constants):
+    """A loop whose step is a function: state, out = step(state, item, *constants).
+
+    `items`: a number of steps, or what the steps run over; a tuple of several is taken apart.
+    """
+    if isinstance(items, int):
+        items = [None] * items
+    outs = []
+    for item in zip(*items) if isinstance(items, tuple) else items:
+        state, out = step(state, item, *constants)
+        outs.append(out)
+    return state, outs
+
+
 class Library:
     """`gradient`, `hessian` and `hvp` give a function () -> (value, list of derivatives)."""
 
     name: str
+    compiles = False  # then loops must be scans
     writes = True  # can differentiate through `a[i] = b`
 
     def constant(self, array):
@@ -43,7 +52,7 @@ class NumPy(Library):
             pad=lambda x: np.pad(x, 1), copy=np.copy, diagonal=np.diagonal, arange=np.arange,
             softplus=lambda z: np.logaddexp(0.0, z), sigmoid=expit, logsumexp=logsumexp,
             cholesky=np.linalg.cholesky, solve_lower=lambda L, b: solve_triangular(L, b, lower=True),
-            rfft=np.fft.rfft, irfft=np.fft.irfft,
+            rfft=np.fft.rfft, irfft=np.fft.irfft, scan=scan,
         )
 
     def gradient(self, case):
@@ -84,7 +93,7 @@ class Difftensor(Library):
             softplus=lambda z: dif.logaddexp(0.0, z), sigmoid=dif.special.expit,
             logsumexp=lambda x, axis: dif.special.logsumexp(x, axis), cholesky=dif.linalg.cholesky,
             solve_lower=lambda L, b: dif.linalg.solve_triangular(L, b, lower=True),
-            rfft=lambda x: dif.fft.rfft(x), irfft=lambda v, n: dif.fft.irfft(v, n=n),
+            rfft=lambda x: dif.fft.rfft(x), irfft=lambda v, n: dif.fft.irfft(v, n=n), scan=scan,
         )
 
     def gradient(self, case):
@@ -129,6 +138,7 @@ class Autograd(Library):
             # autograd has no rules for the real transforms: the full one, cut and completed.
             rfft=lambda x: anp.fft.fft(x)[: x.shape[-1] // 2 + 1],
             irfft=lambda v, n: anp.real(anp.fft.ifft(anp.concatenate([v, anp.conj(v[n // 2 - 1:0:-1])]))),
+            scan=scan,
         )
 
     def gradient(self, case):
@@ -170,14 +180,17 @@ class PyTorch(Library):
             softplus=lambda z: -torch.nn.functional.logsigmoid(-z),
             logsumexp=lambda x, axis: torch.logsumexp(x, axis), cholesky=torch.linalg.cholesky,
             solve_lower=lambda L, b: torch.linalg.solve_triangular(L, b[:, None], upper=False)[:, 0],
-            rfft=torch.fft.rfft, irfft=torch.fft.irfft,
+            rfft=torch.fft.rfft, irfft=torch.fft.irfft, scan=scan,
         )
 
     def constant(self, array):
-        return self.torch.from_numpy(np.ascontiguousarray(array))
+        return self.torch.from_numpy(np.array(array, order="C"))
+
+    def function(self, case):
+        return case.program(self.xp)
 
     def gradient(self, case):
-        f = case.program(self.xp)
+        f = self.function(case)
         leaves = [self.torch.tensor(a, requires_grad=True) for a in case.arguments]
 
         def run():
@@ -203,59 +216,3 @@ class PyTorch(Library):
             return None, [grad(g, x, v)[0]]
 
         return run
-
-
-class Jax(Library):
-    """Compiled, and only where the program is no long loop (that would be unrolled)."""
-
-    name = "jax"
-    writes = False
-
-    @cached_property
-    def jax(self):
-        import jax
-
-        jax.config.update("jax_enable_x64", True)
-        return jax
-
-    @cached_property
-    def xp(self):
-        jax, jnp = self.jax, self.jax.numpy
-        return SimpleNamespace(
-            **{name: getattr(jnp, name) for name in SAME},
-            constant=self.constant, array=jnp.array, stack=jnp.stack, concatenate=jnp.concatenate,
-            pad=lambda x: jnp.pad(x, 1), diagonal=jnp.diagonal, arange=jnp.arange,
-            softplus=jax.nn.softplus, sigmoid=jax.nn.sigmoid, logsumexp=jax.scipy.special.logsumexp,
-            cholesky=jnp.linalg.cholesky,
-            solve_lower=lambda L, b: jax.scipy.linalg.solve_triangular(L, b, lower=True),
-            rfft=jnp.fft.rfft, irfft=jnp.fft.irfft,
-        )
-
-    def constant(self, array):
-        return self.jax.numpy.asarray(array)
-
-    def compiled(self, function, arrays):
-        arrays, function = [self.constant(a) for a in arrays], self.jax.jit(function)
-        return lambda: self.jax.block_until_ready(function(*arrays))
-
-    def gradient(self, case):
-        argnums = tuple(range(len(case.arguments)))
-        return self.compiled(self.jax.value_and_grad(case.program(self.xp), argnums), case.arguments)
-
-    def hessian(self, case):
-        run = self.compiled(self.jax.hessian(case.program(self.xp)), case.arguments)
-        return lambda: (None, [run()])
-
-    def hvp(self, case):
-        grad = self.jax.grad(case.program(self.xp))
-        run = self.compiled(lambda x, v: self.jax.jvp(grad, (x,), (v,))[1], [*case.arguments, case.direction])
-        return lambda: (None, [run()])
-
-
-ALL = [NumPy(), ByHand(), Difftensor(), Autograd(), PyTorch(), Jax()]
-LIBRARIES = {library.name: library for library in ALL}
-
-
-def numpy_of(value):
-    """Any library's array as NumPy's, to compare results."""
-    return np.asarray(value.numpy() if hasattr(value, "numpy") else value)

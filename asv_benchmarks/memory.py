@@ -1,0 +1,97 @@
+"""Peak memory of the workloads' gradients, above the level after import and the making of the data.
+
+    python -m asv_benchmarks.memory                           all workloads; difftensor and PyTorch
+    python -m asv_benchmarks.memory chain lorenz_rk4:1000 --libraries hand,autograd,torch,jax,difftensor
+
+Each is a process of its own, on one thread, and counts resident pages (Linux).  Before the level is taken, the tiny
+case has run (what a library loads at its first gradient is not the workload's) and glibc has given back what is free.
+What compiles has run once at full size, too: the compiler's memory is not counted.  Below some 0.1 MB the
+free lists of the allocator decide.
+"""
+import argparse
+import ctypes
+import gc
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from .compare import limit_threads, selected
+
+ROOT = Path(__file__).resolve().parent.parent
+REPORTED = ["hand", "autograd", "torch", "jax", "difftensor"]
+
+
+def pages(key):
+    """VmRSS, what is resident now, or VmHWM, the most since the last reset: bytes."""
+    with open("/proc/self/status") as lines:
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(key + ":"))
+
+
+def peak(workload, size, library):
+    """Bytes that one gradient takes at most."""
+    from .libraries import LIBRARIES
+
+    tiny = workload.case(workload.tiny).runner(library)
+    tiny(), tiny()
+    run = workload.case(size).runner(library)
+    if LIBRARIES[library].compiles:
+        run()
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # the most is what is resident now
+    level = pages("VmRSS")
+    result = run()
+    found = pages("VmHWM") - level
+    del result
+    return found
+
+
+def measure(label, library):
+    """The same in a process of its own: bytes, or why there is no number."""
+    command = [sys.executable, "-m", "asv_benchmarks.memory", "--one", library, label]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        return done.stderr.strip().splitlines()[-1]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def row(label, found, columns):
+    ours = found.get("difftensor")
+
+    def cell(name):
+        size = found.get(name)
+        if not isinstance(size, int):
+            return "-" if size is None or "ModuleNotFound" in size else "failed"
+        ratio = f" ({ours / size:.2f})" if name != "difftensor" and isinstance(ours, int) and size else ""
+        return f"{size / 1e6:.3g}{ratio}"
+
+    return f"| {label} | " + " | ".join(cell(name) for name in columns) + " |"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("workloads", nargs="*", help="name or name:size; all of them if none is given")
+    parser.add_argument("--libraries", default="torch,difftensor", help="default: %(default)s; "
+                        f"others: {', '.join(REPORTED)}")
+    parser.add_argument("--one", metavar="LIBRARY", help="measure in this process, and print bytes")
+    options = parser.parse_args()
+    limit_threads(1)
+    from .workloads import WORKLOADS
+
+    if options.one:
+        [(workload, size)] = selected(options.workloads, WORKLOADS)
+        print(peak(workload, size, options.one))
+        return
+    columns = [name for name in REPORTED if name in options.libraries.split(",")]
+    print("MB; in brackets difftensor's memory over this one\n")
+    print("| workload | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 1) + "|", flush=True)
+    for workload, size in selected(options.workloads, WORKLOADS):
+        allowed = set(workload.libraries())
+        found = {name: measure(f"{workload.name}:{size}", name) for name in columns if name in allowed}
+        print(row(f"{workload.name} {size}", found, columns), flush=True)
+
+
+if __name__ == "__main__":
+    main()
