@@ -20,7 +20,7 @@ def _forward(a: Any) -> Any:
     if _small.applies(a):
         return _small.cholesky(a)
     if a.__class__ is np.ndarray and a.ndim == 2 and len(a) >= _LARGE and a.shape[0] == a.shape[1]:
-        if _lapack.triangular_available(a.dtype.char):
+        if _lapack.triangular_available(a.dtype):
             return _lapack.cholesky(a)
     return np.linalg.cholesky(a)
 
@@ -31,6 +31,11 @@ def _pull(xp: Any, g: Any, y: Any, a: Any) -> Any:
     The gradient is Hermitian, as A is: it is the one of the function on Hermitian matrices, whichever triangle NumPy
     reads.
     """
+    if xp is np and y.__class__ is np.ndarray and y.ndim == 2 and y.size and g.dtype == y.dtype:
+        if _lapack.triangular_available(y.dtype):
+            c = np.empty_like(y)
+            _pull_blocks(y, g.conj(), c)
+            return mT(c)
     ut = mH(y)
     p = hermitian_part(lower_half(xp, ut @ g.conj()))
     if y.shape[-1] <= _SMALL:
@@ -39,6 +44,32 @@ def _pull(xp: Any, g: Any, y: Any, a: Any) -> Any:
     # L^-H P L^-1 for Hermitian P: S = L^-H P, then (L^-H S^H)^H.
     s = solve_lower_or_upper(ut, p, False)
     return mT(solve_lower_or_upper(ut, mH(s), False))
+
+
+def _pull_blocks(y: Any, g: Any, c: Any) -> None:
+    """Write the gradient in A into `c`, for the gradient `g` in L, of which the lower triangle is read.
+
+    L22 = chol(A22 - L21 L21^H) and L21 = A21 L11^-H, run backward, with C22 the gradient of L22's matrix:
+    X = (G21 - 2 C22 L21) L11^-1 is that of A21, which C, Hermitian, holds in two halves, and L11 is left with
+    G11 - X^H L21. That is 5/6 n^3 operations, nearly all in large products, instead of the 4 n^3 of the formula; the
+    idea of working by blocks is from I. Murray, "Differentiation of the Cholesky decomposition", arXiv:1602.07527.
+    """
+    n = len(y)
+    if n <= _SMALL:
+        w = _lapack.triangular_inverse(y, True)
+        np.matmul(mH(w) @ hermitian_part(lower_half(np, mH(y) @ g)), w, out=c)
+        return
+    h = n // 2
+    y11, y21, c22 = y[:h, :h], y[h:, :h], c[h:, h:]
+    _pull_blocks(y[h:, h:], g[h:, h:], c22)
+    x = c22 @ y21
+    x *= -2
+    x += g[h:, :h]
+    x = mT(_lapack.triangular_solve(mT(y11), mT(x), False, overwrite=True))
+    _pull_blocks(y11, g[:h, :h] - mH(x) @ y21, c[:h, :h])
+    x *= 0.5
+    c[h:, :h] = x
+    c[:h, h:] = mH(x)
 
 
 def _push(xp: Any, ts: tuple, y: Any, a: Any) -> Any:

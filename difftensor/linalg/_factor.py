@@ -25,9 +25,8 @@ def worthwhile(a: Any) -> bool:
         and a.ndim == 2
         and a.shape[0] == a.shape[1] >= _SMALLEST
         and a._data.__class__ is np.ndarray
-        and a._data.dtype.char in "fdFD"
         and recording()
-        and _lapack.available(a._data.dtype.char)
+        and _lapack.available(a._data.dtype)
     )
 
 

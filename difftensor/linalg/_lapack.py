@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from ctypes import byref, c_char, c_int64, c_size_t, c_void_p
 from functools import cache
 from typing import Any
 
@@ -33,32 +34,58 @@ def _routine(name: str) -> Any:
     return None
 
 
-def _call(name: str, char: str, *args: Any) -> int:
+def _call(name: str, dtype: Any, *args: Any) -> None:
     """Fortran's call: everything by reference. Integers have 64 bits here; a routine that reads 32 finds them in
     the lower half.
     """
-    info = ctypes.c_int64(0)
-    passed: list[Any] = []
-    for a in args:
-        if isinstance(a, int):
-            passed.append(ctypes.byref(ctypes.c_int64(a)))
-        else:
-            passed.append(ctypes.c_char_p(a) if isinstance(a, bytes) else ctypes.c_void_p(a.ctypes.data))
-    letters = [ctypes.c_size_t(1)] * sum(isinstance(a, bytes) for a in args)  # Fortran's hidden lengths
-    _routine(_PREFIX[char] + name)(*passed, ctypes.byref(info), *letters)
-    return info.value
+    passed = [byref(c_int64(a)) if a.__class__ is int else a if a.__class__ is bytes else _memory(a) for a in args]
+    passed += [_LENGTH] * sum(a.__class__ is bytes for a in args)  # hidden: the lengths of letters
+    _routine(_PREFIX[dtype.char] + name)(*passed)
+
+
+def _call_info(name: str, dtype: Any, *args: Any) -> int:
+    """`_call` of a routine that reports in its last argument."""
+    info = np.zeros(1, np.int64)
+    _call(name, dtype, *args, info)
+    return int(info[0])
+
+
+_LENGTH = c_size_t(1)
+
+
+def _memory(a: Any) -> Any:
+    """Where the array begins; its buffer is faster to ask, but views and constants have none."""
+    flags = a.flags
+    if flags.c_contiguous and flags.writeable and a.size:
+        return byref(c_char.from_buffer(a))
+    return c_void_p(a.ctypes.data)
+
+
+def _rows(a: Any) -> tuple[Any, int]:
+    """`a` with contiguous rows, copied if it has none, and the distance of the rows in elements."""
+    step, size = a.strides[0], a.itemsize
+    if a.strides[1] != size or step % size or step < a.shape[1] * size:
+        a = np.array(a, order="C")
+    return a, max(a.strides[0] // size, a.shape[1], 1)
+
+
+def _serves(dtype: Any, *names: str) -> bool:
+    return (
+        dtype.char in _PREFIX
+        and dtype.isnative
+        and sys.byteorder == "little"
+        and all(_routine(_PREFIX[dtype.char] + name) is not None for name in names)
+    )
 
 
 @cache
-def available(char: str) -> bool:
+def available(dtype: Any) -> bool:
     """Are the routines for this dtype there, and do they compute what they should?"""
-    if char not in _PREFIX or sys.byteorder != "little":
+    if not _serves(dtype, "getrf", "getrs", "getri"):
         return False
-    if any(_routine(_PREFIX[char] + name) is None for name in ("getrf", "getrs", "getri")):
-        return False
-    a = np.array([[0, 2], [4, 1]], char)
+    a = np.array([[0, 2], [4, 1]], dtype)
     lu, pivots = factors(a)
-    x = solve(lu, pivots, np.array([[2], [9]], char), False)
+    x = solve(lu, pivots, np.array([[2], [9]], dtype), False)
     return bool(
         np.allclose(x, [[2], [1]])
         and np.allclose(inverse_transposed(lu, pivots) @ a.T, np.eye(2))
@@ -67,46 +94,79 @@ def available(char: str) -> bool:
 
 
 @cache
-def triangular_available(char: str) -> bool:
+def triangular_available(dtype: Any) -> bool:
     """The same for the routines of triangular matrices."""
-    if char not in _PREFIX or sys.byteorder != "little":
+    if not _serves(dtype, "trsm", "trtri", "potrf"):
         return False
-    if any(_routine(_PREFIX[char] + name) is None for name in ("trtrs", "potrf")):
-        return False
-    a = np.array([[2, 0], [6, 4]], char)
-    b = np.array([[2, 4], [14, 20]], char)
-    spd = np.array([[4, 12], [12, 52]], char)
+    a = np.array([[2, 0], [6, 4]], dtype)
+    b = np.array([[2, 4], [14, 20]], dtype)
+    spd = np.array([[4, 12], [12, 52]], dtype)
     return bool(
         np.allclose(triangular_solve(a, b, True), [[1, 2], [2, 2]])
-        and np.allclose(triangular_solve(a.T, np.array([[8], [4]], char), False), [[1], [1]])
+        and np.allclose(triangular_solve(a.T, np.array([[8], [4]], dtype), False), [[1], [1]])
+        and np.allclose(triangular_inverse(a, True) @ a, np.eye(2))
         and np.allclose(cholesky(spd), a)
     )
 
 
-def triangular_solve(a: Any, b: Any, lower: bool) -> Any:
-    """Solution of ``a @ x = b`` for triangular `a`; the other triangle is not read."""
-    transposed = not a.flags.f_contiguous  # LAPACK finds a.T in the memory of a C-ordered array
-    m = np.ascontiguousarray(a) if transposed else a
-    x = np.array(b.T, a.dtype, order="C")
-    k, n = x.shape
-    side = b"U" if lower == transposed else b"L"
-    info = _call("trtrs", a.dtype.char, side, b"T" if transposed else b"N", b"N", n, k, m, n, x, n)
-    if info > 0:
-        raise np.linalg.LinAlgError("Singular matrix")
-    return x.T
+def _singular() -> Any:
+    return np.linalg.LinAlgError("Singular matrix")
+
+
+def triangular_solve(a: Any, b: Any, lower: bool, overwrite: bool = False) -> Any:
+    """Solution of ``a @ x = b`` for triangular `a`; the other triangle is not read.
+
+    The solution lies in memory as `b` does, and in the place of `b` with `overwrite`, for which b or b.T must have
+    contiguous rows.
+    """
+    if not bool(a.diagonal().all()):
+        raise _singular()
+    by_columns = b.strides[0] == b.itemsize and b.strides[1] != b.itemsize
+    x = b.T if by_columns else b
+    x, width = _rows(x if overwrite else np.array(x, a.dtype, order="C"))
+    # LAPACK finds the transpose of what lies in rows.
+    transposed = a.strides[0] != a.itemsize
+    m, ld = _rows(a if transposed else a.T)
+    which = b"U" if lower == transposed else b"L"
+    if by_columns:
+        side, trans = b"L", b"T" if transposed else b"N"
+    else:  # x^T a^T = b^T
+        side, trans = b"R", b"N" if transposed else b"T"
+    _call("trsm", a.dtype, side, which, trans, b"N", x.shape[1], x.shape[0], np.ones(1, a.dtype), m, ld, x, width)
+    return x.T if by_columns else x
+
+
+def triangular_inverse(a: Any, lower: bool) -> Any:
+    """Inverse of a triangular matrix, whose other triangle must be zero."""
+    y = np.array(a, order="C")
+    n = len(y)
+    if _call_info("trtri", y.dtype, b"U" if lower else b"L", b"N", n, y, n):
+        raise _singular()
+    return y
 
 
 def cholesky(a: Any) -> Any:
     """The lower factor of `a`, whose lower triangle is read; NumPy's own routine without its copies."""
     y = np.array(a, order="C")
     n = len(y)
-    if _call("potrf", y.dtype.char, b"U", n, y, n):
+    if _call_info("potrf", y.dtype, b"U", n, y, n):
         raise np.linalg.LinAlgError("Matrix is not positive definite")
-    for i in range(0, n, 64):  # LAPACK leaves the other triangle as it was
-        block = y[i : i + 64, i : i + 64]
-        block[...] = np.tril(block)
-        y[i : i + 64, i + 64 :] = 0
+    clear_above(y)  # LAPACK leaves the other triangle as it was
     return y
+
+
+def clear_above(y: Any) -> None:
+    """Zeros above the diagonal, written by blocks."""
+    n, size = len(y), 64
+    for i in range(0, n, size):
+        block = y[i : i + size, i : i + size]
+        block[_above(len(block))] = 0
+        y[i : i + size, i + size :] = 0
+
+
+@cache
+def _above(n: int) -> Any:
+    return ~np.tri(n, dtype=bool)
 
 
 def factors(a: Any) -> tuple[Any, Any]:
@@ -114,7 +174,7 @@ def factors(a: Any) -> tuple[Any, Any]:
     lu = np.array(a, order="C")
     n = len(lu)
     pivots = np.zeros(n, np.int64)
-    _call("getrf", lu.dtype.char, n, n, lu, n, pivots)
+    _call_info("getrf", lu.dtype, n, n, lu, n, pivots)
     return lu, pivots
 
 
@@ -122,7 +182,7 @@ def solve(lu: Any, pivots: Any, b: Any, transposed: bool) -> Any:
     """Solution of ``a @ x = b`` or ``a.T @ x = b``, for the `a` of `factors`."""
     x = np.array(b.T, lu.dtype, order="C")
     k, n = x.shape
-    _call("getrs", lu.dtype.char, b"N" if transposed else b"T", n, k, lu, n, pivots, x, n)
+    _call_info("getrs", lu.dtype, b"N" if transposed else b"T", n, k, lu, n, pivots, x, n)
     return x.T
 
 
@@ -131,7 +191,7 @@ def inverse_transposed(lu: Any, pivots: Any) -> Any:
     y = lu.copy()
     n = len(y)
     work = np.empty(64 * n, y.dtype)
-    _call("getri", y.dtype.char, n, y, n, pivots, work, len(work))
+    _call_info("getri", y.dtype, n, y, n, pivots, work, len(work))
     return y.T
 
 

@@ -18,10 +18,10 @@ _BLOCK = 64
 def _substitute(a: Any, b: Any, lower: bool) -> Any:
     """``a @ x = b`` for raw triangular `a` of any size."""
     n = a.shape[-1]
+    if a.ndim == b.ndim == 2 and a.__class__ is np.ndarray and a.dtype == b.dtype:
+        if _lapack.triangular_available(a.dtype):
+            return _lapack.triangular_solve(a, b, lower)
     if n > _BLOCK:
-        if a.ndim == b.ndim == 2 and a.__class__ is np.ndarray and a.dtype == b.dtype:
-            if _lapack.triangular_available(a.dtype.char):
-                return _lapack.triangular_solve(a, b, lower)
         h = (n // 2 + _BLOCK - 1) // _BLOCK * _BLOCK
         top, bottom = slice(0, h), slice(h, n)
         first, then = (top, bottom) if lower else (bottom, top)
@@ -55,9 +55,26 @@ def _forward(a: Any, b: Any, lower: bool) -> Any:
 def _pull(xp: Any, g: Any, y: Any, a: Any, b: Any, lower: bool) -> tuple:
     """a x = b: c_b = a^-T c_x and c_a = -c_b x^T inside the triangle."""
     cb = solve_lower_or_upper(mT(a), g, not lower)
-    ca = -(cb @ mT(y))
-    ca = xp.tril(ca) if lower else xp.triu(ca)
+    if xp is np and cb.__class__ is np.ndarray and cb.ndim == 2 == y.ndim:
+        ca = _triangle_of_product(-cb, mT(y)) if lower else mT(_triangle_of_product(y, -mT(cb)))
+    else:
+        ca = -(cb @ mT(y))
+        ca = xp.tril(ca) if lower else xp.triu(ca)
     return fitted(ca, a), fitted(cb, b)
+
+
+def _triangle_of_product(u: Any, v: Any) -> Any:
+    """The lower triangle of ``u @ v`` for raw matrices, with zeros above; by blocks of rows, so that little is computed
+    in vain.
+    """
+    n = len(u)
+    c = np.zeros((n, n), np.result_type(u, v))
+    multiply = np.multiply if u.shape[1] == 1 else np.matmul  # an outer product needs no BLAS
+    for i in range(0, n, 2 * _BLOCK):
+        j = i + 2 * _BLOCK
+        multiply(u[i:j], v[:, :j], out=c[i:j, :j])
+        _lapack.clear_above(c[i:j, i:j])
+    return c
 
 
 def _push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, lower: bool) -> Any:
