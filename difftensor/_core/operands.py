@@ -16,16 +16,18 @@ from difftensor._core.tape import recording
 from difftensor._core.tensor import Tensor, wrap
 from difftensor.errors import DeviceError, DifftensorError, describe, explain, public_name, would_lose
 
+_WEAK = (int, float, complex)  # numbers whose dtype gives way to that of arrays
 _NUMBERS = (bool, int, float, complex, np.generic)
 
 
 def holds_tensor(v: Any) -> bool:
     """Is there a Tensor in `v`, or inside its lists and tuples?"""
-    if isinstance(v, Tensor):
-        return True
-    if v.__class__ in (list, tuple):
-        return any(map(holds_tensor, v))
-    return False
+    if v.__class__ is list or v.__class__ is tuple:
+        for w in v:
+            if w.__class__ is Tensor or holds_tensor(w):
+                return True
+        return False
+    return isinstance(v, Tensor)
 
 
 def is_foreign(v: Any) -> bool:
@@ -120,6 +122,8 @@ def _holds_out(out: Any) -> bool:
 def _plain(op: Primitive, args: tuple, out: Any, keywords: dict | None) -> Any:
     """No Tensor about: NumPy's own function, with all its keywords."""
     twin = op.facts.get("plain", op.forward)
+    if out is not None or keywords:  # an operator takes none
+        twin = op.facts.get("plain") or getattr(op.call, "__wrapped_numpy__", twin)
     if out is not None:
         return twin(*args, out=out, **(keywords or {}))
     return twin(*args, **keywords) if keywords else twin(*args)
@@ -175,13 +179,12 @@ def _with_keywords(
         raise TypeError(f"{op.name}() got an unexpected keyword argument {next(iter(unknown))!r}")
     if isinstance(out, tuple):
         (out,) = out
-    if dtype is not None:
-        args = tuple(
-            X.astype(a, dtype, casting=casting)
-            if isinstance(a, Tensor)
-            else (a if is_array(a) else np.asarray(a)).astype(dtype, casting=casting)
-            for a in args
-        )
+    if dtype is not None or casting != "same_kind":
+        twin = getattr(op.call, "__wrapped_numpy__", None)
+        if isinstance(twin, np.ufunc):
+            args = in_loop(twin, args, dtype, casting)
+        elif dtype is not None:
+            args = _as_dtypes(args, (np.dtype(dtype),) * len(args))
     if where is True:
         y = f(*args)
     else:
@@ -192,6 +195,30 @@ def _with_keywords(
     if not isinstance(y, Tensor):
         y = wrap(y)
     return y if out is None else write_out(op.name, y, out, casting)
+
+
+def in_loop(twin: Any, args: tuple, dtype: Any = None, casting: Any = "same_kind") -> tuple:
+    """`args` in the dtypes of the loop that ufunc `twin` takes for them (`dtype`: for results of it).
+
+    Raises NumPy's own error where there is none, or where `casting` forbids it.
+    """
+    given = tuple(
+        type(a) if a.__class__ in _WEAK else a.dtype if hasattr(a, "dtype") else np.asarray(a).dtype for a in args
+    )
+    wanted = (None if dtype is None else np.dtype(dtype),) * twin.nout
+    loop = twin.resolve_dtypes((*given, *(None,) * twin.nout), signature=(None,) * twin.nin + wanted, casting=casting)
+    return _as_dtypes(args, loop)
+
+
+def _as_dtypes(args: tuple, dtypes: tuple) -> tuple:
+    return tuple(
+        a
+        if a.__class__ in _WEAK
+        else X.astype(a, d, copy=False)
+        if isinstance(a, Tensor)
+        else (a if is_array(a) else np.asarray(a)).astype(d)
+        for a, d in zip(args, dtypes)
+    )
 
 
 def write_out(name: str, y: Tensor, out: Any, casting: Any = "same_kind") -> Any:
@@ -228,6 +255,7 @@ __all__ = [
     "DifftensorError",
     "FUNCTIONS",
     "holds_tensor",
+    "in_loop",
     "is_foreign",
     "mixed",
     "operand",

@@ -116,6 +116,10 @@ _heaviside = binary(
 
 def heaviside(x1, x2, /, out=None, **keywords):
     """Constant in `x1`; where that is 0, the result is `x2`."""
+    if keywords.keys() & {"dtype", "casting"}:
+        x1, x2 = operands.in_loop(
+            np.heaviside, (x1, x2), keywords.pop("dtype", None), keywords.get("casting", "same_kind")
+        )
     tracked = isinstance(x1, Tensor) and x1.node is not None
     return _heaviside(x1.detach() if tracked else x1, x2, out, **keywords)
 

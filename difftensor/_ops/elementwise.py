@@ -12,6 +12,7 @@ from math import factorial
 import numpy as np
 
 from difftensor._core import X, binary, composition, nondifferentiable, unary, wrap, write_out
+from difftensor._core.operands import in_loop
 from difftensor._ops.counting import counting
 
 # fmt: off
@@ -35,6 +36,14 @@ reciprocal = unary("reciprocal", np.reciprocal, lambda xp, g, y, x: -g * y * y, 
 square = unary("square", np.square, lambda xp, g, y, x: 2 * g * x, saves="x")
 
 
+_FLOAT = np.dtype(float)
+
+
+def _float(v):
+    """A constant operand in float64 if it is of integers: squares of small ones wrap around, logarithms are float16."""
+    return v * 1.0 if getattr(v, "dtype", _FLOAT).kind in "iub" else v
+
+
 def _power_base(xp, g, y, a, b):
     """b a^(b-1), and 0 for b = 0, where a^(b-1) may be infinite."""
     if b.__class__ in (int, float):
@@ -51,7 +60,8 @@ def _power_base(xp, g, y, a, b):
 
 def _power_exponent(xp, g, y, a, b):
     """a^b log a, and 0 at a = 0."""
-    return g * (y * xp.log(xp.where(a == 0, 1, a)))
+    a = _float(xp.where(a == 0, 1, a))
+    return g * (y * xp.log(a + 0j if y.dtype.kind == "c" else a))  # a complex power of a negative number
 
 
 power = binary(
@@ -107,22 +117,23 @@ logaddexp2 = binary(
 sin = unary("sin", np.sin, lambda xp, g, y, x: g * xp.cos(x), saves="x")
 cos = unary("cos", np.cos, lambda xp, g, y, x: -g * xp.sin(x), saves="x")
 tan = unary("tan", np.tan, lambda xp, g, y, x: g * (1 + y * y), saves="y", samples=[(-1.2, 1.2)])
-arcsin = unary(
-    "arcsin", np.arcsin,
-    lambda xp, g, y, x: g / (xp.sqrt(1 - x) * xp.sqrt(1 + x)), saves="x", samples=[(-0.9, 0.9)],
-)
-arccos = unary(
-    "arccos", np.arccos,
-    lambda xp, g, y, x: -g / (xp.sqrt(1 - x) * xp.sqrt(1 + x)), saves="x", samples=[(-0.9, 0.9)],
-)
+
+
+def _root(xp, x):
+    """sqrt(1 - x^2) on the side of the branch cuts that the sign of a zero imaginary part says: 1 - x would lose it."""
+    return xp.sqrt(-(x - 1)) * xp.sqrt(x - -1)
+
+
+arcsin = unary("arcsin", np.arcsin, lambda xp, g, y, x: g / _root(xp, x), saves="x", samples=[(-0.9, 0.9)])
+arccos = unary("arccos", np.arccos, lambda xp, g, y, x: -g / _root(xp, x), saves="x", samples=[(-0.9, 0.9)])
 arctan = unary("arctan", np.arctan, lambda xp, g, y, x: g / (1 + x * x), saves="x")
 sinh = unary("sinh", np.sinh, lambda xp, g, y, x: g * xp.cosh(x), saves="x")
 cosh = unary("cosh", np.cosh, lambda xp, g, y, x: g * xp.sinh(x), saves="x")
 tanh = unary("tanh", np.tanh, lambda xp, g, y, x: g * (1 - y * y), saves="y")
-arcsinh = unary("arcsinh", np.arcsinh, lambda xp, g, y, x: g / xp.sqrt(x * x + 1), saves="x")
+arcsinh = unary("arcsinh", np.arcsinh, lambda xp, g, y, x: g / xp.sqrt(x * x - -1), saves="x")
 arccosh = unary(
     "arccosh", np.arccosh,
-    lambda xp, g, y, x: g / (xp.sqrt(x - 1) * xp.sqrt(x + 1)), saves="x", samples=[(1.2, 4.0)],
+    lambda xp, g, y, x: g / (xp.sqrt(x - 1) * xp.sqrt(x - -1)), saves="x", samples=[(1.2, 4.0)],
 )
 arctanh = unary("arctanh", np.arctanh, lambda xp, g, y, x: g / ((1 - x) * (1 + x)), saves="x", samples=[(-0.9, 0.9)])
 
@@ -132,10 +143,16 @@ def _nonzero(xp, r2):
     return xp.where(r2 == 0, 1, r2)
 
 
+def _distance2(xp, a, b):
+    """a^2 + b^2."""
+    a, b = _float(a), _float(b)
+    return _nonzero(xp, a * a + b * b)
+
+
 arctan2 = binary(
     "arctan2", np.arctan2,
-    lambda xp, g, y, a, b: g * b / _nonzero(xp, a * a + b * b),
-    lambda xp, g, y, a, b: -g * a / _nonzero(xp, a * a + b * b), saves="ab", kinks="0 at the origin",
+    lambda xp, g, y, a, b: g * b / _distance2(xp, a, b),
+    lambda xp, g, y, a, b: -g * a / _distance2(xp, a, b), saves="ab", kinks="0 at the origin",
     samples=[(0.2, 2.0), (-2.0, 2.0)], real=True,
 )
 hypot = binary(
@@ -216,6 +233,12 @@ def clip(a, min=None, max=None, out=None, *, a_min=None, a_max=None, **keywords)
     """`a` between two bounds; differentiable in the bounds too. Where `a` meets a bound the two share evenly."""
     low, high = min if a_min is None else a_min, max if a_max is None else a_max
     y = X.asarray(a)
+    if y.dtype.kind in "iu":  # Python integers beyond the range of the dtype are no bounds
+        limits = np.iinfo(y.dtype)
+        low = None if low.__class__ is int and low <= limits.min else low
+        high = None if high.__class__ is int and high >= limits.max else high
+    if y.dtype.kind in "iub" and low is not None and high is not None:  # a float bound makes room for the other
+        y = X.astype(y, X.result_type(y, low, high), copy=False)
     if low is not None:
         y = maximum(y, low)
     if high is not None:
@@ -238,9 +261,10 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
         y = X.copy(x)
     else:
         limits = np.finfo(x.dtype)
-        y = X.where(X.isnan(x), x.dtype.type(nan), x)
-        y = X.where(X.isposinf(x), x.dtype.type(limits.max if posinf is None else posinf), y)
-        y = X.where(X.isneginf(x), x.dtype.type(limits.min if neginf is None else neginf), y)
+        bad = ((X.isnan, nan), (X.isposinf, posinf), (X.isneginf, neginf))
+        y = x
+        for (is_bad, value), limit in zip(bad, (0.0, limits.max, limits.min)):
+            y = X.where(is_bad(x), X.astype(X.asarray(limit if value is None else value), x.dtype), y)
     if not copy:
         X.copyto(x, y)
         return x
@@ -303,7 +327,8 @@ def imag(val):
 @composition(np.angle)
 def angle(z, deg=False):
     """The argument of complex numbers; the derivative at 0 is taken as 0."""
-    phi = arctan2(imag(z), real(z))
+    z = X.asarray(z)
+    phi = arctan2(imag(z), real(z)) if z.dtype.kind == "c" else arctan2(0, z)
     return rad2deg(phi) if deg else phi
 
 
@@ -321,20 +346,21 @@ def real_if_close(a, tol=100):
 
 
 @composition(np.modf)
-def modf(x, /, out=None, **keywords):
+def modf(x, /, out=None, *, where=True, dtype=None, casting="same_kind"):
     """Fractional and integral parts; the derivative of the first is 1."""
-    whole = X.trunc(X.asarray(x) * 1.0 if getattr(x, "dtype", np.dtype(float)).kind in "iub" else x)
+    (x,) = in_loop(np.modf, (X.asarray(x),), dtype, casting)
+    whole = X.trunc(x)
     # inf - inf: the fraction of an infinity is a zero of its sign.
     fraction = X.where(X.isinf(whole), copysign(0.0, x), copysign(subtract(x, whole), x))
-    return _several("modf", (fraction, whole), out, keywords)
+    return _several("modf", (fraction, whole), out, where)
 
 
 @composition(np.frexp)
-def frexp(x, /, out=None, **keywords):
+def frexp(x, /, out=None, *, where=True, dtype=None, casting="same_kind"):
     """Mantissa and exponent of two; the derivative of the mantissa is 2^-exponent."""
-    x = X.asarray(x)
+    (x,) = in_loop(np.frexp, (X.asarray(x),), dtype, casting)
     exponent = _exponent(x)
-    return _several("frexp", (ldexp(x, -exponent), exponent), out, keywords)
+    return _several("frexp", (ldexp(x, -exponent), exponent), out, where)
 
 
 _exponent = nondifferentiable("frexp_exponent", lambda x: np.frexp(x)[1], public=False, batch="trailing")
@@ -343,38 +369,43 @@ _exponent = nondifferentiable("frexp_exponent", lambda x: np.frexp(x)[1], public
 @composition(np.ldexp)
 def ldexp(x1, x2, /, out=None, **keywords):
     """x1 * 2^x2 for integers x2; differentiable in x1."""
-    x1 = X.asarray(x1)
-    x2 = X.asarray(x2)
+    x1, x2 = X.asarray(x1), X.asarray(x2)
     if x2.dtype.kind not in "iub":
         raise TypeError(f"ldexp: the exponent must be an integer, found dtype {x2.dtype}; use x1 * dif.exp2(x2)")
     if x1.dtype.kind in "iub":
-        x1 = X.astype(x1, np.ldexp(x1._data.reshape(-1)[:0], 1).dtype)
-    half = x2 // 2  # in two steps, so that 2^x2 itself may lie beyond the range
-    powers = [X.ldexp_of(x1.dtype.type(1), k) for k in (half, x2 - half)]
-    return multiply(multiply(x1, powers[0]), powers[1], out, **keywords)
+        x1, _ = in_loop(np.ldexp, (x1, x2))
+    # in three steps, so that 2^x2 itself may lie beyond the range: from the smallest number to the largest
+    most = 3 * (np.finfo(x1.dtype).maxexp - 2)
+    x2 = X.clip(X.astype(x2, np.int64), -most, most)
+    first = x2 // 3
+    second = (x2 - first) // 2
+    one = x1.dtype.type(1)
+    for k in (first, second):
+        x1 = multiply(x1, X.ldexp_of(one, k))
+    return multiply(x1, X.ldexp_of(one, x2 - first - second), out, **keywords)
 
 
 @composition(np.divmod)
-def divmod(x1, x2, /, out=None, **keywords):
+def divmod(x1, x2, /, out=None, *, where=True, dtype=None, casting="same_kind"):
     """Floor quotient and remainder."""
-    return _several("divmod", (X.floor_divide(x1, x2), remainder(x1, x2)), out, keywords)
+    if dtype is not None or casting != "same_kind":
+        x1, x2 = in_loop(np.divmod, (x1, x2), dtype, casting)
+    return _several("divmod", (X.floor_divide(x1, x2), remainder(x1, x2)), out, where)
 
 
-def _several(name, ys, out, keywords):
+def _several(name, ys, out, where):
     """The results of a ufunc with two of them."""
-    if keywords:
-        raise TypeError(f"{name}() of a Tensor got an unexpected keyword argument {next(iter(keywords))!r}")
-    if out is None:
-        return ys
+    out = (None,) * len(ys) if out is None else out
+    if where is not True:
+        ys = tuple(X.where(where, y, X.zeros_like(y) if o is None else X.asarray(o)) for y, o in zip(ys, out))
     return tuple(y if o is None else write_out(name, X.asarray(y), o) for y, o in zip(ys, out))
 
 
 @composition(np.float_power)
-def float_power(x1, x2, /, out=None, **keywords):
+def float_power(x1, x2, /, out=None, *, where=True, dtype=None, casting="same_kind"):
     """The power in at least float64."""
-    x1, x2 = X.asarray(x1), X.asarray(x2)
-    dtype = np.result_type(x1.dtype, x2.dtype, np.float64)
-    return power(X.astype(x1, dtype, copy=False), X.astype(x2, dtype, copy=False), out, **keywords)
+    x1, x2 = in_loop(np.float_power, (X.asarray(x1), X.asarray(x2)), dtype, casting)
+    return power(x1, x2, out, where=where)
 
 
 # sinc and the Bessel functions: quotients that are 0/0 at 0 -----------------------------------------------------------
