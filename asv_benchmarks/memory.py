@@ -3,10 +3,9 @@
     python -m asv_benchmarks.memory                           all workloads; difftensor and PyTorch
     python -m asv_benchmarks.memory chain lorenz_rk4:1000 --libraries hand,autograd,torch,jax,difftensor
 
-Each is a process of its own, on one thread, and counts resident pages (Linux).  Before the level is taken, the tiny
-case has run (what a library loads at its first gradient is not the workload's) and glibc has given back what is free.
-What compiles has run once at full size, too: the compiler's memory is not counted.  Below some 0.1 MB the
-free lists of the allocator decide.
+Each is a process of its own, on one thread, and counts resident pages (Linux).  Before the level is taken, the
+gradient has run once (what a library loads or compiles at its first is not the workload's) and glibc has given back
+what is free.  Below some 0.1 MB the free lists of the allocators decide.
 """
 import argparse
 import ctypes
@@ -32,9 +31,9 @@ def peak(workload, size, library):
     """Bytes that one gradient takes at most."""
     from .libraries import LIBRARIES
 
-    tiny = workload.case(workload.tiny).runner(library)
-    tiny(), tiny()
-    run = workload.case(size).runner(library)
+    case = workload.case(size)
+    case.runner(library)()
+    run = case.runner(library)  # new leaves, without a gradient
     if LIBRARIES[library].compiles:
         run()
     gc.collect()
