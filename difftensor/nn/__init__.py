@@ -45,6 +45,7 @@ from ._pooling import (
     AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d,
     AvgPool1d, AvgPool2d, AvgPool3d, LPPool1d, LPPool2d, MaxPool1d, MaxPool2d, MaxPool3d,
 )
+from ._packed import PackedSequence, pack_padded_sequence, pad_packed_sequence, pad_sequence
 from ._recurrent import GRU, GRUCell, LSTM, LSTMCell, RNN, RNNCell
 from ._transformer import (
     Transformer, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer,

@@ -3,125 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import lru_cache
-from itertools import product
 from math import prod
 from typing import Any
 
-import numpy as np
-
 import difftensor as dif
 
-from . import _im2col, init
-from ._fused import fused, tracked
-from ._im2col import Geometry
+from . import init
+from ._correlation import correlate, scatter
+from ._geometry import Geometry, Size, each
 from ._module import Module, parameter
-
-Size = int | Sequence[int]
-
-
-def each(value: Any, n: int, name: str) -> tuple:
-    """One number per axis."""
-    found = (value,) * n if isinstance(value, (int, np.integer)) else tuple(value)
-    if len(found) != n:
-        raise ValueError(f"{name} needs one number, or {n}; got {value!r}")
-    return tuple(map(int, found))
-
-
-def _taps(kernel: tuple, geo: Geometry, sizes: tuple) -> list[tuple]:
-    """For each element of the kernel, the slices of the padded array that it meets."""
-    return [
-        tuple(slice(t * d, t * d + s * (m - 1) + 1, s) for t, d, s, m in zip(tap, geo.dilation, geo.stride, sizes))
-        for tap in product(*map(range, kernel))
-    ]
-
-
-def _correlate_plain(geo: Geometry) -> Any:
-    def correlate(x: Any, w: Any, bias: Any = None) -> Any:
-        (n, _, *space), (o, cg, *kernel) = x.shape, w.shape
-        out = geo.out(tuple(space), tuple(kernel))
-        if any(map(any, geo.padding)):
-            x = dif.pad(x, ((0, 0), (0, 0), *geo.padding))
-        cols = dif.stack([x[(slice(None), slice(None), *at)] for at in _taps(tuple(kernel), geo, out)], axis=2)
-        y = w.reshape(geo.groups, o // geo.groups, -1) @ cols.reshape(n, geo.groups, cg * prod(kernel), -1)
-        y = y.reshape(n, o, *out)
-        return y if bias is None else y + bias.reshape(-1, *[1] * len(out))
-
-    return correlate
-
-
-def _scatter_plain(geo: Geometry, space: tuple) -> Any:
-    def scatter(g: Any, w: Any) -> Any:
-        (n, o, *out), (_, cg, *kernel) = g.shape, w.shape
-        c = cg * geo.groups
-        part = w.reshape(geo.groups, o // geo.groups, -1).swapaxes(1, 2) @ g.reshape(n, geo.groups, o // geo.groups, -1)
-        part = part.reshape(n, c, -1, *out)
-        shape = (n, c, *(s + sum(p) for s, p in zip(space, geo.padding)))
-        wide = dif.zeros(shape, dtype=part.dtype, device=part.device)
-        for i, at in enumerate(_taps(tuple(kernel), geo, tuple(out))):
-            wide[(slice(None), slice(None), *at)] += part[:, :, i]
-        return wide[(slice(None), slice(None), *(slice(p[0], p[0] + s) for s, p in zip(space, geo.padding)))]
-
-    return scatter
-
-
-@lru_cache(maxsize=256)
-def _correlation(geo: Geometry, to_x: bool) -> Any:
-    def forward(x: Any, w: Any, *bias: Any) -> tuple:
-        return _im2col.correlate(x, w, bias[0] if bias else None, geo), (x, w, bool(bias))
-
-    def backward(saved: tuple, g: Any) -> tuple:
-        x, w, biased = saved
-        gx = _im2col.scatter(g, w, x.shape[2:], geo) if to_x else None
-        gw = _im2col.gather(g, x, w.shape[2:], geo)
-        return (gx, gw, g.sum(axis=(0, *range(2, g.ndim)))) if biased else (gx, gw)
-
-    return fused(_correlate_plain(geo), forward, backward)
-
-
-@lru_cache(maxsize=256)
-def _transposed(geo: Geometry, space: tuple, to_x: bool) -> Any:
-    def backward(saved: tuple, v: Any) -> tuple:
-        g, w = saved
-        return _im2col.correlate(v, w, None, geo) if to_x else None, _im2col.gather(g, v, w.shape[2:], geo)
-
-    forward = lambda g, w: (_im2col.scatter(g, w, space, geo), (g, w))  # noqa: E731
-    return fused(_scatter_plain(geo, space), forward, backward)
-
-
-def by_fft(x_shape: tuple, w_shape: tuple, geo: Geometry) -> bool:
-    """Do transforms beat the product with all windows?
-
-    Multiplications are counted. Windows need ``N C K P`` times O for the product, K being the size of the kernel and P
-    that of the result, and their moving about costs as much as WINDOWS more. Transforms need 5 n log2(n) for each of
-    ``N C + O C + N O`` arrays, half of it for real data, and ``2 N O C n`` for the products between; each costs FACTOR
-    times as much as one in BLAS.
-    """
-    if set(geo.stride) != {1} or set(geo.dilation) != {1} or geo.groups != 1:
-        return False
-    n, c, *space = x_shape
-    o, _, *kernel = w_shape
-    size = prod(s + sum(p) for s, p in zip(space, geo.padding))
-    direct = n * c * prod(kernel) * prod(geo.out(tuple(space), tuple(kernel))) * (o + WINDOWS)
-    transforms = 2.5 * size * math.log2(max(size, 2)) * (n * c + o * c + n * o) + 2 * n * o * c * size
-    return direct > FACTOR * transforms
-
-
-WINDOWS, FACTOR = 32, 10.0  # fitted to times, forward and backward, of 14 shapes with 1 to 32 channels
-
-
-def _correlate_by_fft(x: Any, w: Any, geo: Geometry) -> Any:
-    """The correlation theorem, on arrays padded to the size of the input: what wraps around is cut off."""
-    space = tuple(s + sum(p) for s, p in zip(x.shape[2:], geo.padding))
-    out, axes = geo.out(x.shape[2:], w.shape[2:]), tuple(range(-len(space), 0))
-    x = dif.pad(x, ((0, 0), (0, 0), *geo.padding)) if any(map(any, geo.padding)) else x
-    fx = dif.fft.rfftn(x, axes=axes)
-    fw = dif.conj(dif.fft.rfftn(w, s=space, axes=axes))
-    # one small matrix product over the channels for each frequency
-    fx, fw = dif.moveaxis(fx, (0, 1), (-2, -1)), dif.moveaxis(fw, (0, 1), (-1, -2))
-    y = dif.fft.irfftn(dif.moveaxis(fx @ fw, (-2, -1), (0, 1)), s=space, axes=axes)
-    return y[(slice(None), slice(None), *(slice(0, m) for m in out))]
 
 
 def _check(name: str, x: Any, weight: Any, n: int, groups: int, channels: int) -> None:
@@ -149,12 +39,8 @@ def convolve(n: int, x: Any, weight: Any, bias: Any = None, stride: Size = 1, pa
         margins = tuple((t // 2, t - t // 2) for t in total)
     else:
         margins = tuple((p, p) for p in each(0 if padding == "valid" else padding, n, "padding"))
-    geo = Geometry(stride, margins, dilation, groups)
-    if by_fft(x.shape, weight.shape, geo):
-        y = _correlate_by_fft(x, weight, geo)
-        return y if bias is None else y + bias.reshape(-1, *[1] * n)
-    rule = _correlation(geo, tracked(x))
-    return rule(x, weight) if bias is None else rule(x, weight, bias)
+    y = correlate(x, weight, Geometry(stride, margins, dilation, groups))
+    return y if bias is None else y + bias.reshape(-1, *[1] * n)
 
 
 def convolve_transposed(n: int, x: Any, weight: Any, bias: Any = None, stride: Size = 1, padding: Size = 0,
@@ -168,12 +54,13 @@ def convolve_transposed(n: int, x: Any, weight: Any, bias: Any = None, stride: S
     padding, more = each(padding, n, "padding"), each(output_padding, n, "output_padding")
     if any(m >= max(s, d) for m, s, d in zip(more, stride, dilation)):
         raise ValueError(f"{name}: output_padding {more} must be smaller than stride {stride} or dilation {dilation}")
-    space = tuple(
-        (m - 1) * s - 2 * p + d * (k - 1) + e + 1
-        for m, s, p, d, k, e in zip(x.shape[2:], stride, padding, dilation, weight.shape[2:], more)
-    )
-    geo = Geometry(stride, tuple((p, p) for p in padding), dilation, groups)
-    y = _transposed(geo, space, tracked(x))(x, weight)
+    # what output_padding adds at the end is result that padding would cut off; zeros, where it is more than that
+    margins = tuple((p, max(p - m, 0)) for p, m in zip(padding, more))
+    wide = tuple((m - 1) * s + d * (k - 1) + 1 for m, s, d, k in zip(x.shape[2:], stride, dilation, weight.shape[2:]))
+    space = tuple(m - sum(p) for m, p in zip(wide, margins))
+    y = scatter(x, weight, space, Geometry(stride, margins, dilation, groups))
+    beyond = [(0, max(m - p, 0)) for p, m in zip(padding, more)]
+    y = dif.pad(y, [(0, 0), (0, 0), *beyond]) if any(map(any, beyond)) else y
     return y if bias is None else y + bias.reshape(-1, *[1] * n)
 
 
@@ -191,7 +78,8 @@ def conv1d(x: Any, weight: Any, bias: Any = None, stride: Size = 1, padding: Any
 
     Notes
     -----
-    One matrix product with all windows (im2col), or, for large kernels at stride 1, Fourier transforms.
+    One matrix product with all windows (im2col), or, for large kernels, Fourier transforms: what takes fewer operations.
+    Derivatives choose for themselves.
     """
     return convolve(1, x, weight, bias, stride, padding, dilation, groups)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 import difftensor as dif
 
-from ._convolution import Size, each
+from ._geometry import Size, each
 from ._fused import fused
 from ._settings import Applied
 

@@ -3,48 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 import difftensor as dif
 
 from . import init
+from ._cells import gru_cell, lstm_cell, rnn_cell, sequence
 from ._dropout import dropout
-from ._lstm import lstm_cell, lstm_sequence
 from ._module import Module, parameter
-
-
-def rnn_cell(
-    x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, nonlinearity: str = "tanh"
-) -> Any:
-    """``tanh(x w_ih.T + b_ih + h w_hh.T + b_hh)``."""
-    z = x @ w_ih.T + h @ w_hh.T
-    return _nonlinear(z if b_ih is None else z + b_ih + b_hh, nonlinearity)
-
-
-def _nonlinear(z: Any, name: str) -> Any:
-    return dif.tanh(z) if name == "tanh" else dif.where(z > 0, z, 0.0)
-
-
-def gru_cell(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> Any:
-    """K. Cho et al., arXiv:1406.1078, with the reset gate behind the product, as in cuDNN."""
-    u, v = x @ w_ih.T, h @ w_hh.T
-    return _gru_gates(u if b_ih is None else u + b_ih, v if b_hh is None else v + b_hh, h)
-
-
-def _gru_gates(u: Any, v: Any, h: Any) -> Any:
-    (r, z, n), (rr, zz, nn) = dif.split(u, 3, axis=-1), dif.split(v, 3, axis=-1)
-    sigmoid = dif.special.expit
-    r, z = sigmoid(r + rr), sigmoid(z + zz)
-    n = dif.tanh(n + r * nn)
-    return n + z * (h - n)
+from ._packed import PackedSequence, checked_lengths, pad_packed_sequence, repacked
 
 
 class _Recurrent(Module):
     """Layers, directions, and the order of axes, for any kind of step."""
 
-    gates = 1
-    states = 1
+    gates, states, name = 1, 1, "rnn"
+    settings: tuple = ()
+    proj_size = 0
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, device: Any = None,
@@ -52,24 +29,34 @@ class _Recurrent(Module):
         self.input_size, self.hidden_size, self.num_layers, self.bias = input_size, hidden_size, num_layers, bias
         self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
         self.rng = rng = init.generator(rng)
-        bound = 1 / math.sqrt(hidden_size)
+        bound, n, size = 1 / math.sqrt(hidden_size), self.gates * hidden_size, self.proj_size or hidden_size
         for layer in range(num_layers):
-            width = input_size if layer == 0 else hidden_size * (1 + bidirectional)
+            width = input_size if layer == 0 else size * (1 + bidirectional)
             for end in self._ends(layer):
-                n = self.gates * hidden_size
-                shapes: dict[str, tuple] = {"weight_ih": (n, width), "weight_hh": (n, hidden_size)}
+                shapes: dict[str, tuple] = {"weight_ih": (n, width), "weight_hh": (n, size)}
                 shapes |= {"bias_ih": (n,), "bias_hh": (n,)} if bias else {}
+                shapes |= {"weight_hr": (size, hidden_size)} if self.proj_size else {}
                 for name, shape in shapes.items():
                     setattr(self, f"{name}_{end}", parameter(rng.uniform(-bound, bound, shape), dtype, device))
 
     def _ends(self, layer: int) -> list[str]:
         return [f"l{layer}", f"l{layer}_reverse"][: 1 + self.bidirectional]
 
-    def sequence(self, x: Any, state: tuple, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> tuple:
-        """All steps of one direction: outputs (time, batch, hidden) and the last state."""
-        raise NotImplementedError
+    def _direction(self, x: Any, state: tuple, end: str, lengths: Any) -> tuple:
+        """All steps of one layer in one direction: outputs (time, batch, hidden) and the last state."""
+        w_ih, w_hh = getattr(self, f"weight_ih_{end}"), getattr(self, f"weight_hh_{end}")
+        if self.bias:
+            biases = getattr(self, f"bias_ih_{end}"), getattr(self, f"bias_hh_{end}")
+        else:
+            biases = (dif.zeros(len(w_ih), dtype=w_ih.dtype, device=w_ih.device),) * 2
+        turned = end.endswith("reverse")
+        x = _turned(x, lengths) if turned else x
+        y, last = sequence(self.name, x, state, (w_ih, w_hh, *biases), self.settings, lengths)
+        return (_turned(y, lengths) if turned else y), last
 
-    def forward(self, x: Any, state: Any = None) -> tuple:
+    def forward(self, x: Any, state: Any = None, lengths: Any = None) -> tuple:
+        if isinstance(x, PackedSequence):
+            return self._packed(x, state)
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             raise ValueError(f"{type(self).__name__}: the input needs shape (time, batch, {self.input_size}), "
                              f"(batch first: batch, time), or without batch; found {x.shape}")  # fmt: skip
@@ -78,36 +65,43 @@ class _Recurrent(Module):
         state = () if state is None else state if isinstance(state, tuple) else (state,)
         if single:
             state = tuple(s[:, None] for s in state)
+        if lengths is not None:
+            lengths = checked_lengths(lengths, *x.shape[:2])
         if not state:
-            shape = (self.num_layers * (1 + self.bidirectional), x.shape[1], self.hidden_size)
-            state = (dif.zeros(shape, dtype=next(self.parameters()).dtype, device=x.device),) * self.states
+            count, like = self.num_layers * (1 + self.bidirectional), next(self.parameters())
+            sizes = (self.proj_size or self.hidden_size, self.hidden_size)[: self.states]
+            state = tuple(dif.zeros((count, x.shape[1], n), dtype=like.dtype, device=like.device) for n in sizes)
         last: list = []
         for layer in range(self.num_layers):
             if layer and self.dropout:
                 x = dropout(x, self.dropout, self.training, self.rng)
             found = []
             for end in self._ends(layer):
-                weights = [getattr(self, f"weight_ih_{end}"), getattr(self, f"weight_hh_{end}")]
-                biases = [getattr(self, f"bias_{k}_{end}") if self.bias else None for k in ("ih", "hh")]
-                back = end.endswith("reverse")
-                y, final = self.sequence(x[::-1] if back else x, tuple(s[len(last)] for s in state), *weights, *biases)
-                found.append(y[::-1] if back else y)
+                y, final = self._direction(x, tuple(s[len(last)] for s in state), end, lengths)
+                found.append(y)
                 last.append(final)
             x = dif.concatenate(found, axis=-1) if len(found) > 1 else found[0]
         final = tuple(dif.stack(column) for column in zip(*last))
+        if lengths is not None:
+            x = x * dif.asarray(np.arange(len(x))[:, None, None] < lengths[:, None], dtype=x.dtype, device=x.device)
         if single:
             x, final = x[:, 0], tuple(s[:, 0] for s in final)
         elif self.batch_first:
             x = x.swapaxes(0, 1)
         return x, final if self.states > 1 else final[0]
 
+    def _packed(self, packed: PackedSequence, state: Any) -> tuple:
+        x, lengths = pad_packed_sequence(packed, batch_first=self.batch_first)
+        y, state = self(x, state, lengths)
+        return repacked(y, packed, self.batch_first), state
 
-def _loop(step: Callable, inputs: Any, h: Any) -> tuple:
-    found = []
-    for u in inputs:
-        h = step(u, h)
-        found.append(h)
-    return dif.stack(found), (h,)
+
+def _turned(x: Any, lengths: Any) -> Any:
+    """Each example backwards, its padding left behind it."""
+    if lengths is None:
+        return x[::-1]
+    steps = np.arange(len(x))[:, None]
+    return x[np.where(steps < lengths, lengths - 1 - steps, steps), np.arange(x.shape[1])]
 
 
 class RNN(_Recurrent):
@@ -123,8 +117,20 @@ class RNN(_Recurrent):
 
     Notes
     -----
-    ``y, h = rnn(x, h0)`` with x ``(time, batch, input)`` (batch_first: ``(batch, time, input)``), y ``(time, batch,
-    directions * hidden)`` and h ``(layers * directions, batch, hidden)``; h0 is zero by default.
+    ``y, h = rnn(x, h0, lengths=None)`` with x ``(time, batch, input)`` (batch_first: ``(batch, time, input)``), y
+    ``(time, batch, directions * hidden)`` and h ``(layers * directions, batch, hidden)``; h0 is zero by default.
+
+    With `lengths` (batch), each example ends at its own: results behind it are zero, h is the state at its end, and the
+    reverse direction starts there. A `PackedSequence` in the place of x says the same. On the CPU a sequence runs in one
+    piece, without a tape of its steps.
+
+    Examples
+    --------
+    >>> import difftensor as dif
+    >>> from difftensor import nn
+    >>> y, h = nn.RNN(3, 4, rng=0)(dif.ones((5, 2, 3)), lengths=[5, 2])
+    >>> y.shape, bool((y[2:, 1] == 0).all()), bool((h[0, 1] == y[1, 1]).all())
+    ((5, 2, 4), True, True)
     """
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh",
@@ -135,39 +141,48 @@ class RNN(_Recurrent):
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, rng
         )
-        self.nonlinearity = nonlinearity
-
-    def sequence(self, x: Any, state: tuple, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> tuple:
-        u = x @ w_ih.T
-        u = u if b_ih is None else u + b_ih + b_hh
-        return _loop(lambda u, h: _nonlinear(u + h @ w_hh.T, self.nonlinearity), u, state[0])
+        self.nonlinearity, self.settings = nonlinearity, (nonlinearity,)
 
 
 class GRU(_Recurrent):
     """Gated recurrent units over a sequence; parameters and shapes as in `RNN`."""
 
-    gates = 3
-
-    def sequence(self, x: Any, state: tuple, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> tuple:
-        u = x @ w_ih.T
-        u = u if b_ih is None else u + b_ih
-        after = (lambda v: v) if b_hh is None else (lambda v: v + b_hh)
-        return _loop(lambda u, h: _gru_gates(u, after(h @ w_hh.T), h), u, state[0])
+    gates, name = 3, "gru"
 
 
 class LSTM(_Recurrent):
     """Long short-term memory over a sequence; parameters and shapes as in `RNN`.
 
-    ``y, (h, c) = lstm(x, (h0, c0))``. On the CPU the sequence runs in one piece, without a tape of its steps.
+    ``y, (h, c) = lstm(x, (h0, c0), lengths=None)``. With `proj_size` h is a linear image of what the gates put out, of
+    this size; the steps then stand on the tape.
     """
 
-    gates = 4
-    states = 2
+    gates, states, name = 4, 2, "lstm"
 
-    def sequence(self, x: Any, state: tuple, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> tuple:
-        b = dif.zeros(w_ih.shape[0], dtype=w_ih.dtype, device=w_ih.device) if b_ih is None else b_ih + b_hh
-        y, c = lstm_sequence(x, *state, w_ih, w_hh, b)
-        return y, (y[-1], c)
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0,
+                 device: Any = None, dtype: Any = None, rng: init.Rng = None):  # fmt: skip
+        if not 0 <= proj_size < hidden_size:
+            raise ValueError(f"LSTM: proj_size {proj_size} must be smaller than hidden_size {hidden_size}")
+        self.proj_size = proj_size
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, rng
+        )
+
+    def _direction(self, x: Any, state: tuple, end: str, lengths: Any) -> tuple:
+        if not self.proj_size:
+            return super()._direction(x, state, end, lengths)
+        kinds = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if self.bias else ()))
+        weights, image = [getattr(self, f"{k}_{end}") for k in kinds], getattr(self, f"weight_hr_{end}")
+        turned, found = end.endswith("reverse"), []
+        h, c = state
+        for u in _turned(x, lengths) if turned else x:
+            h, c = lstm_cell(u, h, c, *weights)
+            h = h @ image.T
+            found.append((h, c))
+        hs, cs = (dif.stack(column) for column in zip(*found))
+        at = -1 if lengths is None else (lengths - 1, np.arange(len(lengths)))
+        return (_turned(hs, lengths) if turned else hs), (hs[at], cs[at])
 
 
 class _Cell(Module):

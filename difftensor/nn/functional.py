@@ -9,6 +9,7 @@ from ._activations import (
     tanhshrink, threshold,
 )
 from ._attention import scaled_dot_product_attention
+from ._cells import gru_cell, lstm_cell, rnn_cell
 from ._convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from ._dropout import alpha_dropout, dropout, feature_dropout
 from ._linear import bilinear, cosine_similarity, embedding, linear, one_hot
@@ -17,12 +18,10 @@ from ._losses import (
     hinge_embedding_loss, huber_loss, kl_div, l1_loss, margin_ranking_loss, mse_loss, multi_margin_loss,
     multilabel_soft_margin_loss, nll_loss, poisson_nll_loss, smooth_l1_loss, soft_margin_loss, triplet_margin_loss,
 )
-from ._lstm import lstm_cell
 from ._normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from ._pooling import (
     adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d, adaptive_max_pool1d, adaptive_max_pool2d,
     adaptive_max_pool3d, avg_pool1d, avg_pool2d, avg_pool3d, lp_pool1d, lp_pool2d, max_pool1d, max_pool2d, max_pool3d,
 )
-from ._recurrent import gru_cell, rnn_cell
 
 __all__ = [name for name in dir() if not name.startswith("_")]
