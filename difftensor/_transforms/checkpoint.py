@@ -12,6 +12,7 @@ import numpy as np
 from difftensor import tree
 from difftensor._core import Leaf, Node, Tensor, enable_grad, recording
 from difftensor._core.tape import tick
+from difftensor._transforms.draws import rewound, watched
 from difftensor._transforms.opaque import Rules, in_lanes, record, rides
 from difftensor._transforms.sweep import place, pull_back
 from difftensor.errors import MutatedConstantError
@@ -23,9 +24,9 @@ def checkpoint(f: Callable) -> Callable:
     Parameters
     ----------
     f : callable
-        Of arrays or pytrees (and other values, numpy.random.Generators among them, which are rewound). It may use
-        tracked Tensors of its
-        surroundings.
+        Of arrays or pytrees (and other values). It may use tracked Tensors of its surroundings. Random generators are
+        rewound when it is run again: those of `dif.random` wherever they come from, those of NumPy if they are among
+        the arguments.
 
     Returns
     -------
@@ -37,7 +38,7 @@ def checkpoint(f: Callable) -> Callable:
     ------
     MutatedConstantError
         In the backward pass, if `f` does not give the same result again: something that it reads was changed, or it
-        draws random numbers from a generator that is not among its arguments.
+        draws random numbers from a generator of NumPy's that is not among its arguments.
 
     Examples
     --------
@@ -90,10 +91,13 @@ def _once(f: Callable, leaves: list, shape: Any) -> Any:
                 t.node.live = False
         return found, y_shape, placed
 
-    found, y_shape, placed = run([kept[i] for i in inexact])
+    with watched() as drawn:
+        found, y_shape, placed = run([kept[i] for i in inexact])
     if any(map(rides, found)):  # f uses what a streaming jvp carries: nothing will be kept anyway
         for i, state in generators:
             kept[i].bit_generator.state = state
+        for source, position in drawn.items():
+            source.position = position
         positional, named = tree.unflatten(shape, leaves)
         return f(*positional, **named)
     roots = [v.node for v in found if isinstance(v, Tensor) and v.node is not None]
@@ -109,7 +113,8 @@ def _once(f: Callable, leaves: list, shape: Any) -> Any:
         for i, state in generators:
             kept[i].bit_generator.state = state
         try:
-            again, _, at = run(list(xs[: len(inexact)]) if create else [kept[i] for i in inexact])
+            with rewound(drawn):
+                again, _, at = run(list(xs[: len(inexact)]) if create else [kept[i] for i in inexact])
         finally:
             for rng, state in now:
                 rng.bit_generator.state = state
@@ -118,8 +123,8 @@ def _once(f: Callable, leaves: list, shape: Any) -> Any:
             raise MutatedConstantError(
                 "a checkpointed function gave another result when it was run again for its derivative: "
                 "something it reads was "
-                "changed since, or it draws random numbers from a generator that is not among its arguments "
-                "(pass rng as one)"
+                "changed since, or it draws random numbers from a generator of NumPy's that is not among its "
+                "arguments (pass rng as one, or use dif.random.default_rng)"
             )
         seeds: dict = {}
         for y, g in zip(results, gs):

@@ -15,6 +15,7 @@ from difftensor import tree
 from difftensor._core import Leaf, Node, Tensor, X, enable_grad, lift, no_grad, recording
 from difftensor._core.tape import tick
 from difftensor._transforms.checkpoint import _boundary
+from difftensor._transforms.draws import rewound, watched
 from difftensor._transforms.opaque import Rules, in_lanes, record, rides
 from difftensor._transforms.sweep import place, pull_back
 
@@ -104,18 +105,30 @@ class _Steps:
 
     def __init__(self, step: Callable, shape: Any):
         self.step, self.shape = step, shape
+        self.drawn: list[dict] = []  # by step of the first pass: the random sources it used, and where they stood
+
+    def run(self, state: list, k: int) -> list:
+        """The leaves after step k; if it has run before, with the random numbers that it had then."""
+        args = tree.unflatten(self.shape, state)
+        if k < len(self.drawn) and self.drawn[k]:
+            with rewound(self.drawn[k]):
+                return self._leaves(self.step(args, k))
+        return self._leaves(self.step(args, k))
 
     def advance(self, state: list, i: int, j: int) -> list:
         """The state at j from the state at i, unrecorded."""
         with no_grad():
             for k in range(i, j):
-                state = self._leaves(self.step(tree.unflatten(self.shape, state), k))
+                state = self.run(state, k)
         return state
 
     def carried(self, state: list, n: int) -> list:
         """The state after all steps, as an ordinary loop."""
+        for source, position in self.drawn[0].items():
+            source.position = position
+        self.drawn.clear()
         for k in range(n):
-            state = self._leaves(self.step(tree.unflatten(self.shape, state), k))
+            state = self.run(state, k)
         return state
 
     def recorded(self, state: list, i: int) -> tuple[list, list, int]:
@@ -123,7 +136,7 @@ class _Steps:
         start = tick()
         placed = [place(x, "checkpoint_loop") for x in state]
         with enable_grad():
-            found = self._leaves(self.step(tree.unflatten(self.shape, placed), i))
+            found = self.run(placed, i)
         for t in placed:
             if t.node.__class__ is Leaf:
                 t.node.live = False
@@ -144,7 +157,9 @@ def _loop(step: Callable, leaves: list, shape: Any, n: int, s: int) -> list:
     outside: dict[Node, None] = {}
     state = kept
     for i in range(n):
-        found, placed, start = steps.recorded(state, i)
+        with watched() as drawn:
+            found, placed, start = steps.recorded(state, i)
+        steps.drawn.append(drawn)
         if any(map(rides, found)):  # the step uses what a streaming jvp carries: nothing will be kept anyway
             return steps.carried(leaves, n)
         roots = [v.node for v in found if isinstance(v, Tensor) and v.node is not None]
@@ -199,7 +214,7 @@ def _advance(steps: _Steps, state: list, i: int, j: int, create: bool) -> list:
     if not create:
         return steps.advance(state, i, j)
     for k in range(i, j):  # somebody differentiates the sweep itself: the states must be on the tape
-        state = steps._leaves(steps.step(tree.unflatten(steps.shape, state), k))
+        state = steps.run(state, k)
     return state
 
 

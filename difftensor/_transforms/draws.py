@@ -1,0 +1,43 @@
+"""Random numbers in code that is run again: which sources of words it drew from, and where each of them stood.
+
+A source is an object whose `position` says how much of its stream has been used; it calls `note` before it moves on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+_watching: ContextVar[tuple[dict, ...]] = ContextVar("difftensor.draws", default=())
+
+
+def note(source: Any) -> None:
+    """`source` is about to be drawn from."""
+    for seen in _watching.get():
+        seen.setdefault(source, source.position)
+
+
+@contextmanager
+def watched() -> Iterator[dict]:
+    """Inside, the sources that are drawn from enter the dictionary, with their positions before."""
+    seen: dict = {}
+    token = _watching.set((*_watching.get(), seen))
+    try:
+        yield seen
+    finally:
+        _watching.reset(token)
+
+
+@contextmanager
+def rewound(seen: dict) -> Iterator[None]:
+    """Inside, the sources stand where they stood when they were seen."""
+    now = [(source, source.position) for source in seen]
+    for source, position in seen.items():
+        source.position = position
+    try:
+        yield
+    finally:
+        for source, position in now:
+            source.position = position
