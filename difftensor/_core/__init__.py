@@ -13,19 +13,22 @@ structural   the kinds linear, bilinear, general, nondifferentiable
 recording    running and recording them where operands are unusual
 composition  functions made of other operations
 sweeping     what both sweeps share: finding the tape, lifting saved arrays, freeing
+scattering   the cotangent of x[index]
 engine       the reverse sweep
 pushing      the forward sweep
+collecting   the garbage collector while a tape is written
 protocols    np.f(tensor)
 """
 
+from difftensor._core import collecting as _collecting  # noqa: F401 - watches the garbage collector
 from difftensor._core.composition import COMPOSITIONS, composition
 from difftensor._core.elementwise import binary, unary
-from difftensor._core.engine import Scatter
 from difftensor._core.fitting import fit, unbroadcast
 from difftensor._core.lanes import aligned, everywhere
 from difftensor._core.operands import holds_tensor, operand, write_out
 from difftensor._core.primitive import FUNCTIONS, PRIMITIVES, UFUNCS, Primitive, X, publish
 from difftensor._core.protocols import array_function, array_ufunc
+from difftensor._core.scattering import Scatter
 from difftensor._core.structural import bilinear, general, linear, nondifferentiable
 from difftensor._core.tape import Leaf, Node, enable_grad, no_grad, recording
 from difftensor._core.tensor import Tensor, lift, snapshot, wrap

@@ -18,6 +18,7 @@ from difftensor._core.fitting import fit
 from difftensor._core.primitive import X
 from difftensor._core.recording import Part
 from difftensor._core.sweeping import Lifted, at_line, concrete, lift_saved, missing_rule, repaired
+from difftensor._core.scattering import Scatter, scatter
 from difftensor._core.tape import Node, _site
 from difftensor._core.writes import ViewScatter
 from difftensor.errors import DifftensorError
@@ -31,7 +32,8 @@ def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: boo
     """
     owned: set[Node] = set()  # nodes whose cotangent buffer belongs to the engine alone
     xp: Any = X if create else np
-    lookup = several_devices() and not create
+    lookup = several_devices()
+    direct = not lookup and not create  # NumPy's arrays only
     for n in reversed(order):
         g = cts.pop(n, None)
         if g is None:
@@ -85,6 +87,8 @@ def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: boo
                 continue
             m = Lifted(n) if create else n
             if op.check is not None:
+            if op.scatters and direct and (targets is None or n.p in targets) and scatter(cts, owned, n, g):
+                continue
                 op.check(concrete(g), n)
             if op.outputs > 1:
                 g = tuple(g)
@@ -133,38 +137,6 @@ def _add_made(cts: dict, owned: set, p: Node, r: Any, g: Any, create: bool) -> N
             owned.add(p)
             return
     _add(cts, owned, p, r, create)
-
-
-class Scatter:
-    """The cotangent of an array through one index of it: added into a buffer, O(region) instead of O(array)."""
-
-    __slots__ = ("add", "g", "index", "like")
-
-    def __init__(self, g: Any, index: Any, shape: tuple, add: bool):
-        self.g, self.index, self.like, self.add = g, index, (shape, g.dtype), add
-
-    def fresh(self, xp: Any) -> Any:
-        """A buffer of zeros with the cotangent at its place."""
-        buffer = xp.zeros(*self.like)
-        if self.add:
-            np.add.at(buffer, self.index, self.g)
-        else:
-            buffer[self.index] = self.g
-        return buffer
-
-    def into(self, xp: Any, buffer: Any) -> Any:
-        if self.add:
-            np.add.at(buffer, self.index, self.g)
-            return buffer
-        if buffer.__class__ is np.ndarray:
-            part = buffer[self.index]
-            if part.__class__ is np.ndarray and part.base is buffer:
-                np.add(part, self.g, part)
-            else:
-                buffer[self.index] = part + self.g
-        else:
-            buffer[self.index] += self.g
-        return buffer
 
 
 _LAZY = frozenset((Scatter, ViewScatter, Part))

@@ -78,6 +78,7 @@ class Primitive:
         self.batch = facts.pop("batch", None)  # how vmap runs it: "trailing", a function, or None: example by example
         self.outputs = 1
         self.views: bool | str = False  # may the result be a view? "repeats": one that sees elements many times
+        self.scatters = False  # of basic indexing the engine adds the cotangent itself
         self.write = False  # WRITE nodes: the pull may overwrite a cotangent that the engine owns
         self.facts = facts  # kinks, samples, notes: for the generic test and the docs
         self.call: Callable = None  # type: ignore[assignment]

@@ -87,9 +87,22 @@ def _node(op: Primitive, xs: tuple, data: tuple, nodes: tuple, params: tuple, yd
         return n
     n.p, n.q = None, nodes
     if op.operands is None:
-        n.a = tuple(map(kept, xs)) if "x" in op.saves else tuple(map(Like, data))
+        n.a = tuple(map(kept, xs)) if "x" in op.saves else tuple(map(like, data))
     else:
         n.a = tuple(kept(x) if letter in op.saves else None for x, letter in zip(xs, "abcdefgh", strict=False))
+    return n
+
+
+def record_joined(op: Primitive, nodes: list, saved: tuple, params: tuple) -> Node:
+    """The node of an operation on a sequence of operands."""
+    n = Node()
+    n.op = op
+    n.p = n.y = n.b = None
+    n.q = tuple(nodes)
+    n.a = saved
+    n.params = params
+    n.seq = tick()
+    n.code, n.at = user_site(getframe(2))
     return n
 
 
@@ -107,6 +120,13 @@ class Like:
     @property
     def ndim(self) -> int:
         return len(self.shape)
+
+
+NUMBER = Like(np.float64(0))  # of every operand that is one float64 number: loops join these
+
+
+def like(x: Any) -> Like:
+    return NUMBER if x.__class__ is np.float64 else Like(x)
 
 
 class Part:

@@ -6,11 +6,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from numpy import float64
+
 from difftensor._backend import is_array
 from difftensor._core.fitting import Guard, fit
 from difftensor._core.operands import is_convertible, same_device
 from difftensor._core.primitive import Primitive, declare
-from difftensor._core.recording import Like, kept, run, unusual
+from difftensor._core.recording import Like, kept, like, record_joined, run, unusual
 from difftensor._core.tape import Node, getframe, library, recording, tick, user_site
 from difftensor._core.tensor import Tensor, wrap
 from difftensor._core.views import share_if_view
@@ -71,7 +73,7 @@ def linear(
             n.at = frame.f_lasti
             if library[code.co_filename]:
                 n.code, n.at = user_site(frame)
-        if views:
+        if views and yd.__class__ is not float64:
             share_if_view(x, y, op, params)
         return y
 
@@ -217,7 +219,7 @@ def general(
         gs = pull(xp, g, n.y, *saved(n), *n.params)
         return gs if gs.__class__ is tuple else (gs,)
 
-    op.pull = _unguarded(pull_node)
+    op.pull = _unguarded(pull_node) if saves else pull_node
     if push is not None:
         op.push = _unguarded(lambda xp, ts, n: push(xp, ts, n.y, *saved(n), *n.params))
     if check is not None:
@@ -261,14 +263,8 @@ def _sequence_function(op: Primitive) -> Callable:
             same_device(op.name, tuple(operands))
             raise explain(op.name, tuple(operands), error, params) from error
         if tracked and recording():
-            n = y.node = Node()
-            n.op = op
-            n.p = n.y = n.b = None
-            n.q = tuple(nodes)
-            n.a = tuple(map(kept, operands)) if keeps else tuple(map(Like, data))
-            n.params = params
-            n.seq = tick()
-            n.code, n.at = user_site(getframe(1))
+            saved = tuple(map(kept, operands)) if keeps else tuple(map(like, data))
+            y.node = record_joined(op, nodes, saved, params)
         return y
 
     return f

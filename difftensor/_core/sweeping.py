@@ -25,28 +25,32 @@ def trace(roots: Iterable[Node], targets: Iterable[Node] = ()) -> tuple[list[Nod
     """The nodes reachable from `roots`, oldest first, and the leaves met; the walk stops at `targets`."""
     seen: set = {None, *targets}
     leaves: list[Any] = []
-    found: list[Node] = []
+    found: list[Any] = []
+    stack: list[Any] = []  # newest parents first: nodes are met nearly in the order they were made in, and in memory
+    pop, push, add = stack.pop, stack.append, seen.add
     for root in roots:
         if root not in seen:
-            seen.add(root)
-            (leaves if root.__class__ is Leaf else found).append(root)
-    for n in found:  # the list grows while it is read: no stack, no recursion
+            add(root)
+            (leaves if root.__class__ is Leaf else stack).append(root)
+    while stack:
+        n = pop()
+        found.append(n)
         p = n.p
         if p not in seen:
-            seen.add(p)
+            add(p)
             if p.__class__ is Leaf:
                 leaves.append(p)
             else:
-                found.append(p)
+                push(p)
         p = n.q
         if p not in seen:
             for q in p if p.__class__ is tuple else (p,):
                 if q not in seen:
-                    seen.add(q)
+                    add(q)
                     if q.__class__ is Leaf:
                         leaves.append(q)
                     else:
-                        found.append(q)
+                        push(q)
     found.sort(key=_seq)
     return found, leaves
 

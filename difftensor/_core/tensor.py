@@ -270,7 +270,7 @@ class Tensor:
     def __iter__(self) -> Any:
         if not self._data.ndim:
             raise TypeError("iteration over a 0-d Tensor")
-        return (self[i] for i in range(self._data.shape[0]))
+        return map(self.__getitem__, range(self._data.shape[0]))
 
     def _stands_alone(self) -> bool:
         """Is this a constant, or a leaf of the user's? Then a copy of it elsewhere loses nothing."""

@@ -8,7 +8,7 @@ from difftensor._backend import as_device, is_array, move
 from difftensor._backend.arrays import is_refused
 from difftensor._core import Tensor, X, adopt_foreign, composition, holds_tensor, publish, wrap
 from difftensor._core.primitive import signed
-from difftensor._ops.joining import stack_parts
+from difftensor._ops.joining import array_of_numbers, stack_parts
 from difftensor._ops.shape import as_shape
 
 # Of what is there -----------------------------------------------------------------------------------------------------
@@ -234,6 +234,10 @@ def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, lik
     else:
         t = asarray(object, dtype, copy=copy)
     if t.ndim < ndmin:
+    if (object.__class__ is list or object.__class__ is tuple) and dtype is None and object:
+        t = array_of_numbers(object)
+        if t is not None:
+            return t if ndmin <= 1 and device is None else _placed(t.reshape((1,) * (ndmin - 1) + t.shape), device)
         t = t.reshape((1,) * (ndmin - t.ndim) + t.shape)
     if order in ("C", "F"):
         t = _laid_out(t, order)
@@ -242,11 +246,6 @@ def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, lik
 
 def _from_nested(obj):
     """Nested lists with Tensors inside, in one operation where all parts have one shape."""
-    for v in obj:
-        if v.__class__ is not Tensor or v._data.__class__ is not np.float64:
-            break
-    else:
-        return stack_parts(obj, (len(obj),))  # the right-hand side of a differential equation: dif.array([dx, dy])
     shape = [len(obj)]
     flat = list(obj)
     while flat and all(v.__class__ in (list, tuple) for v in flat):

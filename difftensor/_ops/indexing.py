@@ -79,6 +79,9 @@ def _repeats(index):
 def _prepared(x, params):
     """`x` and its static index; an index of a Tensor class of its own (batched) has its say first."""
     index = params[0]
+    if index.__class__ is slice:
+        if index.start.__class__ in _BOUNDS and index.stop.__class__ in _BOUNDS and index.step.__class__ in _BOUNDS:
+            return x, params
     for i in index if index.__class__ is tuple else (index,):
         if i.__class__ is slice:
             if not (i.start.__class__ in _BOUNDS and i.stop.__class__ in _BOUNDS and i.step.__class__ in _BOUNDS):
@@ -103,6 +106,7 @@ getitem = linear(
     normalize=_prepared,
     usual=(int,),
 )
+getitem.primitive.scatters = True
 
 
 def setitem(x, index, value):

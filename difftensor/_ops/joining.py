@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from difftensor._core import Tensor, X, composition, everywhere, general, linear, operand, write_out
+from difftensor._core import (
+    Tensor,
+    X,
+    composition,
+    everywhere,
+    general,
+    linear,
+    operand,
+    recording,
+    wrap,
+    write_out,
+)
 from difftensor._core.fitting import fit
+from difftensor._core.recording import NUMBER, Like, record_joined
 from difftensor._ops.reductions import axes_of
 
 # Joining --------------------------------------------------------------------------------------------------------------
@@ -15,9 +27,11 @@ def _pull_concatenate(xp, g, y, xs, axis):
     """Each operand gets its slice."""
     out, start = [], 0
     tail = (slice(None),) * (-axis - 1)
+    first, dtype = axis == -len(g.shape), g.dtype
     for x in xs:
         stop = start + x.shape[axis]
-        out.append(fit(g[(..., slice(start, stop), *tail)], x.shape, x.dtype))
+        part = g[start:stop] if first else g[(..., slice(start, stop), *tail)]
+        out.append(part if x.dtype == dtype else fit(part, x.shape, x.dtype))
         start = stop
     return tuple(out)
 
@@ -41,6 +55,8 @@ _concatenate = general(
 
 def _pull_parts(xp, g, y, xs, shape):
     """Element i of the flat result is operand i."""
+    if xs.count(NUMBER) == len(xs) and len(shape) == 1:
+        return tuple(g)
     flat = g if len(shape) == 1 else g.reshape((len(xs), *g.shape[len(shape) :]))
     return tuple(fit(flat[i], x.shape, x.dtype) for i, x in enumerate(xs))
 
@@ -76,6 +92,43 @@ stack_parts = general(
 )
 
 
+# The two that loops are made of, dif.array([dx, dy]) and dif.concatenate([left, right]), without detours: each is one
+# operation on Tensors of the CPU, or None.
+
+
+def array_of_numbers(xs):
+    """`xs` as one array, if they are Tensors of one float64 number each."""
+    data, nodes = [], []
+    for x in xs:
+        if x.__class__ is not Tensor or x._data.__class__ is not np.float64:
+            return None
+        data.append(x._data)
+        nodes.append(x.node)
+    y = wrap(np.array(data))
+    if nodes.count(None) != len(nodes) and recording():
+        y.node = record_joined(stack_parts.primitive, nodes, (NUMBER,) * len(nodes), ((len(nodes),),))
+    return y
+
+
+def _end_to_end(xs, axis):
+    data, nodes = [], []
+    for x in xs:
+        if x.__class__ is not Tensor or x._data.__class__ is not np.ndarray:
+            return None
+        data.append(x._data)
+        nodes.append(x.node)
+    try:
+        yd = np.concatenate(data, axis)
+    except Exception:  # noqa: BLE001 - the usual way explains it
+        return None
+    y = wrap(yd)
+    if nodes.count(None) != len(nodes) and recording():
+        if axis >= 0:
+            axis -= yd.ndim
+        y.node = record_joined(_concatenate.primitive, nodes, tuple(map(Like, data)), (axis,))
+    return y
+
+
 def _parts(arrays, name):
     """The operands of a joining function: the rows of a Tensor, or the members of a sequence."""
     if isinstance(arrays, Tensor):
@@ -85,6 +138,10 @@ def _parts(arrays, name):
 
 @composition(np.concatenate)
 def concatenate(arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind"):
+    if arrays.__class__ in (list, tuple) and axis.__class__ is int and out is None and dtype is None:
+        y = _end_to_end(arrays, axis)
+        if y is not None:
+            return y
     xs = _parts(arrays, "concatenate")
     if not xs:
         raise ValueError("need at least one array to concatenate")
@@ -222,7 +279,7 @@ def repeat(a, repeats, axis=None):
         a, axis = X.ravel(a), -1 if axis is None else axis
     axis = axes_of(a, axis)[0]
     n = a.shape[axis]
-    counts = np.asarray(repeats)
+    counts = np.asarray(_indices(repeats))
     if counts.size == 1:
         k = int(counts.reshape(()))
         if k < 0:
@@ -275,4 +332,6 @@ def insert(arr, obj, values, axis=None):
 
 def _indices(obj):
     """`obj` of ``insert`` and ``delete`` without Tensors."""
+    if isinstance(obj, (list, tuple)) and not obj:
+        return np.asarray(obj, np.intp)
     return obj.detach().numpy() if isinstance(obj, Tensor) else obj
