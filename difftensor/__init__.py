@@ -173,7 +173,7 @@ _ON_DEMAND = {
 
 __all__ = [
     *(_name for _name in dir() if not _name.startswith("_")),
-    "__array_api_version__", "__array_namespace_info__", "fft", "linalg", *_ON_DEMAND,
+    "__array_api_version__", "__array_namespace_info__", "fft", "linalg", "random", *_ON_DEMAND,
 ]
 
 

@@ -44,7 +44,6 @@ LEFT_OUT = {
     "flatiter": _ITERATOR,
     "broadcast": "use dif.broadcast_arrays, dif.broadcast_shapes or dif.broadcast_to",
     "fromregex": "its results are records: use np.fromregex and dif.asarray of the fields",
-    "random": "not there yet: `from numpy import random`; the arrays that it draws can be used as they are",
     "core": _INTERNAL,
     "f2py": _INTERNAL,
     "ctypeslib": _INTERNAL,

@@ -35,7 +35,7 @@ def tensor(raw: Any, scalar: bool = False) -> Tensor:
 def scaled(noise: Tensor, loc: Any, scale: Any) -> Tensor:
     """``loc + scale * noise``, in the memory of the noise where nothing hangs on the parameters."""
     raw = noise._data
-    if noise.__class__ is Tensor and plain(loc) and plain(scale) and isinstance(raw, (np.ndarray, np.generic)):
+    if noise.__class__ is Tensor and noise.node is None and plain(loc) and plain(scale) and isinstance(raw, (np.ndarray, np.generic)):
         if not isinstance(scale, (int, float)) or scale != 1:
             raw *= scale
         if not isinstance(loc, (int, float)) or loc != 0:
@@ -97,7 +97,7 @@ class Draws:
 
     def _checked_out(self, out: Any, shape: tuple | None, dtype: np.dtype, name: str) -> tuple:
         if out.dtype != dtype:
-            raise TypeError("Supplied output array has the wrong type. Expected " f"{dtype}, got {out.dtype}")
+            raise TypeError(f"Supplied output array has the wrong type. Expected {dtype}, got {out.dtype}")
         if shape is not None and shape != out.shape:
             raise ValueError("size must match out.shape when used together")
         return out.shape
