@@ -142,6 +142,8 @@ def _laid_out(t, order):
 
 def _placed(t, device):
     return t if device is None else X.to_device(t, device)
+    if t.__class__ is not Tensor:  # a value of a transformation: its layout is not the caller's
+        return t
 
 
 def asanyarray(a, dtype=None, order=None, *, device=None, copy=None, like=None):

@@ -169,9 +169,7 @@ def _narrowed(y, dtype):
 
 def _standard(x, axis, dtype, out, include_initial, function, start, name):
     """The array API's form: axis is needed for more than one dimension, and the empty result may be included."""
-    x = X.asarray(x)
-    if x.ndim == 0:
-        raise ValueError("Cannot operate on 0-dimensional arrays.")
+    x = X.atleast_1d(X.asarray(x))
     if axis is None:
         if x.ndim > 1:
             raise ValueError("For arrays which have more than one dimension ``axis`` argument is required.")

@@ -188,6 +188,7 @@ def choose(a, choices, out=None, mode="raise"):
     rows = X.stack(choices)
     index = index_in_range(integers(a), len(choices), mode, "choose")
     shape = np.broadcast_shapes(index.shape, rows.shape[1:])
+    rows = rows.reshape((len(choices), *(1,) * (len(shape) + 1 - rows.ndim), *rows.shape[1:]))
     rows = X.broadcast_to(rows, (len(choices), *shape))
     y = rows[(np.broadcast_to(index, shape), *np.indices(shape, sparse=True))]
     return y if out is None else write_out("choose", y, out)
@@ -202,10 +203,12 @@ def select(condlist, choicelist, default=0):
     for i, c in enumerate(condlist):
         if getattr(c, "dtype", np.asarray(c).dtype if not isinstance(c, Tensor) else None) != np.dtype(bool):
             raise TypeError(f"invalid entry {i} in condlist: should be boolean ndarray")
-    y = default
-    for condition, choice in reversed(list(zip(condlist, choicelist))):
+    parts = [c if c.__class__ in (int, float, complex) else X.asarray(c) for c in (*choicelist, default)]
+    dtype = X.result_type(*parts)
+    y = parts.pop()
+    for condition, choice in reversed(list(zip(condlist, parts))):
         y = X.where(condition, choice, y)
-    return y
+    return X.astype(y, dtype, copy=False)
 
 
 @composition(np.piecewise)
@@ -270,8 +273,8 @@ def index_in_range(index, n, mode, name):
 @composition(np.take)
 def take(a, indices, axis=None, out=None, mode="raise"):
     a = X.asarray(a)
-    if axis is None:
-        a, axis = X.ravel(a), -1
+    if axis is None or not a.ndim:
+        a, axis = X.ravel(a), -1 if axis is None else axis
     axis = axes_of(a, axis)[0]
     index = index_in_range(integers(indices), a.shape[axis], mode, "take")
     y = a[(slice(None),) * (a.ndim + axis) + (index,)]

@@ -11,7 +11,6 @@ from difftensor._ops.cumulative import cumprod, cumsum
 from difftensor._ops.extrema import highest, lowest, max, min
 from difftensor._ops.reductions import (
     all,
-    axes_of,
     constant,
     count_of,
     finish,
@@ -20,7 +19,9 @@ from difftensor._ops.reductions import (
     prepared,
     prod,
     quotient,
+    reduced,
     root,
+    std,
     sum,
     var,
 )
@@ -57,6 +58,13 @@ def nancumprod(a, axis=None, dtype=None, out=None):
     return cumprod(_filled(a, 1)[0], axis, dtype, out)
 
 
+def _inexact(dtype):
+    """`dtype`, in which means of floats are computed."""
+    if dtype is not None and np.dtype(dtype).kind not in "fc":
+        raise TypeError("If a is inexact, then dtype must be inexact")
+    return dtype
+
+
 def _present(mask, where):
     return ~mask if where is True else ~mask & X.asarray(where)
 
@@ -66,8 +74,8 @@ def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     a, mask = _filled(a, 0)
     if mask is None:
         return mean(a, axis, dtype, out, keepdims, where=where)
-    a = prepared(a, dtype, True)
-    axes = axes_of(a, axis)
+    a = prepared(a, _inexact(dtype), True)
+    axes = reduced(a, axis)
     count = count_of(a, axes, _present(mask, where), keepdims)
     return finish(
         quotient(sum(a, axes, None, None, keepdims, where=where), count, "Mean of empty slice"), out, "nanmean"
@@ -83,8 +91,11 @@ def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=
     a, mask = _filled(a, 0)
     if mask is None:
         return var(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean)
-    a = prepared(a, dtype, True)
-    axes = axes_of(a, axis)
+    if mean is None and a.dtype.kind == "c" and _inexact(dtype) is not None and np.dtype(dtype).kind == "f":
+        mean = nanmean(X.where(mask, np.nan, X.real(a)), axis, dtype, None, True, where=where)  # as NumPy casts sums
+    else:
+        a = prepared(a, _inexact(dtype), True)
+    axes = reduced(a, axis)
     present = _present(mask, where)
     if mean is None:
         mean = quotient(sum(a, axes, keepdims=True, where=where), np.maximum(count_of(a, axes, present, True), 1), "")
@@ -96,11 +107,14 @@ def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=
         if not isinstance(freedom, Tensor):
             warnings.warn("Degrees of freedom <= 0 for slice.", RuntimeWarning, stacklevel=2)
         y = X.where(freedom <= 0, np.nan, y)
-    return finish(y, out, "nanvar")
+    return finish(y if dtype is None else X.astype(y, dtype, copy=False), out, "nanvar")
 
 
 @composition(np.nanstd)
 def nanstd(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+    a = X.asarray(a)
+    if a.dtype.kind in "iub":
+        return std(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction)
     v = nanvar(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
     return finish(root(v), out, "nanstd")
 

@@ -10,6 +10,7 @@ import numpy as np
 from difftensor._core import X, composition, wrap
 from difftensor._ops.convolution import convolve
 from difftensor._ops.plain import values
+from difftensor._ops.sorting import tracked
 
 
 def _coefficients(p):
@@ -49,7 +50,7 @@ def polysub(a1, a2):
 def _trimmed(p):
     """Without leading zeros, as a ``poly1d`` has it."""
     some = np.flatnonzero(values(p, "polymul"))
-    return p[int(some[0]) :] if some.size else p[-1:] * 0
+    return p[int(some[0]) :] if some.size else X.zeros_like(p[-1:])
 
 
 @composition(np.polymul)
@@ -113,9 +114,9 @@ def poly(seq_of_zeros):
         z = X.astype(z, float)
     if z.shape[0] == 0:
         return wrap(np.float64(1.0))
-    a = wrap(np.ones(1, z.dtype))
+    a, zero = wrap(np.ones(1, z.dtype)), np.zeros(1, z.dtype)
     for i in builtins.range(z.shape[0]):
-        a = X.concatenate([a, [0]]) - X.concatenate([[0], z[i] * a])
+        a = X.concatenate([a, zero]) - X.concatenate([zero, z[i] * a])
     if z.dtype.kind == "c" and _conjugate_pairs(values(z, "poly")):
         a = X.copy(X.real(a))
     return a
@@ -123,25 +124,47 @@ def poly(seq_of_zeros):
 
 @composition(np.roots)
 def roots(p):
-    """The eigenvalues of the companion matrix; a multiple root has no derivative."""
+    """The eigenvalues of the companion matrix; a multiple root has no derivative, and one at 0 is as any other."""
     p = _coefficients(p)
     if p.ndim != 1:
         raise ValueError("Input must be a rank-1 array.")
     some = np.flatnonzero(values(p, "roots"))
     if not some.size:
         return wrap(np.array([]))
-    zeros = p.shape[0] - int(some[-1]) - 1
-    p = p[int(some[0]) : int(some[-1]) + 1]
+    p = p[int(some[0]) :]
     p = X.astype(p, float) if p.dtype.kind in "iub" else p
+    zeros = p.shape[0] - 1 - int(some[-1] - some[0])
+    if not zeros:
+        return _companion_roots(p)
+    found = _companion_roots(p[:-zeros])
+    found = X.concatenate([found, np.zeros(zeros, found.dtype)])
+    return _moved_with(found, p) if tracked(p) else found
+
+
+def _companion_roots(p):
+    """The eigenvalues of the companion matrix of `p`, which has no zeros at its ends."""
     n = p.shape[0]
-    if n > 1:
-        lower = np.eye(n - 2, n - 1, dtype=p.dtype)
-        found = X.linalg.eigvals(X.concatenate([(-p[1:] / p[0])[None, :], lower]))
-        if p.dtype.kind != "c" and not bool(X.imag(found).any()):
-            found = X.real(found)
-    else:
-        found = wrap(np.array([]))
-    return X.concatenate([found, np.zeros(zeros, found.dtype)])
+    if n == 1:
+        return wrap(np.array([]))
+    lower = np.eye(n - 2, n - 1, dtype=p.dtype)
+    found = X.linalg.eigvals(X.concatenate([(-p[1:] / p[0])[None, :], lower]))
+    return X.real(found) if p.dtype.kind != "c" and not bool(X.imag(found).any()) else found
+
+
+def _moved_with(found, p):
+    """Roots `found` of `p`, some at 0, with the derivatives that the coefficients which are 0 have a part in."""
+    moved = _companion_roots(p)
+    there, here = values(moved, "roots"), values(found, "roots")
+    distance = abs(there[:, None] - here)
+    order = np.empty(here.size, np.intp)
+    for _ in builtins.range(here.size):  # the closest pair, then the closest of what is left
+        i, j = np.unravel_index(np.argmin(distance), distance.shape)
+        order[j] = i
+        distance[i], distance[:, j] = np.inf, np.inf
+    moved = moved[order]
+    if found.dtype.kind != "c":
+        moved = X.real(moved)
+    return moved + (here - values(moved, "roots"))
 
 
 def _data(x, name, kinds):

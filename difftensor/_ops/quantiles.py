@@ -168,7 +168,7 @@ def _quantile(name, a, q, axis, out, method, keepdims, weights, scale, without_n
     if weights is not None and method != "inverted_cdf":
         raise ValueError(f"Only method 'inverted_cdf' supports weights. Got: {method}.")
     axes = axes_of(a, axis)
-    if not tracked(a, q):
+    if not tracked(a, q) or not a.size:  # without elements nothing depends on anything
         y = getattr(np, name.replace("percentile", "quantile"))(
             values(a, name),
             float(at) if weak and scale != 1 else at.item() if weak else at,

@@ -236,10 +236,32 @@ def _inexact(a, dtype):
 
 
 @composition(np.mean)
+_in_integers = nondifferentiable(
+    "moment_in_integers",
+    lambda x, name, axes, keepdims, dtype, *ddof: getattr(np, name)(x, axes, dtype, None, *ddof, keepdims=keepdims),
+    public=False,
+    batch="trailing",
+)
+
+
+def _counts(a, name, axis, dtype, out, keepdims, where, *ddof):
+    """`name` (mean, var, std) of `a` computed in integers, for which NumPy rounds at every stage: no derivative."""
+    if where is not True:
+        raise TypeError(f"{name}: dtype={np.dtype(dtype)} of a Tensor goes without where=; use dtype=float")
+    y = _in_integers(X.asarray(a), name, axes_of(a, axis), bool(keepdims), np.dtype(dtype), *ddof)
+    return finish(y, out, name)
+
+
+def _integral(dtype):
+    return dtype is not None and np.dtype(dtype).kind in "iub"
+
+
 def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     a = X.asarray(a)
     a = prepared(a, _inexact(a, dtype), True)
-    axes = axes_of(a, axis)
+    if _integral(dtype):
+        return _counts(a, "mean", axis, dtype, out, keepdims, where)
+    axes = axes_of(a, axis) if where is True else reduced(a, axis)
     if where is True:
         y = _mean(a, axes, bool(keepdims), count_of(a, axes))
     else:
@@ -304,15 +326,23 @@ def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
             raise ValueError("ddof and correction can't be provided simultaneously.")
         ddof = correction
     a = X.asarray(a)
-    a = prepared(a, _inexact(a, dtype), True)
-    axes = axes_of(a, axis)
+    if _integral(dtype):
+        return _counts(a, "var", axis, dtype, out, keepdims, where, ddof)
+    axes = axes_of(a, axis) if where is True else reduced(a, axis)
+    if dtype is not None and a.dtype.kind == "c" and np.dtype(dtype).kind == "f" and mean is None:
+        mean = quotient(sum(X.real(a), axes, dtype, keepdims=True, where=where), count_of(a, axes, where, True), "")
+    if mean is None or a.dtype.kind != "c":
+        a = prepared(a, _inexact(a, dtype), True)
     if where is True and mean is None:
-        return finish(_var(a, axes, bool(keepdims), ddof), out, "var")
-    if mean is None:
-        mean = quotient(sum(a, axes, keepdims=True, where=where), np.maximum(count_of(a, axes, where, True), 1), "")
-    y = sum(norm2(a - mean), axes, keepdims=keepdims, where=where)
-    freedom = np.maximum(count_of(a, axes, where, keepdims) - ddof, 0)
-    return finish(quotient(y, freedom, "Degrees of freedom <= 0 for slice."), out, "var")
+        y = _var(a, axes, bool(keepdims), ddof)
+    else:
+        if mean is None:
+            count = np.maximum(count_of(a, axes, where, True), 1)
+            mean = quotient(sum(a, axes, keepdims=True, where=where), count, "")
+        y = sum(norm2(a - mean), axes, keepdims=keepdims, where=where)
+        freedom = np.maximum(count_of(a, axes, where, keepdims) - ddof, 0)
+        y = quotient(y, freedom, "Degrees of freedom <= 0 for slice.")
+    return finish(y if dtype is None else X.astype(y, dtype, copy=False), out, "var")
 
 
 def norm2(d):
@@ -334,9 +364,10 @@ root = unary(
 
 @composition(np.std)
 def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
-    return finish(
-        root(var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)), out, "std"
-    )
+    if _integral(dtype):
+        return _counts(a, "std", axis, dtype, out, keepdims, where, ddof if correction is None else correction)
+    y = root(var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction))
+    return finish(y, out, "std")
 
 
 # Truth and counts ---------------------------------------------------------------------------------------------------

@@ -198,6 +198,8 @@ def trim_zeros(filt, trim="fb", axis=None):
     where = trim.lower()
     if where not in ("fb", "bf", "f", "b"):
         raise ValueError(f"unexpected character(s) in `trim`: {trim!r}")
+    if not x.ndim:
+        return x
     axes = axes_of(x, axis)
     rows = np.nonzero(np.asarray(x.detach()))
     index: list = [slice(None)] * x.ndim

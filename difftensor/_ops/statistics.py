@@ -193,14 +193,14 @@ def histogram(a, bins=10, range=None, density=None, weights=None):
     w = None if weights is None else X.asarray(weights)
     if w is not None and w.shape != a.shape:
         raise ValueError("weights should have the same shape as a.")
-    a = a.ravel()
-    edges = _edges(a, bins, range, weights)
+    a, w = a.ravel(), None if w is None else w.ravel()
+    edges = _edges(a, bins, range, w)
     raw = values(a, "histogram")
     if w is not None and tracked(w):
         k, inside = _bins_of(raw, values(edges, "histogram"))
-        counts = _counted(w.ravel(), k, inside, edges.size - 1)
+        counts = _counted(w, k, inside, edges.size - 1)
     else:
-        flat = None if w is None else values(w, "histogram").ravel()
+        flat = None if w is None else values(w, "histogram")
         counts = wrap(np.histogram(raw, values(bins, "histogram"), values(range, "histogram"), weights=flat)[0])
     if density:
         counts = counts / X.astype(X.diff(edges), float, copy=False) / X.sum(counts)

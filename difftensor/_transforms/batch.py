@@ -330,18 +330,22 @@ def one_by_one(f: Callable, args: tuple, kwargs: dict) -> Any:
             rows.append(f(*a, **k))
     if not rows:
         raise ValueError("vmap over an empty batch: this function runs example by example, and none tells its shape")
-    many = isinstance(rows[0], (tuple, list))
-    columns = [list(c) for c in zip(*rows)] if many else [rows]
-    columns = [[v if isinstance(v, Tensor) else X.asarray(v) for v in c] for c in columns]
-    if any(len({v.shape for v in c}) > 1 for c in columns):
+    return _joined(getattr(f, "__name__", str(f)), rows, level)
+
+
+def _joined(name: str, rows: list, level: int) -> Any:
+    """The results of one function for all examples as one, batched."""
+    first = rows[0]
+    if isinstance(first, (tuple, list)):
+        parts = [_joined(name, list(column), level) for column in zip(*rows, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
+    column = [v if isinstance(v, Tensor) else X.asarray(v) for v in rows]
+    if len({v.shape for v in column}) > 1:
         raise BatchedValueError(
-            f"{getattr(f, '__name__', f)} inside vmap: its results have different shapes for different examples. Use "
+            f"{name} inside vmap: its results have different shapes for different examples. Use "
             "dif.vmap(f, fallback='loop') around a function whose result has one shape, or dif.where with a mask"
         )
-    parts = [batched(X.stack(c), level) for c in columns]
-    if not many:
-        return parts[0]
-    return type(rows[0])(*parts) if hasattr(rows[0], "_fields") else type(rows[0])(parts)
+    return batched(X.stack(column), level)
 
 
 def _collect(v: Any, found: list) -> None:

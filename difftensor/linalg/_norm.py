@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import Tensor, X, composition, general, operand, wrap
+from difftensor._core import Tensor, X, composition, general, operand
 from difftensor.linalg._algebra import is_complex
 from difftensor.linalg._solve import inv
 from difftensor.linalg._svd import svdvals
@@ -86,7 +86,7 @@ def _vector(x: Any, ord: Any, axes: tuple, keepdims: bool) -> Any:  # noqa: A002
     if ord is None or ord == 2:
         return _power_norm(x, 2, axes, keepdims)
     if ord == np.inf:
-        return np.abs(x).max(axis=axes, keepdims=keepdims)
+        return _largest(np.abs(x), axes, keepdims)
     if ord == -np.inf:
         return np.abs(x).min(axis=axes, keepdims=keepdims)
     if ord == 0:
@@ -101,15 +101,20 @@ def _matrix(x: Any, ord: Any, axes: tuple, keepdims: bool) -> Any:  # noqa: A002
     if row == col:
         raise ValueError("Duplicate axes given.")
     if ord in (None, "fro", "f"):
+def _largest(s: Any, axes: Any, keepdims: bool) -> Any:
+    """The largest of `s`, none of them negative; 0 where there are none."""
+    return s.max(axis=axes, keepdims=keepdims, initial=None if s.size else 0)
+
+
         return _power_norm(x, 2, axes, keepdims)
     if ord in (1, -1, np.inf, -np.inf):
         first, second = (row, col) if abs(ord) == 1 else (col, row)
         s = np.abs(x).sum(axis=first, keepdims=True)
-        y = s.max(axis=second, keepdims=True) if ord > 0 else s.min(axis=second, keepdims=True)
+        y = _largest(s, second, True) if ord > 0 else s.min(axis=second, keepdims=True)
         return y if keepdims else y.squeeze(axis=axes)
     if ord in (2, -2, "nuc"):
         s = svdvals(np.moveaxis(x, axes, (-2, -1)))
-        y = s.sum(axis=-1) if ord == "nuc" else s.max(axis=-1) if ord == 2 else s.min(axis=-1)
+        y = s.sum(axis=-1) if ord == "nuc" else _largest(s, -1, False) if ord == 2 else s.min(axis=-1)
         return np.expand_dims(y, axes) if keepdims else y
     raise ValueError("Invalid norm order for matrices.")
 
@@ -180,4 +185,4 @@ def cond(x: Any, p: Any = None) -> Any:
 def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:  # noqa: N803 - NumPy's name
     """Number of singular values above the threshold: an integer, without derivative."""
     tol, rtol = (v._data if isinstance(v, Tensor) else v for v in (tol, rtol))
-    return wrap(np.linalg.matrix_rank(X.asarray(A)._data, tol, hermitian, rtol=rtol))
+    return X.asarray(np.linalg.matrix_rank(X.asarray(A)._data, tol, hermitian, rtol=rtol))

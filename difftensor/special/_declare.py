@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import scipy.special
 
 from difftensor._backend import science, several_devices
@@ -47,7 +48,18 @@ def two(name: str, rule_a: Callable, rule_b: Callable, saves: str, ufunc: Any = 
     """A ufunc of two operands with ``rule(xp, g, y, a, b)`` for each."""
     ufunc = ufunc or getattr(scipy.special, name)
     facts = {"numpy": ufunc, **_facts(ufunc, facts)}
-    return binary(f"special.{name}", forward_of(name, ufunc), rule_a, rule_b, saves, **facts)
+    return binary(f"special.{name}", forward_of(name, ufunc), _in_floats(rule_a), _in_floats(rule_b), saves, **facts)
+
+
+def _in_floats(rule: Callable) -> Callable:
+    """`rule`, which reads constants of integers as floats: as an unsigned integer an order 0 has no order below."""
+
+    def f(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
+        return rule(xp, g, y, *(v * 1.0 if v is not None and np.result_type(v).kind in "iub" else v for v in (a, b)))
+
+    if hasattr(rule, "missing"):
+        f.missing = rule.missing  # type: ignore[attr-defined]
+    return f
 
 
 def missing(name: str, argument: str, why: str = "") -> Callable:

@@ -123,3 +123,14 @@ def test_errors_are_of_numpys_type(call):
         call(np, P)
     with pytest.raises(numpys.type):
         call(dif, dif.tensor(P))
+
+
+def test_roots_at_zero_move_with_the_coefficients_that_are_zero():
+    p = np.array([1.0, -3.0, 2.0, 0.0])
+    r = np.roots(p)
+    slopes = np.array([[-(x ** (3 - k)) / np.polyval(np.polyder(p), x) for k in range(4)] for x in r])  # -dp(x) / p'(x)
+    for mode in ("rev", "fwd"):
+        np.testing.assert_allclose(dif.jacobian(dif.roots, mode=mode)(p), slopes, atol=1e-12)
+    np.testing.assert_array_equal(dif.roots(dif.tensor(p, requires_grad=True)).detach(), r)
+    with pytest.raises(dif.errors.DegenerateError):
+        dif.jacobian(dif.roots)(np.array([1.0, 1.0, 0.0, 0.0]))

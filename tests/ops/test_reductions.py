@@ -1,6 +1,7 @@
 """Sums, products, means, extrema along axes, with NumPy's keywords; running ones; without NaNs."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -218,3 +219,28 @@ def test_out(name):
         same(out, expected)
     with pytest.raises(TypeError, match="derivative"):
         np.sum(dif.tensor(X, requires_grad=True), axis=1, out=np.zeros((3, 2)))
+
+
+@pytest.mark.parametrize("name", ["mean", "var", "std", "nanmean", "nanvar", "nanstd"])
+@pytest.mark.parametrize("kind", [float, complex, int])
+@pytest.mark.parametrize("dtype", [int, "f8", "c16"])
+def test_dtypes_of_moments_are_numpys(name, kind, dtype):
+    a = np.random.default_rng(1).normal(size=(2, 4), scale=3).astype(kind)
+    if kind is complex:
+        a = a + 1j * a[:, ::-1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
+        try:
+            expected = getattr(np, name)(a, axis=1, dtype=dtype)
+        except TypeError:
+            with pytest.raises(TypeError):
+                getattr(dif, name)(dif.asarray(a), axis=1, dtype=dtype)
+            return
+        found = getattr(dif, name)(dif.asarray(a), axis=1, dtype=dtype)
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected)
+
+
+def test_norms_of_nothing_are_numpys():
+    for shape, keywords in [((0,), {"ord": np.inf}), ((0, 3), {"ord": np.inf}), ((0, 3), {"ord": 2})]:
+        assert float(np.linalg.norm(dif.zeros(shape), **keywords)) == np.linalg.norm(np.zeros(shape), **keywords) == 0

@@ -224,3 +224,20 @@ def test_errors_are_of_numpys_type(call):
         call(np, X)
     with pytest.raises(numpys.type):
         call(dif, dif.tensor(X))
+
+
+def test_histogramdd_inside_vmap_returns_its_list_of_edges():
+    samples = np.random.default_rng(3).normal(size=(4, 6, 2))
+    counts, edges = dif.vmap(lambda s: dif.histogramdd(s, bins=(2, 3)))(samples)
+    for i, s in enumerate(samples):
+        expected, expected_edges = np.histogramdd(s, bins=(2, 3))
+        np.testing.assert_array_equal(counts[i], expected)
+        for found, e in zip(edges, expected_edges, strict=True):
+            np.testing.assert_allclose(found[i], e)
+
+
+def test_histogram_takes_weights_of_any_shape_with_its_array():
+    a, w = np.arange(6.0).reshape(1, 2, 3), np.arange(6.0).reshape(1, 2, 3) * (1 + 2j)
+    expected = np.histogram(a, bins=3, weights=w)[0]
+    found = np.histogram(dif.asarray(a), bins=3, weights=dif.tensor(w, requires_grad=True))[0]
+    np.testing.assert_allclose(found.detach(), expected)
