@@ -12,6 +12,7 @@ import numpy as np
 import difftensor as dif
 
 from ._module import Module
+from .init import is_generator
 
 
 class History:
@@ -79,9 +80,9 @@ class History:
         return axes
 
 
-def _generators(model: Module) -> list[np.random.Generator]:
+def _generators(model: Module) -> list[Any]:
     """The generators of dropout and the like, each once, in the order of the modules."""
-    found = [v for m in model.modules() for v in m.__dict__.values() if isinstance(v, np.random.Generator)]
+    found = [v for m in model.modules() for v in m.__dict__.values() if is_generator(v)]
     return list({id(g): g for g in found}.values())
 
 

@@ -33,7 +33,7 @@ class _Layer(Module):
         norm_first: bool,
         bias: bool,
         made: dict,
-        rng: np.random.Generator,
+        rng: Any,
         decodes: bool = False,
     ) -> None:
         self.self_attn = MultiheadAttention(d, heads, p, bias, batch_first=batch_first, rng=rng, **made)
@@ -119,7 +119,7 @@ class TransformerDecoderLayer(_Layer):
 
 def _copies(layer: Module, n: int) -> ModuleList:
     """Copies of a layer that go on drawing from its generators."""
-    shared = {id(v): v for m in layer.modules() for v in m.__dict__.values() if isinstance(v, np.random.Generator)}
+    shared = {id(v): v for m in layer.modules() for v in m.__dict__.values() if init.is_generator(v)}
     return ModuleList(copy.deepcopy(layer, dict(shared)) for _ in range(n))
 
 

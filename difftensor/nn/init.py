@@ -1,6 +1,7 @@
 """Initial weights, by PyTorch's names: each fills a Tensor in place and returns it.
 
-``rng`` is a numpy Generator or a seed; None draws a fresh one from the operating system.
+``rng`` is a Generator (NumPy's, or one of `dif.random` on any device) or a seed, which stands for
+``np.random.default_rng(seed)``; None draws a fresh one from the operating system.
 
 Examples
 --------
@@ -20,12 +21,22 @@ import numpy as np
 
 import difftensor as dif
 
-Rng = np.random.Generator | int | None
+Rng = Any  # a Generator of NumPy's or of dif.random, a seed, None
 
 
-def generator(rng: Rng) -> np.random.Generator:
+def is_generator(v: Any) -> bool:
+    """A Generator of NumPy's, or of `dif.random`?"""
+    return isinstance(v, np.random.Generator) or hasattr(v, "bit_generator")
+
+
+def generator(rng: Rng) -> Any:
     """`rng` as a Generator."""
-    return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
+    return rng if is_generator(rng) else np.random.default_rng(rng)
+
+
+def on_host(indices: Any) -> np.ndarray:
+    """What a Generator drew, as an ndarray."""
+    return indices.to_device("cpu").numpy() if isinstance(indices, dif.Tensor) else indices
 
 
 def _fill(t: dif.Tensor, values: Any) -> dif.Tensor:

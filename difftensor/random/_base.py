@@ -35,7 +35,13 @@ def tensor(raw: Any, scalar: bool = False) -> Tensor:
 def scaled(noise: Tensor, loc: Any, scale: Any) -> Tensor:
     """``loc + scale * noise``, in the memory of the noise where nothing hangs on the parameters."""
     raw = noise._data
-    if noise.__class__ is Tensor and noise.node is None and plain(loc) and plain(scale) and isinstance(raw, (np.ndarray, np.generic)):
+    if (
+        noise.__class__ is Tensor
+        and noise.node is None
+        and plain(loc)
+        and plain(scale)
+        and isinstance(raw, (np.ndarray, np.generic))
+    ):
         if not isinstance(scale, (int, float)) or scale != 1:
             raw *= scale
         if not isinstance(loc, (int, float)) or loc != 0:

@@ -33,7 +33,7 @@ def _proposal(k: Any) -> Any:
     safe = np.maximum(k, 1e-5)
     r = 1 + (1 + 4 * safe * safe) ** 0.5
     rho = (r - (2 * r) ** 0.5) / (2 * safe)
-    return np.where(k > 1e-5, (1 + rho * rho) / (2 * rho), 1 / np.maximum(k, 1e-300) + k)
+    return np.where(k > 1e-5, (1 + rho * rho) / (2 * rho), 1 / np.maximum(k, 1e-300) + k)[()]
 
 
 def vonmises(source: Philox, shape: tuple, device: Device, k: Any) -> Any:

@@ -66,9 +66,7 @@ class Continuous(Draws):
         """Exponential of mean 1: ``-log(1 - u)``, whatever `method` says."""
         if method not in ("zig", "inv"):
             raise ValueError(f"standard_exponential: method must be 'zig' or 'inv', found {method!r}")
-        return self._standard(
-            _noise.exponential, _noise.exponential_single, size, dtype, out, "standard_exponential"
-        )
+        return self._standard(_noise.exponential, _noise.exponential_single, size, dtype, out, "standard_exponential")
 
     def standard_cauchy(self, size: Any = None) -> Any:
         """Cauchy of median 0 and scale 1: ``tan(pi (u - 1/2))``."""

@@ -1,9 +1,9 @@
 """Raw counts: Poisson, binomial, hypergeometric and their like, in array code.
 
-Small means by inversion (one word), large ones by transformed rejection: W. Hoermann, The transformed rejection method
-for generating Poisson random variables, Insurance: Mathematics and Economics 12 (1993) 39-45 (PTRS), and The generation
-of binomial random variates, Journal of Statistical Computation and Simulation 46 (1993) 101-110 (BTRS). Both reserve two
-words for each number.
+Small means by inversion, large ones by transformed rejection; two words are reserved for each number. W. Hoermann, The
+transformed rejection method for generating Poisson random variables, Insurance: Mathematics and Economics 12 (1993)
+39-45 (PTRS); The generation of binomial random variates, Journal of Statistical Computation and Simulation 46 (1993)
+101-110 (BTRS).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._backend import Device
+from difftensor._backend import Device, device_of
 from difftensor.random import _noise
 from difftensor.random._gamma import standard_gamma
 from difftensor.random._philox import Philox
@@ -32,9 +32,8 @@ MOST = 2**63 - 1
 def _remainder(k: Any) -> Any:
     """log k! - (k log k - k), by Stirling's series where log k! is large (DLMF 5.11.1)."""
     far = np.maximum(k, 1e5)
-    return np.where(
-        k < 1e5, _gammaln(k + 1.0) - _xlogy(k, k) + k, 0.5 * np.log(2 * np.pi * far) + 1 / (12 * far)
-    )
+    stirling = 0.5 * np.log(2 * np.pi * far) + 1 / (12 * far)
+    return np.where(k < 1e5, _gammaln(k + 1.0) - _xlogy(k, k) + k, stirling)[()]
 
 
 def _deviance(k: Any, mean: Any) -> Any:
@@ -49,9 +48,7 @@ def _log_poisson(k: Any, mean: Any) -> Any:
 
 def _log_binomial(k: Any, n: Any, p: Any) -> Any:
     rest = n - k
-    return (
-        _remainder(n) - _remainder(k) - _remainder(rest) - _deviance(k, n * p) - _deviance(rest, n * (1 - p))
-    )
+    return _remainder(n) - _remainder(k) - _remainder(rest) - _deviance(k, n * p) - _deviance(rest, n * (1 - p))
 
 
 def _taken(mask: Any, *vs: Any) -> list:
@@ -83,14 +80,14 @@ def _climb(u: Any, first: Any, factor: Callable) -> Any:
     return k
 
 
-def _in_two(shape: tuple, device: Device, small: Any, low: Callable, high: Callable) -> Any:
-    """`low` where `small`, `high` elsewhere; on the CPU only what is needed."""
-    if device.kind == "cpu" or not np.ndim(small):
+def _in_two(small: Any, low: Callable, high: Callable) -> Any:
+    """`low` where `small`, `high` elsewhere; only what is needed where `small` can be read."""
+    if device_of(small).kind == "cpu":
         if np.all(small):
             return low()
         if not np.any(small):
             return high()
-    return np.where(np.broadcast_to(small, shape) if small.__class__ is np.ndarray else small, low(), high())
+    return np.where(small, low(), high())
 
 
 def poisson(source: Philox, shape: tuple, device: Device, mean: Any) -> Any:
@@ -109,7 +106,7 @@ def poisson(source: Philox, shape: tuple, device: Device, mean: Any) -> Any:
         b = 0.931 + 2.53 * np.sqrt(m)
         return reject(source, start, shape, device, 2, _ATTEMPTS, _propose_poisson, m, b)
 
-    return _in_two(shape, device, small, low, high)
+    return _in_two(small, low, high)
 
 
 def _propose_poisson(xp: Any, w: list, m: Any, b: Any) -> tuple:
@@ -148,7 +145,7 @@ def binomial(source: Philox, shape: tuple, device: Device, n: Any, p: Any) -> An
         m, q = np.where(small, 100.0, n)[()], np.where(small, 0.5, p)[()]
         return reject(source, start, shape, device, 2, _ATTEMPTS, _propose_binomial, m, q)
 
-    k = _in_two(shape, device, small, low, high)
+    k = _in_two(small, low, high)
     return np.where(flipped, n - k, k).astype(np.int64)
 
 
@@ -258,5 +255,3 @@ def _propose_hypergeometric(xp: Any, w: list, good: Any, bad: Any, sample: Any) 
 
     accepted = fine & (2 * xp.log(u) <= height(mode) - height(k))
     return k.astype(xp.int64), accepted
-
-

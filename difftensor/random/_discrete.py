@@ -20,7 +20,9 @@ _LARGEST_MEAN = _MOST - 10 * _MOST**0.5
 class Discrete(Draws):
     """Draws of integers."""
 
-    def integers(self, low: Any, high: Any = None, size: Any = None, dtype: Any = np.int64, endpoint: bool = False) -> Any:
+    def integers(
+        self, low: Any, high: Any = None, size: Any = None, dtype: Any = np.int64, endpoint: bool = False
+    ) -> Any:
         """Uniform integers ``low <= k < high`` (or ``0 <= k < low``), with `endpoint` including the last.
 
         Parameters
@@ -178,7 +180,9 @@ class Discrete(Draws):
         n = checked(n, "multinomial", "n", "not negative")
         pvals = checked(constant(pvals, "multinomial", "pvals"), "multinomial", "pvals", "a probability")
         if not getattr(pvals, "ndim", 0) or not pvals.shape[-1]:
-            raise ValueError("pvals must have at least 1 dimension and the last dimension of pvals must be greater than 0.")
+            raise ValueError(
+                "pvals must have at least 1 dimension and the last dimension of pvals must be greater than 0."
+            )
         kinds = pvals.shape[-1]
         shape, _ = sized(size, n, *((pvals[..., 0],) if pvals.ndim > 1 else ()))
         left, p = self._physical(n, shape), self._physical(pvals, (*shape, kinds))
@@ -186,7 +190,7 @@ class Discrete(Draws):
             raise ValueError("sum(pvals[:-1]) > 1.0")
         found, rest = [], 1.0
         for i in range(kinds - 1):
-            share = np.where(rest > 0, np.clip(p[..., i] / np.where(rest > 0, rest, 1.0), 0.0, 1.0), 0.0)[()]
+            share = np.where(rest > 0, np.clip(p[..., i] / np.where(rest > 0, rest, 1.0)[()], 0.0, 1.0), 0.0)[()]
             found.append(_counts.binomial(self._source, widened(shape), self._device, left, share))
             left = left - found[-1]
             rest = rest - p[..., i]

@@ -124,5 +124,6 @@ def _second(a: Any, x: Any) -> Any:
 # The sample x as a function of its parameter, at a fixed value of the distribution function.
 gamma_path = primitive("random.gamma_path", _second, _gamma_rule, _no_rule, kind="binary", saves="ya")
 log_gamma_path = primitive(
-    "random.log_gamma_path", _second, lambda xp, g, y, a, x: g * log_slope(xp, a, y), _no_rule, kind="binary", saves="ya",
+    "random.log_gamma_path", _second, lambda xp, g, y, a, x: g * log_slope(xp, a, y), _no_rule,
+    kind="binary", saves="ya",
 )  # fmt: skip

@@ -94,7 +94,7 @@ def default_rng(seed: Any = None, *, device: Any = None) -> Generator:
         return Generator(seed, device)
     if isinstance(seed, np.random.Philox):
         source = Philox(key=0)
-        source.state, source.seed_seq = seed.state, seed.seed_seq
+        source.state, source.seed_seq = dict(seed.state), seed.seed_seq
         return Generator(source, device)
     if isinstance(seed, (np.random.Generator, np.random.BitGenerator, np.random.RandomState)):
         raise TypeError(

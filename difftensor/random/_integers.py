@@ -62,11 +62,15 @@ def _below_short(source: Philox, n: int, device: Device, r: int) -> Any:
     start = source.reserve(count)
     again, attempts = np.uint64((1 << 32) % r), _attempts(r, 32)
     if device.kind != "cpu":
-        k = low = None
+        k: Any = None
+        low: Any = None
         for lane in range(attempts):
             m = _products(source.words(start, count, device, lane), n, r)
-            k = m >> _32 if k is None else namespace(m).where(low < again, m >> _32, k)
-            low = m & _LOW if low is None else namespace(m).where(low < again, m & _LOW, low)
+            if lane:
+                where, drawn = namespace(m).where, low < again
+                k, low = where(drawn, m >> _32, k), where(drawn, m & _LOW, low)
+            else:
+                k, low = m >> _32, m & _LOW
         return k
     out = np.empty(n, np.uint64)
     for i in range(0, count, _BLOCK):

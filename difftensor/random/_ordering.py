@@ -75,7 +75,11 @@ class Ordering(Draws):
         """The parts of x along `axis` in an order, which may differ between the examples of a vmap."""
         front = x if _axis(axis, x) == 0 else X.moveaxis(x, axis, 0)
         y = front[order]
-        return y if _axis(axis, x) == 0 else X.moveaxis(y, range(order.ndim), range(axis % x.ndim, axis % x.ndim + order.ndim))
+        return (
+            y
+            if _axis(axis, x) == 0
+            else X.moveaxis(y, range(order.ndim), range(axis % x.ndim, axis % x.ndim + order.ndim))
+        )
 
     def shuffle(self, x: Any, axis: int = 0) -> None:
         """Put `x` in random order along `axis`, in place: a Tensor, an ndarray or a list."""
@@ -231,7 +235,9 @@ def _array(x: Any, device: Any, name: str = "permutation") -> Tensor:
         return x
     raw = x if namespace(x) is not np else np.asarray(x)
     if raw.dtype.kind not in "biufc":
-        raise TypeError(f"random.{name}: Tensors hold numbers, found {raw.dtype}: choose indices, rng.{name}(len(a), ...)")
+        raise TypeError(
+            f"random.{name}: Tensors hold numbers, found {raw.dtype}: choose indices, rng.{name}(len(a), ...)"
+        )
     return X.asarray(move(raw, device))
 
 

@@ -53,9 +53,7 @@ def sized(size: Any, *parameters: Any) -> tuple[tuple, bool]:
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(
-            f"Output size {shape} is not compatible with broadcast dimensions of inputs {common}."
-        )
+        raise ValueError(f"Output size {shape} is not compatible with broadcast dimensions of inputs {common}.")
     return shape, False
 
 

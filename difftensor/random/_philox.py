@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.random import SeedSequence
 
-from difftensor._backend import Device, philox
+from difftensor._backend import Device, namespace, philox
 from difftensor._transforms.draws import note
 
 _BLOCK = 1 << 15  # words that are turned into numbers at a time on the CPU: they stay in the cache
@@ -55,8 +55,9 @@ class Philox:
     def __init__(self, seed: Any = None, *, key: Any = None, position: int = 0):
         if key is not None and seed is not None:
             raise ValueError("Philox: seed and key cannot be both given")
-        self.seed_seq = None if key is not None else seed if hasattr(seed, "generate_state") else SeedSequence(seed)
+        self.seed_seq: Any = None
         if key is None:
+            self.seed_seq = seed if hasattr(seed, "generate_state") else SeedSequence(seed)
             key = self.seed_seq.generate_state(2, np.uint64)
         elif isinstance(key, int):
             key = key & _64, key >> 64
@@ -146,7 +147,7 @@ class Philox:
         start = self.reserve(count)
         if device.kind != "cpu":
             xp_words = self.words(start, count, device)
-            xp = _namespace(xp_words)
+            xp = namespace(xp_words)
             return f(xp, xp_words.view(np.uint32)[:n] if halves else xp_words).reshape(shape)
         out = np.empty(shape, dtype)
         flat = out.reshape(-1)
@@ -159,12 +160,6 @@ class Philox:
                 else:
                     flat[i : i + _BLOCK] = f(np, w)
         return out
-
-
-def _namespace(a: Any) -> Any:
-    from difftensor._backend import namespace
-
-    return namespace(a)
 
 
 def _from_numpy(state: dict) -> dict:

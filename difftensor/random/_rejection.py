@@ -22,12 +22,19 @@ _SPARSE = 24  # below one pending element in so many, array code for them is fas
 
 
 def reject(
-    source: Philox, start: int, shape: tuple, device: Device, per: int, attempts: int, propose: Callable, *parameters: Any
+    source: Philox,
+    start: int,
+    shape: tuple,
+    device: Device,
+    per: int,
+    attempts: int,
+    propose: Callable,
+    *parameters: Any,
 ) -> Any:
     """The first accepted proposals: ``propose(xp, words, *parameters) -> (values, accepted)``.
 
-    `start` is the position of the words that were reserved for the draw. `words` is a list of `per` arrays of uint64, which the proposal may destroy; `parameters` are raw numbers or arrays
-    that broadcast to `shape`.
+    `start` is the position of the words that were reserved for the draw. `words` is a list of `per` arrays of uint64,
+    which the proposal may destroy; `parameters` are raw numbers or arrays that broadcast to `shape`.
     """
     n = math.prod(shape)
     w = _rows(source, start, n, per, device, 0)

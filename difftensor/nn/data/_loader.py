@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..init import generator, on_host
 from ._collate import collate as stack
 from ._collate import to_tensors
 from ._samplers import RandomSampler, Sampler, SequentialSampler
@@ -64,7 +65,7 @@ class Loader:
                              "shuffle, sample or use workers")  # fmt: skip
         self.collate = collate or stack
         self.batch_size, self.drop_last, self.workers, self.shard = batch_size, drop_last, workers, shard
-        self.rng = rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
+        self.rng = generator(rng)
         self.sampler = sampler or (RandomSampler() if shuffle else SequentialSampler())
         self.epoch = self.position = 0  # of the next batch
         self._start = self.rng.bit_generator.state  # the generator before it drew the order of this epoch
@@ -75,9 +76,9 @@ class Loader:
         full, rest = divmod(len(self._order(copy.deepcopy(self.rng))), self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
-    def _order(self, rng: np.random.Generator) -> np.ndarray:
+    def _order(self, rng: Any) -> np.ndarray:
         """This shard's indices of an epoch: shares of equal length, so that no process waits for another."""
-        indices = self.sampler.indices(len(self.source), rng)
+        indices = on_host(self.sampler.indices(len(self.source), rng))
         i, n = self.shard
         return indices[i : len(indices) // n * n : n] if n > 1 else indices
 

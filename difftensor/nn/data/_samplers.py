@@ -10,14 +10,14 @@ import numpy as np
 class Sampler:
     """``indices(n, rng)`` returns the indices of one epoch over n examples."""
 
-    def indices(self, n: int, rng: np.random.Generator) -> np.ndarray:
+    def indices(self, n: int, rng: Any) -> np.ndarray:
         raise NotImplementedError(f"{type(self).__name__} must define indices(n, rng)")
 
 
 class SequentialSampler(Sampler):
     """From the first to the last."""
 
-    def indices(self, n: int, rng: np.random.Generator) -> np.ndarray:
+    def indices(self, n: int, rng: Any) -> np.ndarray:
         return np.arange(n)
 
 
@@ -27,7 +27,7 @@ class RandomSampler(Sampler):
     def __init__(self, replacement: bool = False, count: int | None = None):
         self.replacement, self.count = replacement, count
 
-    def indices(self, n: int, rng: np.random.Generator) -> np.ndarray:
+    def indices(self, n: int, rng: Any) -> np.ndarray:
         count = n if self.count is None else self.count
         return rng.integers(n, size=count) if self.replacement else rng.permutation(n)[:count]
 
@@ -41,7 +41,7 @@ class WeightedSampler(Sampler):
             raise ValueError("WeightedSampler: weights must be a vector of numbers that are not negative, not all zero")
         self.count, self.replacement = count, replacement
 
-    def indices(self, n: int, rng: np.random.Generator) -> np.ndarray:
+    def indices(self, n: int, rng: Any) -> np.ndarray:
         if len(self.weights) != n:
             raise ValueError(f"WeightedSampler: {len(self.weights)} weights for {n} examples")
         count = n if self.count is None else self.count

@@ -9,6 +9,7 @@ import numpy as np
 
 import difftensor as dif
 
+from ..init import generator, on_host
 from ._collate import collate
 
 
@@ -88,6 +89,6 @@ def split(n: int, *parts: float, rng: Any = None) -> list[np.ndarray]:
     counts = [round(p * n) if isinstance(p, float) else p for p in parts]
     if sum(counts) > n:
         raise ValueError(f"split: {counts} are more than {n} examples")
-    order = np.random.default_rng(rng).permutation(n)
+    order = on_host(generator(rng).permutation(n))
     ends = np.cumsum([0, *counts])
     return [order[a:b] for a, b in zip(ends[:-1], ends[1:])]

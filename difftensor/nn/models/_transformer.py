@@ -56,7 +56,7 @@ class LanguageModel(Module):
         with dif.no_grad():
             for _ in range(count):
                 logits = self(index[:, -self.context :])[:, -1].numpy() / temperature
-                gumbel = -np.log(-np.log(rng.random(logits.shape)))  # argmax(logits + gumbel) is a draw
+                gumbel = -np.log(-np.log(init.on_host(rng.random(logits.shape))))  # argmax(logits + gumbel) is a draw
                 index = np.concatenate([index, (logits + gumbel).argmax(-1)[:, None]], axis=1)
         return index
 
