@@ -4,13 +4,16 @@
     python scripts/function_table.py --check    exit status 1 if the page is not what would be written
 
 Nothing is claimed by hand but the differences: the calls of tests/numpy_calls.py are run, an argument counts as
-differentiable if its gradient is not zero, and the kinks are those that the primitives on the tape declare.
+differentiable if its gradient is not zero, and the kinks are those that the primitives on the tape declare. The devices
+are those on which the calls and their derivatives run; the GPU is the stand-in for CuPy of tests/standin, which has
+the names and arguments of the real one and refuses what it refuses.
 """
 
 import argparse
 import ast
 import inspect
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 import difftensor as dif  # noqa: E402
 from difftensor._ops.left_out import LEFT_OUT  # noqa: E402
+from tests import standin  # noqa: E402
 from tests.numpy_calls import PLAIN, SAMPLES, SMOOTH  # noqa: E402
 
 PAGE = ROOT / "docs" / "functions.md"
@@ -42,6 +46,10 @@ Every function of NumPy's main namespace, `np.linalg` and `np.fft` that takes ar
 ([the exceptions](left_out.md#what-numpy-does-not-dispatch)). They run on the device of their arguments, and are
 differentiable to any order, in reverse and forward mode, in the arguments that are named here. "Kinks" says which
 subgradient is taken where there is no derivative. Where nothing is said about differences from NumPy there are none.
+
+"GPU" says that the function and its derivatives run on CuPy arrays, with the names and arguments that CuPy 14 has;
+"in part" that some ways to call it do. The others raise there: `x.to_device("cpu")` is the way. **Unverified on
+hardware**: this column is written with a stand-in for CuPy (`tests/standin`), not on a GPU.
 
 This page is written by `python scripts/function_table.py`.
 """
@@ -120,23 +128,58 @@ def kinks_of(y):
     return found
 
 
+def runs_on(device, line, differentiable):
+    """Does the call of `line`, and its derivative, run on `device`, and stay there?"""
+    leaves = {
+        n: dif.tensor(a, device=device, requires_grad=differentiable and a.dtype.kind in "fc")
+        for n, a in SAMPLES.items()
+    }
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"), dif.default_device(device):
+            warnings.simplefilter("ignore")
+            ys = [v for v in flat(eval(line, {"np": np}, Namespace(leaves))) if isinstance(v, dif.Tensor)]  # noqa: S307
+            for y in ys:
+                if y.requires_grad:
+                    dif.sum(dif.real(y) if y.dtype.kind == "c" else y).backward(retain_graph=True)
+        return all(y.device == device for y in ys)
+    except Exception:  # noqa: BLE001 - whatever it raises there, the answer is no
+        return False
+
+
+def devices(smooth, plain):
+    """For each function, where it runs."""
+    before = standin.install()
+    try:
+        found = {}
+        for name, line, differentiable in [(n, v, True) for n, v in smooth] + [(n, v, False) for n, v in plain]:
+            found.setdefault(name, []).append(runs_on("cuda:0", line, differentiable))
+    finally:
+        standin.remove(before)
+    return {n: "CPU, GPU" if all(runs) else "CPU, GPU in part" if any(runs) else "CPU" for n, runs in found.items()}
+
+
 def page():
-    smooth, kinks = {}, {}
+    smooth, kinks, calls = {}, {}, []
     for line in SMOOTH.split("\n")[1:-1]:
         name, named, found = examine(line)
+        calls.append((name, line))
         smooth.setdefault(name, set()).update(named)
         kinks.setdefault(name, set()).update(found)
-    plain = {line.split("(")[0].split("[")[0] for line in PLAIN.split("\n")[1:-1]} - smooth.keys()
-    lines = [HEAD, "## Differentiable\n", "| function | in | kinks | differs from NumPy |", "|---|---|---|---|"]
+    constant = [(line.split("(")[0].split("[")[0], line) for line in PLAIN.split("\n")[1:-1]]
+    constant = [(name, line) for name, line in constant if name not in smooth]
+    plain, where = {name for name, _ in constant}, devices(calls, constant)
+    lines = [HEAD, "## Differentiable\n"]
+    lines += ["| function | in | devices | kinks | differs from NumPy |", "|---|---|---|---|---|"]
     for name in sorted(smooth, key=str.lower):
         arguments = ", ".join(p if " " in p else f"`{p}`" for p in sorted(smooth[name]))
-        lines.append(f"| `{name}` | {arguments} | {'; '.join(sorted(kinks[name]))} | {DIFFERENCES.get(name, '')} |")
+        rest = f"{'; '.join(sorted(kinks[name]))} | {DIFFERENCES.get(name, '')}"
+        lines.append(f"| `{name}` | {arguments} | {where[name]} | {rest} |")
     lines += [
         "\n## Without derivative\n",
         "They count, compare, locate, describe, or make constants: plain results without a tape.\n",
     ]
-    lines += ["| function | differs from NumPy |", "|---|---|"]
-    lines += [f"| `{name}` | {DIFFERENCES.get(name, '')} |" for name in sorted(plain, key=str.lower)]
+    lines += ["| function | devices | differs from NumPy |", "|---|---|---|"]
+    lines += [f"| `{name}` | {where[name]} | {DIFFERENCES.get(name, '')} |" for name in sorted(plain, key=str.lower)]
     lines.append(f"\n[Left out on purpose](left_out.md): {len(LEFT_OUT)} names.")
     return "\n".join(lines) + "\n"
 

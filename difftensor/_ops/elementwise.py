@@ -264,7 +264,10 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
         bad = ((X.isnan, nan), (X.isposinf, posinf), (X.isneginf, neginf))
         y = x
         for (is_bad, value), limit in zip(bad, (0.0, limits.max, limits.min)):
-            y = X.where(is_bad(x), X.astype(X.asarray(limit if value is None else value), x.dtype), y)
+            value = limit if value is None else value
+            constant = isinstance(value, (int, float, np.generic))  # which has no device of its own
+            value = x.dtype.type(value) if constant else X.astype(X.asarray(value), x.dtype)
+            y = X.where(is_bad(x), value, y)
     if not copy:
         X.copyto(x, y)
         return x

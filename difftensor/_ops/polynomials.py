@@ -114,7 +114,7 @@ def poly(seq_of_zeros):
         z = X.astype(z, float)
     if z.shape[0] == 0:
         return wrap(np.float64(1.0))
-    a, zero = wrap(np.ones(1, z.dtype)), np.zeros(1, z.dtype)
+    a, zero = X.ones_like(z[:1]), X.zeros_like(z[:1])
     for i in builtins.range(z.shape[0]):
         a = X.concatenate([a, zero]) - X.concatenate([zero, z[i] * a])
     if z.dtype.kind == "c" and _conjugate_pairs(values(z, "poly")):
