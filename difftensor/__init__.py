@@ -36,6 +36,7 @@ from numpy import (
 
 from difftensor import errors, tree
 from difftensor._backend import Device
+from difftensor._backend.device import default_device, device
 from difftensor._core import Tensor, enable_grad, no_grad
 from difftensor._transforms.derived import ggn_vp, hessian, hvp, jacobian
 from difftensor._transforms.forward import jvp, linearize
@@ -159,7 +160,7 @@ __array_api_version__ = "2025.12"
 
 _CHAPTERS = (
     "linalg", "fft", "special", "random", "stats", "integrate", "interpolate", "signal", "sparse", "implicit",
-    "testing", "debug", "viz", "io", "distributed", "nn",
+    "testing", "debug", "viz", "io", "distributed", "nn", "cuda",
 )
 
 # name -> the module that defines it

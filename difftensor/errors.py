@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import numpy as np
 
@@ -102,6 +103,8 @@ def explain(name: str, operands: tuple, error: Exception, params: tuple = ()) ->
         found += "; " + ", ".join(map(repr, params))
     said = str(error).strip()
     advice = next((f" {what}" for sign, what in _ADVICE.items() if sign in said), "")
+    if isinstance(error, MemoryError):
+        advice = _memory_there()
     text = f"{public_name(name)}: {said} [operands: {found}]{advice}"
     for cls in (type(error), *type(error).__mro__[1:]):
         if cls in (Exception, BaseException, object):
@@ -115,6 +118,26 @@ def explain(name: str, operands: tuple, error: Exception, params: tuple = ()) ->
             return made
     error.add_note(text)
     return error
+
+
+def _memory_there() -> str:
+    """What is free on the current GPU, if one is in use."""
+    cupy = sys.modules.get("cupy")
+    try:
+        free, total = cupy.cuda.runtime.memGetInfo()  # type: ignore[union-attr]
+        pool = cupy.get_default_memory_pool()  # type: ignore[union-attr]
+    except Exception:  # noqa: BLE001 - no CuPy, or no GPU behind it
+        return ""
+    rest = free + pool.total_bytes() - pool.used_bytes()
+    return (
+        f" The GPU has {rest / 1e9:.2f} of {total / 1e9:.2f} GB free. Delete Tensors, use float32, or checkpoint the "
+        "computation (dif.checkpoint)."
+    )
+
+
+def not_there(what: str, lacks: str = "such a function") -> DeviceError:
+    """The error of an operation that has no implementation on a GPU."""
+    return DeviceError(f"{what}: not available on a GPU, CuPy has not {lacks}; use x.to_device('cpu')")
 
 
 def would_lose(what: str, t: object) -> TrackedValueError:

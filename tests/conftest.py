@@ -8,6 +8,12 @@ import pytest
 
 def pytest_addoption(parser):
     parser.addoption("--seed", type=int, default=0, help="seed of the `rng` fixture (default 0)")
+    parser.addoption(
+        "--device",
+        choices=["standin", "cuda"],
+        default="standin",
+        help="where the tests of the `device` fixture run: on a stand-in for CuPy (default), or on a GPU",
+    )
 
 
 def pytest_collection_modifyitems(items):
@@ -23,6 +29,22 @@ def pytest_collection_modifyitems(items):
             gpu = why_no_gpu() if gpu is None else gpu
             if gpu:
                 item.add_marker(pytest.mark.skip(reason=gpu))
+
+
+@pytest.fixture
+def device(request):
+    """``"cuda:0"``: of the machine with ``--device=cuda``, else of the stand-in for CuPy (tests/standin)."""
+    if request.config.getoption("--device") == "cuda":
+        why = why_no_gpu()
+        if why:
+            pytest.skip(why)
+        yield "cuda:0"
+        return
+    from tests import standin
+
+    before = standin.install()
+    yield "cuda:0"
+    standin.remove(before)
 
 
 def why_no_gpu() -> str:

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"errors"},
     {"_backend", "tree"},
-    {"_core"},
+    {"_core", "cuda"},
     {"_ops"},
     {"_transforms"},
     {"linalg", "fft", "special"},

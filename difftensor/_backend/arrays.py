@@ -12,10 +12,6 @@ import numpy as np
 ndarray = np.ndarray
 _scalar = np.generic
 
-# Array classes that stand in for another device, so that the rules of placement can be tested without one: class ->
-# its namespace, with `device`, the name of the device that it plays.
-stand_ins: dict[type, Any] = {}
-
 
 def is_refused(a: object) -> bool:
     """True for NumPy's array classes with semantics of their own: masked arrays and matrices."""
@@ -28,34 +24,33 @@ def is_refused(a: object) -> bool:
 
 def several_devices() -> bool:
     """True once arrays other than NumPy's can be about: then namespaces are looked up array by array."""
-    return "cupy" in sys.modules or bool(stand_ins)
+    return "cupy" in sys.modules
+
+
+def on_gpu(a: object) -> bool:
+    """Is `a` a raw array on a GPU?"""
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(a, cupy.ndarray)
 
 
 def namespace(a: object) -> ModuleType:
     """The module whose functions act on raw array `a` where it lives."""
-    if a.__class__ in stand_ins:
-        return stand_ins[a.__class__]
-    if isinstance(a, (ndarray, _scalar, float, int, complex)):
-        return np
-    cupy = sys.modules.get("cupy")
-    if cupy is not None and isinstance(a, cupy.ndarray):
-        return cupy
-    return np
+    return sys.modules["cupy"] if on_gpu(a) else np
+
+
+def library(x: Any) -> ModuleType:
+    """The module that makes raw arrays where Tensor `x` lives. On a GPU it makes them on the current device."""
+    return np if x.device.kind == "cpu" else sys.modules["cupy"]
 
 
 def science(arrays: tuple, chapter: str) -> ModuleType:
     """``scipy.<chapter>``, or ``cupyx.scipy.<chapter>`` if one of the raw `arrays` lives on a GPU."""
-    cupy = sys.modules.get("cupy")
-    on_gpu = cupy is not None and any(isinstance(a, cupy.ndarray) for a in arrays)
-    return import_module(f"cupyx.scipy.{chapter}" if on_gpu else f"scipy.{chapter}")
+    return import_module(f"cupyx.scipy.{chapter}" if any(map(on_gpu, arrays)) else f"scipy.{chapter}")
 
 
 def is_array(a: object) -> bool:
     """True for raw arrays and NumPy scalars of either backend."""
-    if isinstance(a, (ndarray, _scalar)):
-        return True
-    cupy = sys.modules.get("cupy")
-    return cupy is not None and isinstance(a, cupy.ndarray)
+    return isinstance(a, (ndarray, _scalar)) or on_gpu(a)
 
 
 def is_view(y: object, x: object) -> bool:
@@ -73,6 +68,14 @@ def is_view(y: object, x: object) -> bool:
         return False
     # stride tricks and subclasses put an object of their own in between
     return base.__class__ is not y.__class__ and isinstance(y, ndarray) and np.may_share_memory(y, x)
+
+
+def is_element(y: Any, params: tuple) -> bool:
+    """Is `y`, the view ``x[params[0]]`` on a GPU, an element that NumPy would return as a number of its own?"""
+    if y.ndim or isinstance(y, ndarray) or not params:
+        return False
+    index = params[0]
+    return not any(i is Ellipsis for i in (index if index.__class__ is tuple else (index,)))
 
 
 def unwrap_scalar(a: object) -> object:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from difftensor._backend.arrays import stand_ins
+from difftensor._backend.arrays import on_gpu
 from difftensor.errors import DeviceError
+
+OLDEST = 14  # CuPy's first version with NumPy 2's promotion, `linalg.eig` and the array API's functions
+_EXTRAS = "pip install 'difftensor[cuda12x]' or 'difftensor[cuda13x]', after the CUDA version of your driver"
 
 
 class Device:
@@ -27,8 +33,8 @@ class Device:
     __slots__ = ("index", "kind")
 
     def __init__(self, name: str):
-        kind, _, index = str(name).partition(":")
-        if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or (kind == "cpu" and index not in ("", "0")):
+        kind, colon, index = str(name).partition(":")
+        if kind not in ("cpu", "cuda") or (colon and not index.isdigit()) or (kind == "cpu" and index not in ("", "0")):
             raise ValueError(f"device {name!r} is not known; devices are 'cpu', 'cuda' and 'cuda:0', 'cuda:1', ...")
         self.kind = kind
         self.index = int(index or 0)
@@ -52,63 +58,213 @@ class Device:
 
 
 CPU = Device("cpu")
+_default: ContextVar[Device] = ContextVar("difftensor.device", default=CPU)
+check_solvers: ContextVar[bool] = ContextVar("difftensor.check_solvers", default=True)  # dif.cuda.checked
+strong_zero: ContextVar[bool] = ContextVar("difftensor.strong_zero", default=True)  # dif.cuda.strong_zero
 
 
 def as_device(device: object) -> Device:
-    """`device` (None, a string or a Device) as a Device; None is the CPU."""
+    """`device` (None, a string or a Device) as a Device; None is the default device."""
     if device is None:
-        return CPU
+        return _default.get()
     return device if isinstance(device, Device) else Device(device)  # type: ignore[arg-type]
+
+
+def device(name: str | Device) -> Device:
+    """The device of that name, if this machine has it.
+
+    Parameters
+    ----------
+    name : str
+        ``"cpu"``, ``"cuda"`` (the first GPU) or ``"cuda:i"``.
+
+    Returns
+    -------
+    Device
+
+    Raises
+    ------
+    ValueError
+        No such name.
+    DeviceError
+        The machine has no such GPU, or CuPy is missing or too old for it; the message says which.
+
+    Examples
+    --------
+    >>> import difftensor as dif
+    >>> dif.device("cpu")
+    device('cpu')
+    """
+    d = as_device(name)
+    if d.kind == "cuda":
+        library_of(d)
+    return d
+
+
+@contextmanager
+def default_device(name: str | Device) -> Iterator[Device]:
+    """Inside ``with default_device("cuda"):`` creation functions make their Tensors there unless told otherwise.
+
+    Parameters
+    ----------
+    name : str or Device
+        As of ``dif.device``.
+
+    Notes
+    -----
+    It speaks for what is *made*: ``zeros``, ``arange``, ``tensor([1.0, 2.0])``, ``asarray(3.0)``, random numbers.
+    ``asarray(ndarray)``, which shares memory, and ``zeros_like(x)`` follow their argument. The setting belongs to the
+    thread or task.
+
+    Examples
+    --------
+    >>> import difftensor as dif
+    >>> with dif.default_device("cpu"):
+    ...     x = dif.zeros(3)
+    >>> x.device
+    device('cpu')
+    """
+    d = device(name)
+    token = _default.set(d)
+    try:
+        yield d
+    finally:
+        _default.reset(token)
+
+
+@contextmanager
+def solving() -> Iterator[None]:
+    """Inside, CuPy's linear algebra raises where cuSOLVER reports a failure, unless ``dif.cuda.checked(False)``.
+
+    By itself it ignores the report, and a matrix that is not positive definite has a "Cholesky factor".
+    """
+    import cupyx
+
+    with cupyx.errstate(linalg="raise" if check_solvers.get() else "ignore"):
+        yield
+
+
+# A sweep goes where its cotangents are: `here` before it, `enter` at each, `leave` after it.
+
+
+def here() -> tuple[Device, int]:
+    """The default device, and the number of the one that CuPy works on."""
+    try:
+        return _default.get(), sys.modules["cupy"].cuda.runtime.getDevice()
+    except Exception:  # noqa: BLE001 - no driver: CuPy is imported, but nothing can be on a GPU
+        return _default.get(), -1
+
+
+def enter(a: Any) -> Any:
+    """The namespace of array or Tensor `a`, on whose device CuPy works, and things are made, from now on."""
+    while a.__class__ is not np.ndarray and hasattr(a, "_data"):
+        a = a._data
+    if not on_gpu(a):
+        _default.set(CPU)
+        return np
+    cupy = sys.modules["cupy"]
+    index = a.device.id
+    _default.set(gpu(index))
+    if cupy.cuda.runtime.getDevice() != index:
+        cupy.cuda.runtime.setDevice(index)
+    return cupy
+
+
+def leave(place: tuple[Device, int]) -> None:
+    """Back to where `here` was called."""
+    _default.set(place[0])
+    if place[1] >= 0:
+        sys.modules["cupy"].cuda.runtime.setDevice(place[1])
 
 
 def device_of(a: Any) -> Device:
     """Where raw array `a` lives."""
-    if a.__class__ is np.ndarray or isinstance(a, np.generic):
+    if a.__class__ is np.ndarray or not on_gpu(a):
         return CPU
-    if a.__class__ in stand_ins:
-        return Device(stand_ins[a.__class__].device)
-    if isinstance(a, np.ndarray):
-        return CPU
-    cupy = sys.modules.get("cupy")
-    if cupy is not None and isinstance(a, cupy.ndarray):
-        return Device(f"cuda:{a.device.id}")
-    return CPU
+    return gpu(a.device.id)
 
 
-def _cupy() -> Any:
+def gpu(index: int) -> Device:
+    """The Device of that index: one object for each."""
+    found = _gpus.get(index)
+    if found is None:
+        found = _gpus[index] = Device(f"cuda:{index}")
+    return found
+
+
+_gpus: dict[int, Device] = {}
+
+
+def cupy_module() -> Any:
+    """CuPy, if it is there, is recent enough, and finds a driver."""
     try:
         import cupy
     except ImportError as error:
+        if getattr(error, "name", None) == "cupy":
+            raise DeviceError(f"device 'cuda' needs CuPy, which is not installed: {_EXTRAS}") from error
         raise DeviceError(
-            "device 'cuda' needs CuPy, which is not installed: "
-            "pip install 'difftensor[cuda12x]' or 'difftensor[cuda13x]', after your CUDA version"
+            f"device 'cuda': CuPy is installed, but cannot be imported ({error}). Install the one that fits: {_EXTRAS}"
         ) from error
+    version = cupy.__version__
+    if int(version.partition(".")[0]) < OLDEST:
+        raise DeviceError(f"device 'cuda': CuPy {version} is too old, difftensor needs {OLDEST} or later: {_EXTRAS}")
     return cupy
+
+
+def gpu_count() -> int:
+    """How many GPUs CuPy sees. Raises a DeviceError that says what is missing."""
+    cupy = cupy_module()
+    try:
+        return cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise DeviceError(
+            f"device 'cuda': CuPy finds no usable NVIDIA driver ({error}). Is there a GPU, and is its driver as new as "
+            "the CUDA version of the CuPy that is installed?"
+        ) from error
+
+
+def library_of(device: Device) -> Any:
+    """CuPy, after a look whether there is such a GPU."""
+    count = gpu_count()
+    if device.index >= count:
+        have = "no GPU" if not count else "only cuda:0" if count == 1 else f"only cuda:0 to cuda:{count - 1}"
+        raise DeviceError(f"device '{device}' is not there: this machine has {have}")
+    return sys.modules["cupy"]
+
+
+def inside(device: Device) -> Any:
+    """A context in which CuPy works on `device`."""
+    return library_of(device).cuda.Device(device.index)
 
 
 def move(a: Any, device: Device) -> Any:
     """Raw array `a` on `device`: itself if it is there, else a copy."""
-    if device_of(a) == device:
+    here = device_of(a)
+    if here == device:
         return a
-    for cls, space in stand_ins.items():
-        if space.device == device:
-            return cls(a)
     if device.kind == "cpu":
         return a.get()
-    cupy = _cupy()
-    with cupy.cuda.Device(device.index):
-        return cupy.asarray(a)
+    with inside(device):
+        return sys.modules["cupy"].asarray(a)
+
+
+def made_on(device: Device, name: str, *args: Any, **keywords: Any) -> Any:
+    """NumPy's creation function `name`, run by the library of `device`."""
+    if device.kind == "cpu":
+        return getattr(np, name)(*args, **keywords)
+    with inside(device):
+        return getattr(sys.modules["cupy"], name)(*args, **keywords)
 
 
 def from_device(x: Any) -> Any:
     """A CuPy array over the memory of `x`, an array of another library on a GPU, through DLPack."""
-    return _cupy().from_dlpack(x)
+    return cupy_module().from_dlpack(x)
 
 
 def devices() -> list[Device]:
     """The CPU, and every GPU that CuPy sees."""
     try:
-        count = _cupy().cuda.runtime.getDeviceCount()
-    except Exception:  # no CuPy, or a driver that fails in its own way: no GPU either way
+        count = gpu_count()
+    except DeviceError:
         count = 0
-    return [CPU, *(Device(f"cuda:{i}") for i in range(count))]
+    return [CPU, *map(gpu, range(count))]

@@ -115,10 +115,13 @@ class Guard:
 
 
 def constant(a: Any) -> tuple[Any, Guard | None]:
-    """Plain array `a` as the tape saves it: a copy if it is small, itself with a guard if it is large."""
+    """Plain array `a` as the tape saves it: a copy if it is small, itself with a guard if it is large.
+
+    On a GPU always a copy, which stays there: to compare a sample would wait for the device.
+    """
     if a.__class__ in _IMMUTABLE or isinstance(a, np.generic):
         return a, None
-    if a.nbytes <= COPY_LIMIT:
+    if a.nbytes <= COPY_LIMIT or not isinstance(a, np.ndarray):
         return a.copy(), None
     return a, Guard(a)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._backend import device_of, is_array, move
+from difftensor._backend import device_of, is_array, move, on_gpu
 from difftensor._backend.arrays import is_refused
 from difftensor._core.primitive import FUNCTIONS, Primitive, X
 from difftensor._core.tape import recording
@@ -120,7 +120,9 @@ def _holds_out(out: Any) -> bool:
 
 
 def _plain(op: Primitive, args: tuple, out: Any, keywords: dict | None) -> Any:
-    """No Tensor about: NumPy's own function, with all its keywords."""
+    """No Tensor about: NumPy's own function, with all its keywords; CuPy's on arrays of a GPU."""
+    if not keywords and out is None and any(map(on_gpu, args)):
+        return op.forward(*args)
     twin = op.facts.get("plain", op.forward)
     if out is not None or keywords:  # an operator takes none
         twin = op.facts.get("plain") or getattr(op.call, "__wrapped_numpy__", twin)

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Any
 from weakref import ref
 
-from difftensor._backend import is_view
+from difftensor._backend import is_element, is_view
 from difftensor._core.fitting import Fits, Guard, constant
 from difftensor._core.primitive import Primitive
 from difftensor._core.tape import Node
@@ -63,6 +63,9 @@ def share_if_view(x: Tensor, y: Tensor, op: Primitive, params: tuple) -> None:
     yd, xd = y._data, x._data
     base = getattr(yd, "base", None)
     if (base is None or (base is not xd and base is not xd.base)) and not is_view(yd, xd):
+        return
+    if op.name == "getitem" and is_element(yd, params):
+        y._data = yd.copy()
         return
     storage = x.alias
     if storage is None:

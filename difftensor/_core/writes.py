@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from difftensor._backend import on_gpu
+from difftensor._backend.scatter import put_at, stayed
 from difftensor._core.fitting import fit
 from difftensor._core.operands import same_device
 from difftensor._core.primitive import Primitive
@@ -41,7 +43,10 @@ def write(x: Tensor, index: Any, value: Any) -> None:
         if not _is_basic(index):
             vd = vd.copy()  # NumPy does not look for overlapping memory when it writes through a mask
     unshare(x)
-    x._data[index] = vd
+    if x._data.__class__ is np.ndarray:
+        x._data[index] = vd
+    else:
+        put_at(x._data, index, vd)
     if storage is None:
         if q is not None or (x.node is not None and recording()):
             x.node = _write_node(x.node, q, (), x._data, x._data, index, vd)
@@ -168,6 +173,8 @@ def _winners(target: Any, index: Any) -> Any:
     parts = index if isinstance(index, tuple) else (index,)
     if not any(getattr(i, "dtype", None) is not None and i.dtype.kind in "iu" and i.ndim for i in parts):
         return None
+    if on_gpu(target):
+        return stayed(target, index)
     order = np.empty(target.shape, dtype=np.intp)
     picked = order[index]
     numbers = np.arange(picked.size).reshape(picked.shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from difftensor._backend import as_device, is_array, move
+from difftensor._backend import as_device, device_of, is_array, library, made_on, move, on_gpu
 from difftensor._backend.arrays import is_refused
 from difftensor._core import Tensor, X, adopt_foreign, composition, holds_tensor, publish, wrap
 from difftensor._core.primitive import signed
@@ -24,7 +24,8 @@ def tensor(data, dtype=None, *, device=None, requires_grad=False):
     dtype : dtype, optional
         Floats are float64 unless `data` says otherwise. With ``requires_grad=True`` integers become float64.
     device : str or Device, optional
-        ``"cpu"`` (default) or ``"cuda:i"``; default of an array that is on a device already: there.
+        ``"cpu"`` or ``"cuda:i"``. By default an array on a GPU stays there, and everything else goes to the default
+        device: the CPU, unless ``dif.default_device`` says otherwise.
     requires_grad : bool
         Record operations on it, for ``backward()``.
 
@@ -47,14 +48,16 @@ def tensor(data, dtype=None, *, device=None, requires_grad=False):
         raw = data
     else:
         raw = array(data)._data if holds_tensor(data) else np.asarray(data)
-    if dtype is not None and raw.dtype != dtype:
-        raw = raw.astype(dtype)
-    else:
-        raw = np.array(raw) if isinstance(raw, (np.ndarray, np.generic)) else raw.copy()
     raw = _numeric(raw, "tensor")
-    if requires_grad and raw.dtype.kind in "iub" and dtype is None:
-        raw = raw.astype(np.float64)
-    t = wrap(raw if device is None else move(raw, as_device(device)))
+    if dtype is None and requires_grad and raw.dtype.kind in "iub":
+        dtype = np.float64
+    there = device_of(raw) if device is None and on_gpu(raw) else as_device(device)
+    moved = move(raw, there)
+    if dtype is not None and raw.dtype != dtype:
+        moved = moved.astype(dtype)
+    elif moved is raw:
+        moved = np.array(raw) if isinstance(raw, (np.ndarray, np.generic)) else raw.copy()
+    t = wrap(moved)
     return t.requires_grad_() if requires_grad else t
 
 
@@ -107,7 +110,12 @@ def asarray(a, dtype=None, order=None, *, device=None, copy=None, like=None):
         t = X.copy(t)
     if order in ("C", "F"):
         t = _laid_out(t, order)
-    return _placed(t, device)
+    return _made(t, device) if device is None and _is_new(a) else _placed(t, device)
+
+
+def _is_new(a):
+    """Is `a` made of numbers, which are nowhere yet? Arrays and Tensors, and lists of them, have their place."""
+    return not isinstance(a, Tensor) and not hasattr(a, "__array__") and not is_array(a) and not holds_tensor(a)
 
 
 def _shared(a, dtype, copy):
@@ -134,6 +142,8 @@ def _shared(a, dtype, copy):
 
 def _laid_out(t, order):
     """`t` in C or Fortran order. The layout has no derivative, so only a copy is recorded."""
+    if t.__class__ is not Tensor:  # a value of a transformation: its layout is not the caller's
+        return t
     flags = t._data.flags
     if order == "F" and not flags.f_contiguous:
         return X.copy(t.T).T
@@ -141,9 +151,13 @@ def _laid_out(t, order):
 
 
 def _placed(t, device):
+    """`t` on `device`, where it is if that is None."""
     return t if device is None else X.to_device(t, device)
-    if t.__class__ is not Tensor:  # a value of a transformation: its layout is not the caller's
-        return t
+
+
+def _made(t, device):
+    """A new `t` on `device`, on the default device if that is None."""
+    return X.to_device(t, as_device(device))
 
 
 def asanyarray(a, dtype=None, order=None, *, device=None, copy=None, like=None):
@@ -220,6 +234,10 @@ def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, lik
     tensor([[ 0., -1.],
             [ 1.,  0.]])
     """
+    if (object.__class__ is list or object.__class__ is tuple) and dtype is None and object:
+        t = array_of_numbers(object)
+        if t is not None:
+            return t if ndmin <= 1 and device is None else _placed(t.reshape((1,) * (ndmin - 1) + t.shape), device)
     _refuse(object, "array")
     if object.__class__ in (list, tuple) and holds_tensor(object):
         t = _from_nested(object)
@@ -236,14 +254,10 @@ def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, lik
     else:
         t = asarray(object, dtype, copy=copy)
     if t.ndim < ndmin:
-    if (object.__class__ is list or object.__class__ is tuple) and dtype is None and object:
-        t = array_of_numbers(object)
-        if t is not None:
-            return t if ndmin <= 1 and device is None else _placed(t.reshape((1,) * (ndmin - 1) + t.shape), device)
         t = t.reshape((1,) * (ndmin - t.ndim) + t.shape)
     if order in ("C", "F"):
         t = _laid_out(t, order)
-    return _placed(t, device)
+    return _made(t, device) if device is None and _is_new(object) else _placed(t, device)
 
 
 def _from_nested(obj):
@@ -276,7 +290,7 @@ def maker(name):
     twin = getattr(np, name)
 
     def f(*args, device=None, like=None, **kwargs):
-        return _placed(wrap(_numeric(np.asarray(twin(*args, **kwargs)), name)), device)
+        return _made(wrap(_numeric(np.asarray(twin(*args, **kwargs)), name)), device)
 
     f.__name__ = f.__qualname__ = name
     f.__doc__ = twin.__doc__
@@ -290,7 +304,7 @@ def _filled(name):
 
     def f(shape, dtype=None, order="C", *, device=None, like=None):
         shape = as_shape(shape) if isinstance(shape, Tensor) else shape
-        return _placed(wrap(_numeric(twin(shape, dtype, order), name)), device)
+        return wrap(_numeric(made_on(as_device(device), name, shape, dtype, order), name))
 
     f.__name__ = f.__qualname__ = name
     f.__doc__ = twin.__doc__
@@ -303,7 +317,7 @@ zeros, ones, empty = _filled("zeros"), _filled("ones"), _filled("empty")
 
 def eye(N, M=None, k=0, dtype=float, order="C", *, device=None, like=None):
     """Ones on the k-th diagonal, zeros elsewhere, as ``np.eye``."""
-    return _placed(wrap(_numeric(np.eye(N, M, k, dtype, order), "eye")), device)
+    return wrap(_numeric(made_on(as_device(device), "eye", N, M, k, dtype, order), "eye"))
 
 
 identity, tri = maker("identity"), maker("tri")
@@ -320,7 +334,9 @@ loadtxt, genfromtxt = maker("loadtxt"), maker("genfromtxt")
 def full(shape, fill_value, dtype=None, order="C", *, device=None, like=None):
     """A new Tensor of `shape`, filled with `fill_value`; differentiable in it."""
     if not holds_tensor(fill_value):
-        return _placed(wrap(_numeric(np.full(shape, fill_value, dtype, order), "full")), device)
+        if np.ndim(fill_value):
+            return _made(wrap(_numeric(np.full(shape, fill_value, dtype, order), "full")), device)
+        return wrap(_numeric(made_on(as_device(device), "full", shape, fill_value, dtype, order), "full"))
     value = X.asarray(fill_value)
     value = value if dtype is None else X.astype(value, dtype, copy=False)
     return _placed(X.copy(X.broadcast_to(value, as_shape(shape))), device)
@@ -332,21 +348,23 @@ def kaiser(M, beta):
         return wrap(np.kaiser(M, beta))
     if M < 2:
         return ones(M)
+    beta = X.asarray(beta)
     middle = (M - 1) / 2.0
-    r = (np.arange(M) - middle) / middle
+    r = (library(beta).arange(M) - middle) / middle
     # i0 of beta sqrt(1 - r^2) has a kink only in the formula: at the two ends the root is constant.
-    return X.i0(beta * np.sqrt(1 - r * r)) / X.i0(beta)
+    return X.i0(beta * (1 - r * r) ** 0.5) / X.i0(beta)
 
 
 def _like(name):
-    twin, make = getattr(np, name), getattr(np, name.removesuffix("_like"))
+    twin, make = getattr(np, name), name.removesuffix("_like")
 
     def body(prototype, dtype=None, order="K", subok=True, shape=None, *, device=None):
         if prototype.__class__ is Tensor:
             return _placed(wrap(twin(prototype._data, dtype=dtype, order=order, shape=shape)), device)
         # a value of a transformation (dual, series, batched) has no array of its own to be like
-        y = make(prototype.shape if shape is None else shape, prototype.dtype if dtype is None else dtype)
-        return _placed(wrap(y), prototype.device if device is None else device)
+        there = prototype.device if device is None else as_device(device)
+        shape = prototype.shape if shape is None else shape
+        return wrap(made_on(there, make, shape, prototype.dtype if dtype is None else dtype))
 
     return composition(twin, name=name)(body)
 
@@ -357,8 +375,9 @@ empty_like, ones_like, zeros_like = _like("empty_like"), _like("ones_like"), _li
 @composition(np.full_like)
 def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, device=None):
     a = X.asarray(a)
-    y = full(a.shape if shape is None else shape, fill_value, dtype or a.dtype)
-    return _placed(y, a.device if device is None else device)
+    return full(
+        a.shape if shape is None else shape, fill_value, dtype or a.dtype, device=a.device if device is None else device
+    )
 
 
 for _name in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from difftensor._backend import library, on_gpu
 from difftensor._core import X, composition, general, linear
 from difftensor._ops.reductions import axis_of, finish, prepared
 
@@ -177,7 +178,7 @@ def _standard(x, axis, dtype, out, include_initial, function, start, name):
     axis = axis_of(x, axis)
     y = function(x, axis, dtype)
     if include_initial:
-        first = np.full([1 if k - x.ndim == axis else n for k, n in enumerate(x.shape)], start, y.dtype)
+        first = library(x).full([1 if k - x.ndim == axis else n for k, n in enumerate(x.shape)], start, y.dtype)
         y = X.concatenate([first, y], axis=axis)
     return finish(y, out, name)
 
@@ -217,10 +218,20 @@ def _push_running(xp, ts, y, x, axis):
     return _last(recurrence(same, tie * t) / count, axis)
 
 
+def _scan(x, axis, ufunc):
+    """All running extrema in log2(n) steps, for CuPy, whose ufuncs do not accumulate."""
+    y = x.copy().swapaxes(axis, -1)
+    step = 1
+    while step < y.shape[-1]:
+        y[..., step:] = ufunc(y[..., step:], y[..., :-step].copy())
+        step *= 2
+    return y.swapaxes(axis, -1)
+
+
 def _running(ufunc):
     return general(
         f"{ufunc.__name__}.accumulate",
-        lambda x, axis: ufunc.accumulate(x, axis),
+        lambda x, axis: _scan(x, axis, ufunc) if on_gpu(x) else ufunc.accumulate(x, axis),
         _pull_running,
         _push_running,
         saves="xy",

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from difftensor._backend import library, namespace
 from difftensor._core import X, composition, linear
 from difftensor._ops.reductions import axes_of
 
@@ -14,7 +15,7 @@ from difftensor._ops.reductions import axes_of
 
 def _take(x, offset, axis1, axis2):
     d = x.diagonal(offset, axis1, axis2)
-    if isinstance(d, np.ndarray) and x.flags.writeable:
+    if isinstance(d, np.ndarray) and x.flags.writeable:  # CuPy's can be written to
         d.flags.writeable = (
             True  # NumPy's own is read-only for the sake of old programs; writes through ours are tracked
         )
@@ -111,7 +112,7 @@ def vander(x, N=None, increasing=False):
     x = X.asarray(x)
     if x.ndim != 1:
         raise ValueError("x must be a one-dimensional array or sequence.")
-    powers = np.arange(x.size if N is None else N)
+    powers = library(x).arange(x.size if N is None else N)
     return x[:, None] ** (powers if increasing else powers[::-1])
 
 
@@ -131,7 +132,7 @@ def _add_windows(g, shape, sizes, axes):
 
 windows_of = linear(
     "windows_of",
-    lambda x, sizes, axes: np.lib.stride_tricks.sliding_window_view(x, sizes, axes),
+    lambda x, sizes, axes: namespace(x).lib.stride_tricks.sliding_window_view(x, sizes, axes),
     lambda xp, g, shape, sizes, axes: windows_in(g, shape, sizes, axes),
     views="repeats",
     public=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from difftensor._backend import on_gpu
 from difftensor._core import X, composition, general, nondifferentiable
 from difftensor._ops.reductions import (
     SHORT,
@@ -22,8 +23,10 @@ from difftensor._ops.reductions import (
 
 def _extreme(ufunc):
     def forward(x, axes, keepdims):
-        if x.size > SHORT and axes == (-1,) and 0 < x.shape[-1] <= 16:
+        if x.size > SHORT and axes == (-1,) and 0 < x.shape[-1] <= 16 and not on_gpu(x):
             return slices(ufunc, x, keepdims)
+        if on_gpu(x):  # CuPy's ufuncs do not reduce
+            return (x.max if ufunc is np.maximum else x.min)(axes, None, keepdims)
         return ufunc.reduce(x, axes, None, None, keepdims)
 
     return forward

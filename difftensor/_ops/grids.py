@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
+from difftensor._backend import as_device, made_on, on_gpu
 from difftensor._core import Tensor, X, composition, general, holds_tensor, publish, wrap
 from difftensor._core.fitting import fit
-from difftensor._ops.creation import _placed
+from difftensor._ops.creation import _made, _placed
 
 # Ranges ---------------------------------------------------------------------------------------------------------------
 
 
-def _weights(num, endpoint, ndim, dtype):
+def _weights(xp, num, endpoint, ndim, dtype):
     """The share of the stop in each of `num` samples, the samples along the first of ``ndim + 1`` axes."""
-    w = np.arange(num, dtype=dtype) / max(num - 1 if endpoint else num, 1)
+    w = xp.arange(num, dtype=dtype) / max(num - 1 if endpoint else num, 1)
     return w.reshape((-1,) + (1,) * ndim)
 
 
 def _pull_linspace(xp, g, y, a, b, num, endpoint):
-    w = _weights(num, endpoint, g.ndim - 1, g.dtype.type(0).real.dtype)
+    w = _weights(xp, num, endpoint, g.ndim - 1, g.dtype.type(0).real.dtype)
     return fit(xp.sum((1 - w) * g, axis=0), a.shape, a.dtype), fit(xp.sum(w * g, axis=0), b.shape, b.dtype)
 
 
 def _push_linspace(xp, ts, y, a, b, num, endpoint):
     shape = y.shape[1:]
-    w = _weights(num, endpoint, len(shape), y.dtype.type(0).real.dtype)
+    w = _weights(xp, num, endpoint, len(shape), y.dtype.type(0).real.dtype)
     ta, tb = ts
     t = 0 if ta is None else (1 - w) * xp.broadcast_to(ta, shape)
     return t if tb is None else t + w * xp.broadcast_to(tb, shape)
@@ -47,8 +50,8 @@ def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis
     if not holds_tensor(start) and not holds_tensor(stop):
         y = np.linspace(start, stop, num, endpoint=endpoint, retstep=retstep, dtype=dtype, axis=axis)
         if retstep:
-            return _placed(wrap(y[0]), device), y[1]
-        return _placed(wrap(y), device)
+            return _made(wrap(y[0]), device), y[1]
+        return _made(wrap(y), device)
     num = num.__index__()
     if num < 0:
         raise ValueError(f"Number of samples, {num}, must be non-negative.")
@@ -70,7 +73,7 @@ def _floating(x):
 def logspace(start, stop, num=50, endpoint=True, base=10.0, dtype=None, axis=0, *, device=None):
     """`num` numbers evenly spaced on a logarithmic scale; differentiable in start, stop and base."""
     if not any(map(holds_tensor, (start, stop, base))):
-        return _placed(wrap(np.logspace(start, stop, num, endpoint, base, dtype, axis)), device)
+        return _made(wrap(np.logspace(start, stop, num, endpoint, base, dtype, axis)), device)
     if np.ndim(base) or getattr(base, "ndim", 0):
         shape = np.broadcast_shapes(np.shape(start), np.shape(stop), np.shape(base))
         start, stop = X.broadcast_to(X.asarray(start), shape), X.broadcast_to(X.asarray(stop), shape)
@@ -81,7 +84,7 @@ def logspace(start, stop, num=50, endpoint=True, base=10.0, dtype=None, axis=0, 
 
 def _pull_geomspace(xp, g, y, a, b, num, endpoint):
     """y = a^(1-w) b^w, so that dy/da = (1-w) y/a and dy/db = w y/b."""
-    w = _weights(num, endpoint, g.ndim - 1, g.dtype.type(0).real.dtype)
+    w = _weights(xp, num, endpoint, g.ndim - 1, g.dtype.type(0).real.dtype)
     return (
         fit(xp.sum((1 - w) * g * y / a, axis=0), a.shape, a.dtype),
         fit(xp.sum(w * g * y / b, axis=0), b.shape, b.dtype),
@@ -89,15 +92,26 @@ def _pull_geomspace(xp, g, y, a, b, num, endpoint):
 
 
 def _push_geomspace(xp, ts, y, a, b, num, endpoint):
-    w = _weights(num, endpoint, len(y.shape) - 1, y.dtype.type(0).real.dtype)
+    w = _weights(xp, num, endpoint, len(y.shape) - 1, y.dtype.type(0).real.dtype)
     ta, tb = ts
     t = 0 if ta is None else (1 - w) * y * (ta / a)
     return t if tb is None else t + w * y * (tb / b)
 
 
+def _progression(a, b, num, endpoint):
+    if not on_gpu(a) and not on_gpu(b):
+        return np.geomspace(a, b, num, endpoint=endpoint)
+    w = _weights(sys.modules["cupy"], num, endpoint, max(a.ndim, b.ndim), np.float64)
+    y = a * (b / a) ** w  # the ratio of two negative ends is positive
+    y[0] = a
+    if endpoint and num > 1:
+        y[-1] = b
+    return y
+
+
 _geomspace = general(
     "geomspace_between",
-    lambda a, b, num, endpoint: np.geomspace(a, b, num, endpoint=endpoint),
+    _progression,
     _pull_geomspace,
     _push_geomspace,
     saves="aby",
@@ -111,25 +125,30 @@ _geomspace = general(
 def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0, *, device=None):
     """`num` numbers in geometric progression; differentiable in both ends."""
     if not holds_tensor(start) and not holds_tensor(stop):
-        return _placed(wrap(np.geomspace(start, stop, num, endpoint, dtype, axis)), device)
+        return _made(wrap(np.geomspace(start, stop, num, endpoint, dtype, axis)), device)
     y = _geomspace(_floating(X.asarray(start)), _floating(X.asarray(stop)), num.__index__(), bool(endpoint))
     y = y if dtype is None else X.astype(y, dtype, copy=False)
     return _placed(y if axis == 0 else X.moveaxis(y, 0, axis), device)
 
 
-def _arange(start, stop, step, dtype):
+def _arange(start, stop, step, dtype, device):
     """Differentiable in start and step; stop only says how many."""
+    moving = [v for v in (start, stop, step) if isinstance(v, Tensor)]
+    there = moving[0].device if moving and device is None else as_device(device)
     values = [v._data if isinstance(v, Tensor) else v for v in (start, stop, step)]
-    y = np.arange(*values, dtype=dtype)
-    if y.dtype.kind != "f" or not any(isinstance(v, Tensor) and v.node is not None for v in (start, step)):
+    values = [v.item() if on_gpu(v) else v for v in values]  # how many there are must be known here
+    y = made_on(there, "arange", *values, dtype=dtype)
+    if y.dtype.kind != "f" or all(v.node is None for v in moving if v is not stop):
         return wrap(y)
-    return X.asarray(start, dtype=y.dtype) + np.arange(y.size, dtype=y.dtype) * X.asarray(step, dtype=y.dtype)
+    numbers = made_on(there, "arange", y.size, dtype=y.dtype)
+    start, step = (X.asarray(v, dtype=y.dtype, device=there) for v in (start, step))
+    return start + numbers * step
 
 
 def arange(start_or_stop, /, stop=None, step=1, *, dtype=None, device=None, like=None):
     """Evenly spaced numbers, as ``np.arange``; differentiable in `start` and `step`."""
     start, stop = (0, start_or_stop) if stop is None else (start_or_stop, stop)
-    return _placed(_arange(start, stop, step, dtype), device)
+    return _arange(start, stop, step, dtype, device)
 
 
 for _f in (arange, linspace, logspace, geomspace):
@@ -152,10 +171,10 @@ def meshgrid(*xi, copy=True, sparse=False, indexing="xy"):
     return tuple(X.copy(r) if copy else r for r in rows)
 
 
-def indices(dimensions, dtype=int, sparse=False):
+def indices(dimensions, dtype=int, sparse=False, *, device=None):
     """The indices of a grid, as ``np.indices``."""
-    y = np.indices(dimensions, dtype, sparse)
-    return tuple(map(wrap, y)) if sparse else wrap(y)
+    y = made_on(as_device(device), "indices", dimensions, dtype) if not sparse else np.indices(dimensions, dtype, True)
+    return tuple(_made(wrap(v), device) for v in y) if sparse else wrap(y)
 
 
 def fromfunction(function, shape, *, dtype=float, like=None, **kwargs):
@@ -172,7 +191,7 @@ class _Grid:
 
     def __getitem__(self, key):
         y = self._twin[key]
-        return tuple(map(wrap, y)) if isinstance(y, tuple) else wrap(y)
+        return tuple(_made(wrap(v), None) for v in y) if isinstance(y, tuple) else _made(wrap(y), None)
 
 
 class _Concatenator:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from difftensor._backend.scatter import add_at
 from difftensor._core import UFUNCS, Tensor, X, fit, general, holds_tensor, publish, write_out
 from difftensor._ops.cumulative import running_max, running_min
 from difftensor._ops.indexing import setitem, static
@@ -117,7 +118,7 @@ def _reduceat(ufunc, f, array, indices, axis=0, dtype=None, out=None):
 
 def _forward_add_at(x, v, index):
     y = x.copy()
-    np.add.at(y, index, v)
+    add_at(y, index, v)
     return y
 
 

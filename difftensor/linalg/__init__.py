@@ -1,7 +1,12 @@
 """Linear algebra by NumPy's and SciPy's names, differentiable in both modes and to any order, on stacks of matrices."""
 
+from functools import wraps as _wraps
+
 from numpy.linalg import LinAlgError
 
+from difftensor._backend import on_gpu as _on_gpu
+from difftensor._backend.device import solving as _solving
+from difftensor._core import PRIMITIVES as _PRIMITIVES
 from difftensor.linalg._cholesky import cholesky
 from difftensor.linalg._det import det, slogdet
 from difftensor.linalg._eig import eig, eigvals
@@ -28,6 +33,26 @@ from difftensor.linalg._solve import inv, solve, tensorinv, tensorsolve
 from difftensor.linalg._svd import svd, svdvals
 from difftensor.linalg._sylvester import solve_sylvester
 from difftensor.linalg._triangular import solve_triangular
+
+
+
+def _raising(forward):
+    """`forward`, which raises on a GPU too where a factorization fails: CuPy by itself does not look."""
+
+    @_wraps(forward)
+    def f(*operands):
+        for x in operands:
+            if _on_gpu(x[0] if x.__class__ is tuple else x):
+                with _solving():
+                    return forward(*operands)
+        return forward(*operands)
+
+    return f
+
+
+for _name, _op in _PRIMITIVES.items():
+    if _name.startswith("linalg."):
+        _op.forward = _raising(_op.forward)
 
 __all__ = [
     "LinAlgError",

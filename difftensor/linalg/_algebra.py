@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from difftensor._backend import namespace
 from difftensor._core import Tensor
 from difftensor._core.fitting import fit
 from difftensor._core.lanes import aligned
@@ -81,11 +82,12 @@ def _cached(make: Callable, n: int, char: str) -> Any:
 
 
 def _eye(n: int, dtype: Any, like: Any) -> Any:
-    return np.eye(n, dtype=dtype, like=like)
+    return namespace(like).eye(n, dtype=dtype)
 
 
 def _half(n: int, dtype: Any, like: Any) -> Any:
-    return (np.tri(n, dtype=dtype, like=like) + np.tri(n, k=-1, dtype=dtype, like=like)) / 2
+    xp = namespace(like)
+    return (xp.tri(n, dtype=dtype) + xp.tri(n, k=-1, dtype=dtype)) / 2
 
 
 def with_columns_scaled(x: Any, d: Any) -> Any:
@@ -116,8 +118,9 @@ def each_matrix(f: Any, *stacks: Any) -> Any:
     flat = [s.reshape(-1, *s.shape[-2:]) for s in stacks]
     made = [f(*matrices) for matrices in zip(*flat, strict=True)]
     if not made:
-        return np.zeros(
-            lead + f(*(np.eye(s.shape[-1], dtype=s.dtype) for s in stacks)).shape, dtype=np.result_type(*stacks)
+        xp = namespace(stacks[0])
+        return xp.zeros(
+            lead + f(*(xp.eye(s.shape[-1], dtype=s.dtype) for s in stacks)).shape, dtype=np.result_type(*stacks)
         )
     return np.stack(made).reshape(lead + made[0].shape)
 

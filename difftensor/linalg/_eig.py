@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from difftensor._backend import namespace
 from difftensor._core import Tensor, X, composition, general, operand
 from difftensor.errors import DegenerateError
 from difftensor.linalg import _degenerate
@@ -71,7 +72,7 @@ def _spanning(w: Any, v: Any, eps: float) -> None:
     if n < 2 or w.size == 0:
         return
     size = abs(w).max(axis=-1)
-    gap = abs(w[..., None, :] - w[..., :, None]) + np.where(np.eye(n, dtype=bool), np.inf, 0)
+    gap = abs(w[..., None, :] - w[..., :, None]) + np.where(namespace(w).eye(n, dtype=bool), np.inf, 0)
     gap = gap.min(axis=-1)
     if bool((gap > _CLOSE * size[..., None]).all()):
         return

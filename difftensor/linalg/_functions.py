@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from difftensor._backend import on_gpu
 from difftensor._core import general
+from difftensor.errors import not_there
 from difftensor.linalg._algebra import (
     detached,
     each_matrix,
@@ -127,6 +129,8 @@ def _logm_forward(a: Any) -> Any:
         w, v = np.linalg.eigh(a)
         if bool((w > 0).all()):
             return hermitian_part((v * np.log(w)[..., None, :]) @ mH(v))
+    if on_gpu(a):
+        raise not_there("linalg.logm of a matrix that is not Hermitian and positive", "a Schur form")
     return each_matrix(_scipy_logm, a)
 
 
@@ -183,6 +187,8 @@ def _sqrtm_forward(a: Any) -> Any:
         w, v = np.linalg.eigh(a)
         if bool((w >= 0).all()):
             return hermitian_part((v * np.sqrt(w)[..., None, :]) @ mH(v))
+    if on_gpu(a):
+        raise not_there("linalg.sqrtm of a matrix that is not Hermitian and positive", "a Schur form")
     from scipy.linalg import sqrtm as root
 
     return each_matrix(root, a)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from difftensor._backend import namespace, on_gpu
 from difftensor._core import Tensor, general
 from difftensor._transforms.batch import levels
 from difftensor._transforms.forward import jvp
@@ -36,7 +37,7 @@ def _value(func: Callable, x: Any) -> Any:
                 "(funm(t * a, exp) instead of funm(a, lambda w: exp(t * w))), or detach it."
             )
         y = y._data
-    return np.asarray(y)
+    return y if on_gpu(y) else np.asarray(y)
 
 
 def _taylor(func: Callable, x: Any, order: int) -> list[Any]:
@@ -101,10 +102,9 @@ def _farthest_at_ends(p: Any) -> Any:
     m = len(p)
     pairs = list(itertools.combinations(range(m), 2))
     best = np.stack([abs(p[i] - p[j]) for i, j in pairs]).argmax(axis=0)
-    first, last = np.array(pairs).T
-    rank = np.zeros(p.shape)
-    np.put_along_axis(rank, first[best][None], -1, axis=0)
-    np.put_along_axis(rank, last[best][None], 1, axis=0)
+    first, last = namespace(p).asarray(pairs).T
+    number = namespace(p).arange(m).reshape((-1,) + (1,) * (p.ndim - 1))
+    rank = 1 * (number == last[best]) - 1 * (number == first[best])
     return np.take_along_axis(p, rank.argsort(axis=0, kind="stable"), axis=0)
 
 
@@ -139,7 +139,7 @@ def _core(func: Callable, w: Any, e: list[Any], eps: float) -> Any:
     """The bracket of D_k."""
     n, k = w.shape[-1], len(e)
     if k == 0:
-        return _value(func, w)[..., None, :] * np.eye(n, dtype=w.dtype)
+        return _value(func, w)[..., None, :] * namespace(w).eye(n, dtype=w.dtype)
     left, right = w[..., :, None], w[..., None, :]
     if k == 1:
         return divided_difference(func, [left, right], eps) * e[0]

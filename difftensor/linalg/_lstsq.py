@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from difftensor._backend import on_gpu
 from difftensor._core import Tensor, composition, general, operand, wrap
 from difftensor.linalg._algebra import detached, eps_of, fitted, hermitian_part, mH, mT
 from difftensor.linalg._svd import svd
@@ -28,6 +29,8 @@ def _static(rtol: Any) -> Any:
 
 
 def _pinv_forward(a: Any, rtol: Any, hermitian: bool) -> Any:
+    if on_gpu(a):  # CuPy's goes by the singular values for every matrix
+        return np.linalg.pinv(a, _cutoff(rtol))
     return np.linalg.pinv(a, _cutoff(rtol), hermitian)
 
 

@@ -31,12 +31,12 @@ def applies(a: Any) -> bool:
 def entries(a: Any) -> Any:
     """The stack ``(..., m, n)`` as ``(m, n, N)``: every entry of the matrices is one contiguous column."""
     m, n = a.shape[-2:]
-    return np.ascontiguousarray(a.reshape(-1, m * n).T).reshape(m, n, -1)
+    return a.reshape(-1, m * n).T.copy().reshape(m, n, -1)
 
 
 def stack(e: Any, shape: tuple[int, ...]) -> Any:
     """Entries ``(m, n, N)`` back as a stack of `shape`."""
-    return np.ascontiguousarray(e.reshape(e.shape[0] * e.shape[1], -1).T).reshape(shape)
+    return e.reshape(e.shape[0] * e.shape[1], -1).T.copy().reshape(shape)
 
 
 def cofactors(e: Any) -> Any:

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from difftensor._backend import on_gpu
 from difftensor._core import general
+from difftensor.errors import not_there
 from difftensor.linalg._algebra import each_matrix, eps_of, fitted, is_hermitian, mH, mT
 
 
@@ -21,6 +23,8 @@ def _forward(a: Any, b: Any, q: Any) -> Any:
                 "Sylvester equation: a and -b share an eigenvalue, so a x + x b = q has no unique solution"
             )
         return u @ ((mH(u) @ q @ v) / total) @ mH(v)
+    if on_gpu(q):
+        raise not_there("linalg.solve_sylvester of matrices that are not Hermitian", "a Schur form")
     from scipy.linalg import solve_sylvester as solve
 
     x = each_matrix(solve, a, b, q)

@@ -18,7 +18,7 @@ log_expit = one("log_expit", lambda xp, g, y, x: g * expit(-x), "x")
 
 def _forward(x: Any, axes: tuple, keepdims: bool) -> Any:
     """log sum exp, shifted by the largest term; infinities as they are."""
-    top = np.maximum.reduce(x, axes, keepdims=True)
+    top = x.max(axis=axes, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)
     with np.errstate(divide="ignore", over="ignore"):
         y = np.log(np.add.reduce(np.exp(x - top), axes, keepdims=True)) + top
@@ -74,7 +74,7 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
         if a.dtype.kind != "f":
             a = a.astype(float)
         return _logsumexp(a, axes, bool(keepdims))
-    top = np.maximum.reduce(a._data.real, axes, keepdims=True)
+    top = a._data.real.max(axis=axes, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)
     terms = X.exp(a - top)
     total = X.sum(terms if b is None else b * terms, axis=axes, keepdims=keepdims)

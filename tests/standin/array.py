@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,12 @@ def device(y, *sources):
         if y.dtype.char not in DTYPES:
             raise TypeError(f"Unsupported dtype {y.dtype}")
         base = None
+        if not y.flags.writeable:  # CuPy has no such arrays
+            with warnings.catch_warnings(action="ignore"):
+                try:
+                    y.flags.writeable = True
+                except ValueError:
+                    y = y.copy()
         for x in sources:
             if isinstance(x, ndarray) and x._a is y:
                 return x
@@ -147,6 +154,14 @@ class _Data:
         self.device = _Device(x._device)
 
 
+class _Flags:
+    """What CuPy says of the memory layout."""
+
+    def __init__(self, x):
+        f = x._a.flags
+        self.c_contiguous, self.f_contiguous, self.owndata = f.c_contiguous, f.f_contiguous, x.base is None
+
+
 class ndarray:
     __slots__ = ("__weakref__", "_a", "_device", "base")
     __module__ = "cupy"
@@ -159,9 +174,8 @@ class ndarray:
 
     shape = property(lambda x: x._a.shape, lambda x, v: setattr(x._a, "shape", v))
     dtype, ndim, size = (property(operator.attrgetter(f"_a.{n}")) for n in ("dtype", "ndim", "size"))
-    strides, itemsize, nbytes, flags = (
-        property(operator.attrgetter(f"_a.{n}")) for n in ("strides", "itemsize", "nbytes", "flags")
-    )
+    strides, itemsize, nbytes = (property(operator.attrgetter(f"_a.{n}")) for n in ("strides", "itemsize", "nbytes"))
+    flags = property(lambda x: _Flags(x))
     T, mT = property(lambda x: device(x._a.T, x)), property(lambda x: device(x._a.mT, x))
     data = property(_Data)
     device = property(lambda x: _Device(x._device))

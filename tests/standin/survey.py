@@ -16,7 +16,7 @@ import sys
 import types
 
 MODULES = (
-    "cupy", "cupy.linalg", "cupy.fft", "cupy.random", "cupyx", "cupyx.scipy.special", "cupyx.scipy.linalg",
+    "cupy", "cupy.linalg", "cupy.fft", "cupy.random", "cupy.lib", "cupy.lib.stride_tricks", "cupyx", "cupyx.scipy.special", "cupyx.scipy.linalg",
     "cupyx.scipy.fft", "cupyx.scipy.sparse", "cupyx.scipy.ndimage", "cupyx.scipy.signal",
 )  # fmt: skip
 LIBRARIES = ("cublas", "cusolver", "cusparse", "curand", "cutensor", "cusparselt", "nccl", "cudnn")
