@@ -45,8 +45,14 @@ def _hermitian(f, a, *rest):
     return f(a + _mH(a), *rest)
 
 
+def _beside(c, x):
+    """Constant `c` on the device of `x`."""
+    away = isinstance(x, difftensor.Tensor) and x.device != "cpu"
+    return difftensor.asarray(c, device=x.device) if away else c
+
+
 def _positive(f, a):
-    return f(a @ _mH(a) + np.eye(a.shape[-1], dtype=a.dtype))
+    return f(a @ _mH(a) + _beside(np.eye(a.shape[-1], dtype=a.dtype), a))
 
 
 def _vectors(f, a):
@@ -63,7 +69,7 @@ def _singular(f, a):
 
 def _with_pseudo_inverse(f, a, b):
     """The pseudo-inverse comes as a known constant."""
-    return f(a, b, np.linalg.pinv(a.detach().numpy() if hasattr(a, "detach") else a))
+    return f(a, b, _beside(np.linalg.pinv(_plain(a)), a))
 
 
 def _dtypes_of(c, a, b):
@@ -80,13 +86,14 @@ def _is_real(x):
 
 def _plain(x):
     """The array in `x`, for operands that bring known values along."""
-    return x.detach().numpy() if isinstance(x, difftensor.Tensor) else x
+    return x.detach().to_device("cpu").numpy() if isinstance(x, difftensor.Tensor) else x
 
 
-def _factors(a):
-    from difftensor.linalg._lapack import factors
+def _keeps():
+    """With no place for LU factors, and with one."""
+    from difftensor.linalg._factor import Factors
 
-    return factors(_plain(a))
+    return (None,), (Factors(),)
 
 
 _INDICES = (
@@ -118,6 +125,10 @@ SAMPLES = {
     "sequence": lambda rng: [
         ((_normal(rng, 2, 3), _normal(rng, 1, 3), _normal(rng, 2, 3)), (-2,)),
         ((_normal(rng, 2), _normal(rng, 3)), (-1,)),
+    ],
+    "scattered": lambda rng: [
+        ((_normal(rng, 3), _normal(rng, 3), _normal(rng)), ((slice(1, 4), np.array([0, 2, 2]), 3), (4,))),
+        ((_normal(rng, 2, 3), _normal(rng, 3)), ((Ellipsis, 1), (2, 3))),
     ],
     "parts": lambda rng: [((_normal(rng), _normal(rng)), ((2,),)), (tuple(_normal(rng, 4, 3)), ((2, 2),))],
     "where": lambda rng: [
@@ -228,21 +239,33 @@ SAMPLES = {
     ],
     # linear algebra
     "linalg._solve": lambda rng: [
-        ((_regular(rng, *a), _normal(rng, *b)), ())
-        for a, b in [((4, 4), (4, 2)), ((2, 3, 3), (3, 1)), ((5, 5), (2, 5, 3))]
+        ((_regular(rng, *a), _normal(rng, *b)), keep)
+        for a, b in [((4, 4), (4, 2)), ((2, 3, 3), (3, 1)), ((5, 5), (2, 5, 3)), ((4, 4), (4, 1))]
+        for keep in _keeps()
     ],
-    "linalg._solve_vector": lambda rng: [((_regular(rng, n, n), _normal(rng, n)), ()) for n in (1, 4)],
+    "linalg._solve_vector": lambda rng: [
+        ((_regular(rng, n, n), _normal(rng, n)), keep) for n in (1, 4) for keep in _keeps()
+    ],
     "linalg._solve_triangular": lambda rng: [
         ((_regular(rng, 4, 4), _normal(rng, 4, 2)), (True,)),
         ((_regular(rng, 2, 3, 3), _normal(rng, 3, 2)), (False,)),
     ],
     "linalg.inv": lambda rng: [((_regular(rng, *shape),), ()) for shape in [(1, 1), (2, 2), (2, 3, 3), (5, 5)]],
-    "linalg._det": lambda rng: [((_regular(rng, *shape),), ()) for shape in [(2, 2), (2, 3, 3), (4, 4)]],
-    "linalg._cofactor": lambda rng: [((_regular(rng, *shape),), ()) for shape in [(2, 2), (3, 3), (4, 4)]],
+    "linalg._det": lambda rng: [
+        ((_regular(rng, *shape),), keep) for shape in [(2, 2), (2, 3, 3), (4, 4)] for keep in _keeps()
+    ],
+    "linalg._cofactor": lambda rng: [
+        ((_regular(rng, *shape),), keep) for shape in [(2, 2), (3, 3), (4, 4)] for keep in _keeps()
+    ],
+    "linalg._inverse_transposed": lambda rng: [
+        ((_regular(rng, *shape),), keep) for shape in [(3, 3), (2, 4, 4)] for keep in _keeps()
+    ],
     "linalg._cofactor_along": lambda rng: [
         ((_regular(rng, *shape), _normal(rng, *shape)), ()) for shape in [(2, 2), (3, 3), (4, 4)]
     ],
-    "linalg._slogdet": lambda rng: [((_regular(rng, *shape),), ()) for shape in [(3, 3), (2, 4, 4)]],
+    "linalg._slogdet": lambda rng: [
+        ((_regular(rng, *shape),), keep) for shape in [(3, 3), (2, 4, 4)] for keep in _keeps()
+    ],
     "linalg._cholesky": lambda rng: [((_normal(rng, *shape),), (), _positive) for shape in [(3, 3), (2, 4, 4)]],
     "linalg._eigh": lambda rng: [
         ((_spread(rng, *shape),), ("L", True), lambda f, a: _vectors(f, a + _mH(a))) for shape in [(3, 3), (2, 4, 4)]
@@ -270,11 +293,6 @@ SAMPLES = {
     "linalg._pinv_known": lambda rng: [
         ((_normal(rng, *shape),), (1e-14,), lambda f, a: f(a, np.linalg.pinv(_plain(a)))) for shape in [(4, 3), (2, 3)]
     ],
-    "linalg._solve_factored": lambda rng: [
-        ((_regular(rng, 4, 4), _normal(rng, 4, k)), (transposed,), lambda f, a, b: f(a, b, *_factors(a)))
-        for k, transposed in [(1, False), (2, False), (1, True), (3, True)]
-    ],
-    "factored": lambda rng: [((_regular(rng, n, n),), (), lambda f, a: f(a, *_factors(a))) for n in (3, 5)],
     "linalg._power_norm": lambda rng: [
         ((_normal(rng, 3, 4),), (p, axes, keepdims))
         for p, axes, keepdims in [

@@ -8,21 +8,23 @@ import numpy as np
 
 from difftensor._core import composition, general, operand
 from difftensor.errors import DegenerateError
-from difftensor.linalg import _factor, _lapack, _small
+from difftensor.linalg import _factor, _small
 from difftensor.linalg._algebra import eps_of, fitted, identity, mH, mT
-from difftensor.linalg._solve import inv
+from difftensor.linalg._solve import inv, inverse_transposed
 
 
-def _det_forward(a: Any) -> Any:
+def _det_forward(a: Any, keep: Any) -> Any:
+    if _factor.serves(keep, a):
+        return keep.of(a).det()
     return _small.det(a) if _small.applies(a) else np.linalg.det(a)
 
 
-def _det_pull(xp: Any, g: Any, y: Any, a: Any) -> Any:
-    return _scaled(g, cofactor(a))
+def _det_pull(xp: Any, g: Any, y: Any, a: Any, keep: Any) -> Any:
+    return _scaled(g, cofactor(a, keep))
 
 
-def _det_push(xp: Any, ts: tuple, y: Any, a: Any) -> Any:
-    return (cofactor(a) * ts[0]).sum(axis=(-2, -1))
+def _det_push(xp: Any, ts: tuple, y: Any, a: Any, keep: Any) -> Any:
+    return (cofactor(a, keep) * ts[0]).sum(axis=(-2, -1))
 
 
 def _scaled(g: Any, x: Any) -> Any:
@@ -38,34 +40,7 @@ def det(a: Any) -> Any:
     as well.
     """
     a = operand(a, "linalg.det")
-    if _factor.worthwhile(a):
-        return _det_factored(a, *_lapack.factors(a._data))
-    return _det(a)
-
-
-def _det_factored_forward(a: Any, lu: Any, pivots: Any) -> Any:
-    sign, log = _factor.sign_and_log(lu, pivots)
-    return sign * np.exp(log)
-
-
-def _det_factored_pull(xp: Any, g: Any, y: Any, a: Any, lu: Any, pivots: Any) -> tuple:
-    return _scaled(g, cofactor_factored(a, lu, pivots)), None, None
-
-
-def _det_factored_push(xp: Any, ts: tuple, y: Any, a: Any, lu: Any, pivots: Any) -> Any:
-    return (cofactor_factored(a, lu, pivots) * ts[0]).sum(axis=(-2, -1))
-
-
-_det_factored = general(
-    "linalg._det_factored",
-    _det_factored_forward,
-    _det_factored_pull,
-    _det_factored_push,
-    saves="abc",
-    operands=3,
-    numpy=None,
-    samples="factored",
-)
+    return _det(a, _factor.factors_for(a))
 
 
 def _singular_basis(a: Any) -> tuple:
@@ -111,9 +86,16 @@ def _far_from_singular(a: Any, b: Any) -> bool:
     return bool((bound * eps_of(np, a) ** 0.5 < 1).all())
 
 
-def _cofactor_forward(a: Any) -> Any:
+def _cofactor_forward(a: Any, keep: Any) -> Any:
     if 0 < a.shape[-1] <= _small.LARGEST and a.dtype.kind in "fc":
         return _small.cofactor(a)
+    if _factor.serves(keep, a):
+        found = keep.of(a)
+        if not found.singular():
+            it = found.inverse_transposed()
+            if _far_from_singular(a, mT(it)):
+                return found.det() * it
+        return _by_singular_values(a)
     b = _well_conditioned(a)
     return _by_singular_values(a) if b is None else np.linalg.det(a)[..., None, None] * mT(b)
 
@@ -124,41 +106,15 @@ def _by_singular_values(a: Any) -> Any:
     return d[..., None, None] * ((u.conj() * w[..., None, :]) @ vh.conj())
 
 
-def _cofactor_pull(xp: Any, g: Any, y: Any, a: Any) -> Any:
+def _cofactor_pull(xp: Any, g: Any, y: Any, a: Any, keep: Any) -> Any:
     """The second derivative of det is symmetric, so pull and push are the same map."""
     return cofactor_along(a, g)
 
 
-def _cofactor_push(xp: Any, ts: tuple, y: Any, a: Any) -> Any:
+def _cofactor_push(xp: Any, ts: tuple, y: Any, a: Any, keep: Any) -> Any:
     return cofactor_along(a, ts[0])
 
 
-def _cofactor_factored_forward(a: Any, lu: Any, pivots: Any) -> Any:
-    if not _factor.is_singular(lu):
-        it = _factor.inverse_transposed(a, lu, pivots)
-        if _far_from_singular(a, mT(it)):
-            return _det_factored_forward(a, lu, pivots) * it
-    return _by_singular_values(a)
-
-
-def _cofactor_factored_pull(xp: Any, g: Any, y: Any, a: Any, lu: Any, pivots: Any) -> tuple:
-    return cofactor_along(a, g), None, None
-
-
-def _cofactor_factored_push(xp: Any, ts: tuple, y: Any, a: Any, lu: Any, pivots: Any) -> Any:
-    return cofactor_along(a, ts[0])
-
-
-cofactor_factored = general(
-    "linalg._cofactor_factored",
-    _cofactor_factored_forward,
-    _cofactor_factored_pull,
-    _cofactor_factored_push,
-    saves="a",
-    operands=3,
-    numpy=None,
-    samples="factored",
-)
 cofactor = general(
     "linalg._cofactor", _cofactor_forward, _cofactor_pull, _cofactor_push, saves="x", numpy=None, batch="trailing"
 )
@@ -247,16 +203,13 @@ cofactor_along = general(
 )
 
 
-def _slogdet_pull(xp: Any, g: tuple, y: tuple, a: Any) -> Any:
-    return _slogdet_cotangent(g, y, mT(inv(a)))
+def _slogdet_forward(a: Any, keep: Any) -> Any:
+    return SlogdetResult(*keep.of(a).sign_and_log()) if _factor.serves(keep, a) else np.linalg.slogdet(a)
 
 
-def _slogdet_push(xp: Any, ts: tuple, y: tuple, a: Any) -> tuple:
-    return _slogdet_tangents(ts[0], y, mT(inv(a)))
-
-
-def _slogdet_cotangent(g: tuple, y: tuple, it: Any) -> Any:
-    """With tau = tr(A^-1 dA): d log|det| = Re tau and, for complex matrices, d sign = i sign Im tau; `it` is A^-T."""
+def _slogdet_pull(xp: Any, g: tuple, y: tuple, a: Any, keep: Any) -> Any:
+    """With tau = tr(A^-1 dA): d log|det| = Re tau and, for complex matrices, d sign = i sign Im tau."""
+    it = inverse_transposed(a, keep)
     gs, gl = g
     if it.dtype.kind != "c":
         return it * 0 if gl is None else _scaled(gl, it)
@@ -265,11 +218,12 @@ def _slogdet_cotangent(g: tuple, y: tuple, it: Any) -> Any:
         z = (gs * y[0]).imag * 1j
     if gl is not None:
         z = gl + z
-    return _scaled(z, it)
+    return fitted(_scaled(z, it), a)
 
 
-def _slogdet_tangents(t: Any, y: tuple, it: Any) -> tuple:
-    tau = (it * t).sum(axis=(-2, -1))
+def _slogdet_push(xp: Any, ts: tuple, y: tuple, a: Any, keep: Any) -> tuple:
+    it = inverse_transposed(a, keep)
+    tau = (it * ts[0]).sum(axis=(-2, -1))
     if it.dtype.kind != "c":
         return tau * 0, tau
     return 1j * y[0] * tau.imag, tau.real
@@ -277,7 +231,7 @@ def _slogdet_tangents(t: Any, y: tuple, it: Any) -> tuple:
 
 _slogdet = general(
     "linalg._slogdet",
-    np.linalg.slogdet,
+    _slogdet_forward,
     _slogdet_pull,
     _slogdet_push,
     saves="yx",
@@ -287,38 +241,11 @@ _slogdet = general(
 )
 
 
-def _slogdet_factored_forward(a: Any, lu: Any, pivots: Any) -> Any:
-    return SlogdetResult(*_factor.sign_and_log(lu, pivots))
-
-
-def _slogdet_factored_pull(xp: Any, g: tuple, y: tuple, a: Any, lu: Any, pivots: Any) -> tuple:
-    return fitted(_slogdet_cotangent(g, y, _factor.inverse_transposed(a, lu, pivots)), a), None, None
-
-
-def _slogdet_factored_push(xp: Any, ts: tuple, y: tuple, a: Any, lu: Any, pivots: Any) -> tuple:
-    return _slogdet_tangents(ts[0], y, _factor.inverse_transposed(a, lu, pivots))
-
-
-_slogdet_factored = general(
-    "linalg._slogdet_factored",
-    _slogdet_factored_forward,
-    _slogdet_factored_pull,
-    _slogdet_factored_push,
-    saves="yabc",
-    operands=3,
-    outputs=2,
-    numpy=None,
-    samples="factored",
-)
-
-
 @composition(np.linalg.slogdet, name="linalg.slogdet")
 def slogdet(a: Any) -> Any:
     """Sign and logarithm of the absolute value of the determinant."""
     a = operand(a, "linalg.slogdet")
-    if _factor.worthwhile(a):
-        return _slogdet_factored(a, *_lapack.factors(a._data))
-    return _slogdet(a)
+    return _slogdet(a, _factor.factors_for(a))
 
 
 SlogdetResult = type(np.linalg.slogdet(np.ones((1, 1))))

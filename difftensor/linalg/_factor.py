@@ -1,7 +1,7 @@
-"""LU factors that the forward pass leaves for the backward pass, so that a large matrix is factored once.
+"""LU factors that the forward pass leaves for the backward pass, so that a matrix is factored once.
 
-The factors are plain arrays that travel beside the matrix they belong to: the operations below are functions of the
-matrix, which is what is differentiated, and only compute with the factors.
+They travel as a static parameter of an operation on the matrix, whose value and rules never depend on it: it only saves
+work.
 """
 
 from __future__ import annotations
@@ -10,16 +10,41 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import Tensor, general, recording
+from difftensor._core import Tensor, recording
 from difftensor.linalg import _lapack
-from difftensor.linalg._algebra import fitted, mT
+from difftensor.linalg._algebra import raw
 
 _SMALLEST = 100  # below, NumPy's second factorization is cheaper than the calls
 
 
-def worthwhile(a: Any) -> bool:
-    """True for one large matrix on the CPU whose derivative will be asked for."""
-    return (
+class Factors:
+    """The LU factors of the array they were made of, and of no other.
+
+    An operation may run again on other values with the same parameters (example by example under vmap): it finds that
+    its matrix is another one, and factors it.
+    """
+
+    __slots__ = ("_found",)
+
+    def __init__(self, *found: Any):
+        self._found = found
+
+    def of(self, a: Any) -> Factorization:
+        """Those of the raw matrix `a`, made if need be."""
+        found = self._found
+        if not found or found[0] is not a:
+            found = self._found = (a, Factorization(*_lapack.factors(a), False))
+        return found[1]
+
+    def flipped(self, a: Any, at: Any) -> Factors:
+        """For operations on `at`, the transpose of `a`."""
+        found = self._found
+        return Factors(raw(at), found[1].flipped()) if found and found[0] is raw(a) else Factors()
+
+
+def factors_for(a: Any) -> Factors | None:
+    """An empty place for the factors of one matrix on the CPU whose derivative will be asked for, if that pays."""
+    if (
         a.__class__ is Tensor
         and a.node is not None
         and a.ndim == 2
@@ -27,74 +52,60 @@ def worthwhile(a: Any) -> bool:
         and a._data.__class__ is np.ndarray
         and recording()
         and _lapack.available(a._data.dtype)
-    )
+    ):
+        return Factors()
+    return None
 
 
-def is_singular(lu: Any) -> bool:
-    return not bool(lu.diagonal().all())
+def flipped(keep: Factors | None, a: Any, at: Any) -> Factors | None:
+    return None if keep is None else keep.flipped(a, at)
 
 
-def _solve_forward(a: Any, b: Any, lu: Any, pivots: Any, transposed: bool) -> Any:
-    if is_singular(lu):
-        raise np.linalg.LinAlgError("Singular matrix")
-    return _lapack.solve(lu, pivots, b, transposed)
+def serves(keep: Factors | None, a: Any) -> bool:
+    """May the raw matrix (or stack) `a` be factored by hand?"""
+    return keep is not None and a.__class__ is np.ndarray and a.ndim == 2 and _lapack.available(a.dtype)
 
 
-def _solve_pull(xp: Any, g: Any, y: Any, a: Any, b: Any, lu: Any, pivots: Any, transposed: bool) -> tuple:
-    """As for solve; with the transpose, a^T x = b, c_a = -x c_b^T."""
-    cb = solve_factored(a, g, lu, pivots, not transposed)
-    left, right = (y, cb) if transposed else (cb, y)
-    # One column: an outer product, without BLAS.
-    ca = -left * mT(right) if left.shape[-1] == 1 else -(left @ mT(right))
-    return fitted(ca, a), fitted(cb, b), None, None
+class Factorization:
+    """LAPACK's LU factors `lu` and `pivots` of the transpose of a matrix, or (`transposed`) of the matrix itself."""
 
+    __slots__ = ("lu", "pivots", "transposed")
 
-def _solve_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, lu: Any, pivots: Any, transposed: bool) -> Any:
-    ta, tb = ts[:2]
-    r: Any = 0 if tb is None else tb
-    if ta is not None:
-        r = r - (mT(ta) if transposed else ta) @ y
-    return solve_factored(a, r, lu, pivots, transposed)
+    def __init__(self, lu: Any, pivots: Any, transposed: bool):
+        self.lu, self.pivots, self.transposed = lu, pivots, transposed
 
+    def flipped(self) -> Factorization:
+        return Factorization(self.lu, self.pivots, not self.transposed)
 
-solve_factored = general(
-    "linalg._solve_factored", _solve_forward, _solve_pull, _solve_push, saves="yabcd", operands=4, numpy=None
-)
+    def singular(self) -> bool:
+        return not bool(self.lu.diagonal().all())
 
+    def _regular(self) -> None:
+        if self.singular():
+            raise np.linalg.LinAlgError("Singular matrix")
 
-def _inverse_forward(a: Any, lu: Any, pivots: Any) -> Any:
-    if is_singular(lu):
-        raise np.linalg.LinAlgError("Singular matrix")
-    return _lapack.inverse_transposed(lu, pivots)
+    def solve(self, b: Any) -> Any:
+        self._regular()
+        return _lapack.solve(self.lu, self.pivots, b, self.transposed)
 
+    def inverse_transposed(self) -> Any:
+        self._regular()
+        y = _lapack.inverse_transposed(self.lu, self.pivots)
+        return y.T if self.transposed else y
 
-def _inverse_pull(xp: Any, g: Any, y: Any, a: Any, lu: Any, pivots: Any) -> tuple:
-    """Y = A^-T, dY = -Y dA^T Y, c_A = -Y c^T Y."""
-    return -(y @ mT(g) @ y), None, None
+    def sign_and_log(self) -> tuple[Any, Any]:
+        """Sign and logarithm of the absolute value of the determinant."""
+        d = self.lu.diagonal()
+        size = abs(d)
+        if not bool(size.all()):
+            return d.dtype.type(0), size.dtype.type(-np.inf)
+        sign = d.dtype.type(-1 if _lapack.swaps(self.pivots) % 2 else 1)
+        if d.dtype.kind == "c":
+            sign *= (d / size).prod()
+        elif np.count_nonzero(d < 0) % 2:
+            sign = -sign
+        return sign, np.log(size).sum()
 
-
-def _inverse_push(xp: Any, ts: tuple, y: Any, a: Any, lu: Any, pivots: Any) -> Any:
-    return -(y @ mT(ts[0]) @ y)
-
-
-inverse_transposed = general(
-    "linalg._inverse_transposed",
-    _inverse_forward,
-    _inverse_pull,
-    _inverse_push,
-    saves="y",
-    operands=3,
-    numpy=None,
-    samples="factored",
-)
-
-
-def sign_and_log(lu: Any, pivots: Any) -> tuple[Any, Any]:
-    """Sign and logarithm of the absolute value of the determinant of the factored matrix."""
-    d = lu.diagonal()
-    size = abs(d)
-    with np.errstate(divide="ignore"):
-        log = np.log(size).sum()
-    if not bool(size.all()):
-        return lu.dtype.type(0), log
-    return (d / size).prod() * lu.dtype.type(-1 if _lapack.swaps(pivots) % 2 else 1), log
+    def det(self) -> Any:
+        sign, log = self.sign_and_log()
+        return sign * np.exp(log)

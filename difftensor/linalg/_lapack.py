@@ -39,8 +39,7 @@ def _call(name: str, dtype: Any, *args: Any) -> None:
     the lower half.
     """
     passed = [byref(c_int64(a)) if a.__class__ is int else a if a.__class__ is bytes else _memory(a) for a in args]
-    passed += [_LENGTH] * sum(a.__class__ is bytes for a in args)  # hidden: the lengths of letters
-    _routine(_PREFIX[dtype.char] + name)(*passed)
+    _routine(_PREFIX[dtype.char] + name)(*passed, *_LENGTHS)
 
 
 def _call_info(name: str, dtype: Any, *args: Any) -> int:
@@ -50,7 +49,7 @@ def _call_info(name: str, dtype: Any, *args: Any) -> int:
     return int(info[0])
 
 
-_LENGTH = c_size_t(1)
+_LENGTHS = (c_size_t(1),) * 4  # hidden arguments: of the letters, of which there are four at most
 
 
 def _memory(a: Any) -> Any:
@@ -81,13 +80,13 @@ def _serves(dtype: Any, *names: str) -> bool:
 @cache
 def available(dtype: Any) -> bool:
     """Are the routines for this dtype there, and do they compute what they should?"""
-    if not _serves(dtype, "getrf", "getrs", "getri"):
+    if not _serves(dtype, "getrf", "getrs", "getri", "trsm"):
         return False
     a = np.array([[0, 2], [4, 1]], dtype)
     lu, pivots = factors(a)
-    x = solve(lu, pivots, np.array([[2], [9]], dtype), False)
     return bool(
-        np.allclose(x, [[2], [1]])
+        np.allclose(solve(lu, pivots, np.array([2, 9], dtype), False), [2, 1])
+        and np.allclose(solve(lu, pivots, np.array([[2, 4], [9, 6]], dtype), False), [[2, 1], [1, 2]])
         and np.allclose(inverse_transposed(lu, pivots) @ a.T, np.eye(2))
         and swaps(pivots) == 1
     )
@@ -107,6 +106,16 @@ def triangular_available(dtype: Any) -> bool:
         and np.allclose(triangular_inverse(a, True) @ a, np.eye(2))
         and np.allclose(cholesky(spd), a)
     )
+
+
+@cache
+def qr_available(dtype: Any) -> bool:
+    """The same for those of QR."""
+    if not _serves(dtype, "geqrf", "ungqr" if dtype.kind == "c" else "orgqr"):
+        return False
+    a = np.array([[3, 1], [4, 1], [0, 1]], dtype)
+    q, r = qr(a)
+    return bool(np.allclose(q @ r, a) and np.allclose(q.T @ q, np.eye(2)))
 
 
 def _singular() -> Any:
@@ -169,6 +178,18 @@ def _above(n: int) -> Any:
     return ~np.tri(n, dtype=bool)
 
 
+def qr(a: Any) -> tuple[Any, Any]:
+    """Q and R of an m x n matrix with m >= n; NumPy's own routines without its copies."""
+    (m, n), dtype = a.shape, a.dtype
+    y = np.array(a.T, order="C")
+    tau, work = np.empty(n, dtype), np.empty(32 * n, dtype)
+    _call_info("geqrf", dtype, m, n, y, m, tau, work, len(work))
+    r = np.array(y[:, :n].T, order="C")
+    clear_above(r.T)
+    _call_info("ungqr" if dtype.kind == "c" else "orgqr", dtype, m, n, n, y, m, tau, work, len(work))
+    return y.T, r
+
+
 def factors(a: Any) -> tuple[Any, Any]:
     """LU factors of the *transpose* of `a`, which is what LAPACK finds in the memory of `a`, and the pivots."""
     lu = np.array(a, order="C")
@@ -179,11 +200,37 @@ def factors(a: Any) -> tuple[Any, Any]:
 
 
 def solve(lu: Any, pivots: Any, b: Any, transposed: bool) -> Any:
-    """Solution of ``a @ x = b`` or ``a.T @ x = b``, for the `a` of `factors`."""
-    x = np.array(b.T, lu.dtype, order="C")
-    k, n = x.shape
-    _call_info("getrs", lu.dtype, b"N" if transposed else b"T", n, k, lu, n, pivots, x, n)
-    return x.T
+    """Solution of ``a @ x = b`` or ``a.T @ x = b``, for the `a` of `factors`; b is a vector or a matrix."""
+    n = len(lu)
+    if b.ndim == 1 or b.shape[1] == 1:
+        x = np.array(b, order="C")
+        _call_info("getrs", lu.dtype, b"N" if transposed else b"T", n, 1, lu, n, pivots, x, n)
+        return x
+    # a.T = P L U. In rows lies x.T, to be multiplied from the right, so that nothing is transposed.
+    order, k = _order(pivots), b.shape[1]
+    x = b.take(order, axis=0) if transposed else np.array(b, order="C")
+    steps = ((b"L", b"T", b"U"), (b"U", b"T", b"N")) if transposed else ((b"U", b"N", b"N"), (b"L", b"N", b"U"))
+    for which, trans, diagonal in steps:
+        _call("trsm", lu.dtype, b"R", which, trans, diagonal, k, n, np.ones(1, lu.dtype), lu, n, x, k)
+    if not transposed:
+        w, x = x, np.empty_like(x)
+        x[order] = w
+    return x
+
+
+def _order(pivots: Any) -> Any:
+    """The permutation that the exchanges of rows make."""
+    n = len(pivots)
+    order = list(range(n))
+    for i, k in enumerate(_narrow(pivots).tolist()):
+        order[i], order[k - 1] = order[k - 1], order[i]
+    return np.array(order, np.intp)
+
+
+def _narrow(pivots: Any) -> Any:
+    """The pivots, where they are 32-bit integers, two in one."""
+    n = len(pivots)
+    return pivots.view(np.int32)[:n] if n > 1 and not 1 <= pivots[0] <= n else pivots
 
 
 def inverse_transposed(lu: Any, pivots: Any) -> Any:
@@ -197,7 +244,4 @@ def inverse_transposed(lu: Any, pivots: Any) -> Any:
 
 def swaps(pivots: Any) -> int:
     """The number of exchanges of rows."""
-    n = len(pivots)
-    if n > 1 and pivots[0] > n:  # 32-bit integers, two in one
-        pivots = pivots.view(np.int32)[:n]
-    return int((pivots != np.arange(1, n + 1)).sum())
+    return int((_narrow(pivots) != np.arange(1, len(pivots) + 1)).sum())

@@ -55,7 +55,12 @@ def _spread(xp: Any, y: Any, x: Any, axes: tuple, keepdims: bool) -> Any:
     return y if keepdims or len(axes) == x.ndim else xp.expand_dims(y, axes)
 
 
+_NUMBERS = (np.float64, np.float32)
+
+
 def _pull(xp: Any, g: Any, y: Any, x: Any, p: float, axes: tuple, keepdims: bool) -> Any:
+    if p == 2 and xp is np and y.__class__ in _NUMBERS and y:
+        return x.conj() * (g / y)
     return _spread(xp, g, x, axes, keepdims) * _direction(xp, y, x, p, axes, keepdims)
 
 
@@ -96,16 +101,16 @@ def _vector(x: Any, ord: Any, axes: tuple, keepdims: bool) -> Any:  # noqa: A002
     return _power_norm(x, int(ord) if ord == int(ord) else float(ord), axes, keepdims)
 
 
-def _matrix(x: Any, ord: Any, axes: tuple, keepdims: bool) -> Any:  # noqa: A002 - NumPy's name
-    row, col = axes
-    if row == col:
-        raise ValueError("Duplicate axes given.")
-    if ord in (None, "fro", "f"):
 def _largest(s: Any, axes: Any, keepdims: bool) -> Any:
     """The largest of `s`, none of them negative; 0 where there are none."""
     return s.max(axis=axes, keepdims=keepdims, initial=None if s.size else 0)
 
 
+def _matrix(x: Any, ord: Any, axes: tuple, keepdims: bool) -> Any:  # noqa: A002 - NumPy's name
+    row, col = axes
+    if row == col:
+        raise ValueError("Duplicate axes given.")
+    if ord in (None, "fro", "f"):
         return _power_norm(x, 2, axes, keepdims)
     if ord in (1, -1, np.inf, -np.inf):
         first, second = (row, col) if abs(ord) == 1 else (col, row)

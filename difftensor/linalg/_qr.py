@@ -8,6 +8,7 @@ import numpy as np
 
 from difftensor._core import composition, general, operand
 from difftensor.errors import DegenerateError, MissingDerivativeError
+from difftensor.linalg import _lapack
 from difftensor.linalg._algebra import diagonal, eps_of, identity, is_complex, lower_half, mH, mT
 from difftensor.linalg._solve import inv
 from difftensor.linalg._svd import _folded, _unfolded
@@ -16,12 +17,21 @@ from difftensor.linalg._triangular import solve_lower_or_upper
 _SMALL = 64  # size up to which the inverse is faster than a triangular solve
 
 
+_LARGE = 32  # size from which NumPy's copies cost more than the calls of LAPACK by hand
+
+
 def _forward(a: Any, complete: bool) -> Any:
+    if a.__class__ is np.ndarray and a.ndim == 2 and a.shape[0] >= a.shape[1] >= _LARGE and not complete:
+        if _lapack.qr_available(a.dtype):
+            return _lapack.qr(a)
     return np.linalg.qr(a, "complete" if complete else "reduced")
 
 
 def _over_r(x: Any, r: Any) -> Any:
     """``x @ r^-H``, r upper triangular."""
+    if x.__class__ is r.__class__ is np.ndarray and x.ndim == r.ndim == 2 and x.dtype == r.dtype and r.size:
+        if _lapack.triangular_available(r.dtype):
+            return mH(_lapack.triangular_solve(r, mH(x), False))
     if r.shape[-1] <= _SMALL:
         return x @ mH(inv(r))
     return mH(solve_lower_or_upper(r, mH(x), False))
@@ -78,9 +88,7 @@ def _check(g: tuple | None, y: tuple, a: Any, complete: bool) -> None:
     q, r = y
     k, eps = r.shape[-1], eps_of(np, r)
     pivots = abs(diagonal(np, r))
-    if k and bool(
-        (pivots.min(axis=-1, initial=np.inf) <= 8 * r.shape[-2] * eps * pivots.max(axis=-1, initial=0)).any()
-    ):
+    if k and bool((pivots.min(axis=-1) <= 8 * r.shape[-2] * eps * pivots.max(axis=-1)).any()):
         raise DegenerateError(
             "qr: the leading columns of the matrix are linearly dependent, so Q and R have no derivative. "
             "Use pinv, lstsq or svd, or reorder the columns."

@@ -7,28 +7,33 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import Tensor, composition, general, operand
-from difftensor.linalg import _factor, _lapack, _small
+from difftensor._core import composition, general, operand
+from difftensor.linalg import _factor, _small
 from difftensor.linalg._algebra import fitted, in_step, mT
 
 
-def _solve_forward(a: Any, b: Any) -> Any:
+def _solve_forward(a: Any, b: Any, keep: Any) -> Any:
+    if _factor.serves(keep, a) and b.dtype == a.dtype and len(a) == len(b) and b.ndim <= 2:
+        return keep.of(a).solve(b)
     if a.shape[:-2] == b.shape[:-2] and a.dtype == b.dtype and _small.applies(a):
         return _small.solve(a, b)
     return np.linalg.solve(a, b)
 
 
-def _solve_pull(xp: Any, g: Any, y: Any, a: Any, b: Any) -> tuple:
+def _solve_pull(xp: Any, g: Any, y: Any, a: Any, b: Any, keep: Any) -> tuple:
     """a x = b, da x + a dx = db: c_b = a^-T c_x and c_a = -c_b x^T."""
-    cb = _solve(mT(a), g)
-    return fitted(-cb @ mT(y), a), fitted(cb, b)
+    at = mT(a)
+    cb = _solve(at, g, _factor.flipped(keep, a, at))
+    # One column: an outer product, without BLAS.
+    ca = -cb * mT(y) if y.shape[-1] == 1 else -cb @ mT(y)
+    return fitted(ca, a), fitted(cb, b)
 
 
-def _solve_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any) -> Any:
-    ta, tb = ts
+def _solve_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, keep: Any) -> Any:
+    ta, tb = ts[:2]
     if ta is None:
-        return _solve(a, tb)
-    return _solve(a, -(ta @ y) if tb is None else tb - ta @ y)
+        return _solve(a, tb, keep)
+    return _solve(a, -(ta @ y) if tb is None else tb - ta @ y, keep)
 
 
 _solve = general(
@@ -36,26 +41,27 @@ _solve = general(
 )
 
 
-def _vector_pull(xp: Any, g: Any, y: Any, a: Any, b: Any) -> tuple:
-    cb = _solve_vector(mT(a), g)
+def _vector_pull(xp: Any, g: Any, y: Any, a: Any, b: Any, keep: Any) -> tuple:
+    at = mT(a)
+    cb = _solve_vector(at, g, _factor.flipped(keep, a, at))
     return fitted(cb[:, None] * -y, a), fitted(cb, b)
 
 
-def _vector_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any) -> Any:
+def _vector_push(xp: Any, ts: tuple, y: Any, a: Any, b: Any, keep: Any) -> Any:
     ta, tb = ts
     if ta is None:
-        return _solve_vector(a, tb)
-    return _solve_vector(a, -(ta @ y) if tb is None else tb - ta @ y)
+        return _solve_vector(a, tb, keep)
+    return _solve_vector(a, -(ta @ y) if tb is None else tb - ta @ y, keep)
 
 
-def _vector_batch(call: Any, lanes: list, flags: list, size: int) -> Any:
+def _vector_batch(call: Any, lanes: list, flags: list, size: int, keep: Any) -> Any:
     a, b = lanes
-    return _solve(a, b[..., None])[..., 0]
+    return _solve(a, b[..., None], None)[..., 0]
 
 
 _solve_vector = general(  # one matrix, one vector
     "linalg._solve_vector",
-    np.linalg.solve,
+    _solve_forward,
     _vector_pull,
     _vector_push,
     saves="yab",
@@ -70,20 +76,12 @@ def solve(a: Any, b: Any) -> Any:
     """Solve ``a @ x = b``; a one-dimensional `b` is one vector, as in NumPy."""
     a = operand(a, "linalg.solve")
     b = operand(b, "linalg.solve")
+    keep = _factor.factors_for(a)
     if b.ndim == 1:
-        if a.ndim == 2 and not _factor.worthwhile(a):
-            return _solve_vector(a, b)
-        return solve(a, b[:, None])[..., 0]
-    if (
-        _factor.worthwhile(a)
-        and b.__class__ in (Tensor, np.ndarray)
-        and b.ndim == 2
-        and 8 * b.shape[1] <= b.shape[0]
-        and b.dtype.char == a.dtype.char
-    ):
-        if len(a) == len(b):
-            return _factor.solve_factored(a, b, *_lapack.factors(a._data), False)
-    return _solve(a, b)
+        if a.ndim == 2:
+            return _solve_vector(a, b, keep)
+        return _solve(a, b[:, None], keep)[..., 0]
+    return _solve(a, b, keep)
 
 
 def _inv_forward(a: Any) -> Any:
@@ -101,6 +99,30 @@ def _inv_push(xp: Any, ts: tuple, y: Any, a: Any) -> Any:
 
 
 inv = general("linalg.inv", _inv_forward, _inv_pull, _inv_push, saves="y", numpy=np.linalg.inv, batch="trailing")
+
+
+def _transposed_forward(a: Any, keep: Any) -> Any:
+    return keep.of(a).inverse_transposed() if _factor.serves(keep, a) else mT(np.linalg.inv(a))
+
+
+def _transposed_pull(xp: Any, g: Any, y: Any, a: Any, keep: Any) -> Any:
+    """Y = A^-T, dY = -Y dA^T Y, c_A = -Y c^T Y."""
+    return -(y @ mT(g) @ y)
+
+
+def _transposed_push(xp: Any, ts: tuple, y: Any, a: Any, keep: Any) -> Any:
+    return -(y @ mT(ts[0]) @ y)
+
+
+inverse_transposed = general(  # of a matrix that may have been factored
+    "linalg._inverse_transposed",
+    _transposed_forward,
+    _transposed_pull,
+    _transposed_push,
+    saves="y",
+    numpy=None,
+    batch="trailing",
+)
 
 
 @composition(np.linalg.tensorsolve, name="linalg.tensorsolve")

@@ -7,7 +7,6 @@ import pytest
 
 import difftensor as dif
 from difftensor import linalg
-from difftensor.linalg import _factor
 from tests.linalg.differences import check, slope
 
 
@@ -135,23 +134,3 @@ def test_solve_triangular_of_large_matrices(rng, monkeypatch, by):
         a, b = np.tril(rng.standard_normal((n, n))) / n + np.eye(n), rng.standard_normal((n, 3))
         np.testing.assert_allclose(a @ solve_triangular(a, b, True), b, atol=1e-12)
         np.testing.assert_allclose(a.T @ solve_triangular(a.T, b, False), b, atol=1e-12)
-
-
-@pytest.mark.parametrize("char", "fdFD")
-@pytest.mark.parametrize("n", [1, 2, 7, 130])
-def test_lapack(rng, char, n):
-    from difftensor.linalg import _lapack
-
-    if not _lapack.available(np.dtype(char)):
-        pytest.skip("NumPy's LAPACK shows no symbols here")
-    a = (rng.standard_normal((n, n)) + (1j * rng.standard_normal((n, n)) if char in "FD" else 0)).astype(char)
-    b = rng.standard_normal((n, 3)).astype(char)
-    kept = a.copy()
-    lu, pivots = _lapack.factors(a)
-    tolerance = {"rtol": 2e-2, "atol": 2e-2} if char in "fF" else {"rtol": 1e-8, "atol": 1e-10}
-    np.testing.assert_allclose(a @ _lapack.solve(lu, pivots, b, False), b, **tolerance)
-    np.testing.assert_allclose(a.T @ _lapack.solve(lu, pivots, b, True), b, **tolerance)
-    np.testing.assert_allclose(a.T @ _lapack.inverse_transposed(lu, pivots), np.eye(n), **tolerance)
-    np.testing.assert_array_equal(a, kept)
-    sign, log = _factor.sign_and_log(lu, pivots)
-    np.testing.assert_allclose([sign, log], np.linalg.slogdet(a), rtol=1e-3 if char in "fF" else 1e-10)
