@@ -11,6 +11,7 @@ from operator import index
 
 import numpy as np
 
+from difftensor._backend import library, on_gpu
 from difftensor._core import Tensor, X, composition, general, linear, nondifferentiable, unary, write_out
 
 # What reductions share ----------------------------------------------------------------------------------------------
@@ -86,7 +87,7 @@ def slices(ufunc, x, keepdims):
 
 
 def _add_reduce(x, axes, keepdims):
-    if x.size > SHORT and _adds_slices(x, axes):
+    if x.size > SHORT and _adds_slices(x, axes) and not on_gpu(x):
         return slices(np.add, x, keepdims)
     return np.add.reduce(x, axes, None, None, keepdims)
 
@@ -121,7 +122,7 @@ def count_of(a, axes, where=True, keepdims=False):
     if where.__class__ is not Tensor and isinstance(where, Tensor):  # one mask for each example of a batch
         return sum(X.broadcast_to(where, a.shape), axes, dtype=np.intp, keepdims=keepdims)
     mask = where._data if isinstance(where, Tensor) else np.asarray(where)
-    return np.add.reduce(np.broadcast_to(mask, a.shape).astype(np.intp), axes, keepdims=bool(keepdims))
+    return np.broadcast_to(mask, a.shape).astype(np.intp).sum(axis=axes, keepdims=bool(keepdims))
 
 
 # Sums and products --------------------------------------------------------------------------------------------------
@@ -235,7 +236,6 @@ def _inexact(a, dtype):
     return np.float64 if dtype is None and a.dtype.kind in "iub" else dtype
 
 
-@composition(np.mean)
 _in_integers = nondifferentiable(
     "moment_in_integers",
     lambda x, name, axes, keepdims, dtype, *ddof: getattr(np, name)(x, axes, dtype, None, *ddof, keepdims=keepdims),
@@ -256,11 +256,12 @@ def _integral(dtype):
     return dtype is not None and np.dtype(dtype).kind in "iub"
 
 
+@composition(np.mean)
 def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     a = X.asarray(a)
-    a = prepared(a, _inexact(a, dtype), True)
     if _integral(dtype):
         return _counts(a, "mean", axis, dtype, out, keepdims, where)
+    a = prepared(a, _inexact(a, dtype), True)
     axes = axes_of(a, axis) if where is True else reduced(a, axis)
     if where is True:
         y = _mean(a, axes, bool(keepdims), count_of(a, axes))
