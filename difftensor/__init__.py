@@ -87,10 +87,17 @@ from difftensor._ops.sets import (
 from difftensor._ops.statistics import (
     average, bincount, corrcoef, cov, histogram, histogram2d, histogram_bin_edges, histogramdd,
 )
+from difftensor._ops.axes import (
+    flip, fliplr, flipud, matrix_transpose, moveaxis, permute_dims, roll, rollaxis, rot90, swapaxes, transpose,
+)
+from difftensor._ops.broadcasting import (
+    broadcast_arrays, broadcast_to,
+)
+from difftensor._ops.copies import (
+    astype, copy,
+)
 from difftensor._ops.shape import (
-    astype, atleast_1d, atleast_2d, atleast_3d, broadcast_arrays, broadcast_to, copy, expand_dims, flip, fliplr,
-    flipud, matrix_transpose, moveaxis, permute_dims, ravel, reshape, resize, roll, rollaxis, rot90, squeeze,
-    swapaxes, transpose, trim_zeros,
+    atleast_1d, atleast_2d, atleast_3d, expand_dims, ravel, reshape, resize, squeeze, trim_zeros,
 )
 from difftensor._ops.joining import (
     append, block, column_stack, concatenate as concat, concatenate, delete, dstack, hstack, insert, repeat,

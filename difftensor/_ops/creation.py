@@ -8,8 +8,8 @@ from difftensor._backend import as_device, device_of, is_array, library, made_on
 from difftensor._backend.arrays import is_refused
 from difftensor._core import Tensor, X, adopt_foreign, composition, holds_tensor, publish, wrap
 from difftensor._core.primitive import signed
+from difftensor._ops.broadcasting import as_shape
 from difftensor._ops.joining import array_of_numbers, stack_parts
-from difftensor._ops.shape import as_shape
 
 # Of what is there -----------------------------------------------------------------------------------------------------
 

@@ -10,9 +10,9 @@ from difftensor._backend import as_device, move
 from difftensor._core import Tensor, X, adopt_foreign, linear, publish, recording, take_over, wrap
 from difftensor._core.tape import Leaf
 from difftensor._core.tensor import export
+from difftensor._ops import axes, copies, indexing, products, putting, shape
 from difftensor._ops import counting as c
 from difftensor._ops import elementwise as e
-from difftensor._ops import indexing, products, putting, shape
 from difftensor.errors import would_lose
 
 # Operators ------------------------------------------------------------------------------------------------------------
@@ -75,8 +75,8 @@ Tensor.__getitem__, Tensor.__setitem__ = indexing.getitem, indexing.setitem
 
 # Attributes -----------------------------------------------------------------------------------------------------------
 
-Tensor.T = property(shape.transpose, doc="The transposed view.")
-Tensor.mT = property(shape.matrix_transpose, doc="The view with the last two axes swapped.")
+Tensor.T = property(axes.transpose, doc="The transposed view.")
+Tensor.mT = property(axes.matrix_transpose, doc="The view with the last two axes swapped.")
 Tensor.real = property(e.real, lambda x, v: indexing.setitem(e.real(x), Ellipsis, v), doc="The real part.")
 Tensor.imag = property(e.imag, lambda x, v: indexing.setitem(e.imag(x), Ellipsis, v), doc="The imaginary part.")
 Tensor.base = property(
@@ -132,7 +132,7 @@ for _name in _SAME:
         continue
     setattr(Tensor, _name, getattr(_f, "body", _f))
 Tensor.conj = Tensor.conjugate = e.conjugate
-Tensor.reshape, Tensor.transpose = shape.reshape_method, shape.transpose_method
+Tensor.reshape, Tensor.transpose = shape.reshape_method, axes.transpose_method
 Tensor.put = putting.put.body
 
 # Methods of their own -------------------------------------------------------------------------------------------------
@@ -153,19 +153,19 @@ def compress(x, condition, axis=None, out=None):
 @_method
 def flatten(x, order="C"):
     """A copy with one axis."""
-    return shape.copy_of(x.ravel(order))
+    return copies.copy_of(x.ravel(order))
 
 
 @_method
 def astype(x, dtype, order="K", casting="unsafe", subok=True, copy=True):
     """A cast copy; differentiable between floating and complex dtypes."""
-    return shape.astype.body(x, dtype, copy=copy, casting=casting)
+    return copies.astype.body(x, dtype, copy=copy, casting=casting)
 
 
 @_method
 def copy(x, order="C"):
     """A copy; differentiable."""
-    return shape.copy_of(x) if order == "C" else shape.copy.body(x, order)
+    return copies.copy_of(x) if order == "C" else copies.copy.body(x, order)
 
 
 @_method
