@@ -9,6 +9,8 @@ import numpy as np
 
 import difftensor as dif
 
+from . import init
+from ._fused import beside
 from ._module import Module, parameter
 from ._settings import Applied
 
@@ -151,6 +153,35 @@ def log_softmax(x: Any, dim: int = -1) -> Any:
     return dif.special.log_softmax(x, axis=dim)
 
 
+def softmax2d(x: Any) -> Any:
+    """`softmax` over the channels of ``(N, C, H, W)`` or ``(C, H, W)``."""
+    if x.ndim not in (3, 4):
+        raise ValueError(f"softmax2d: the input needs 3 or 4 axes, found shape {x.shape}")
+    return softmax(x, -3)
+
+
+def gumbel_softmax(logits: Any, tau: float = 1.0, hard: bool = False, dim: int = -1, rng: init.Rng = None) -> Any:
+    """A random draw from ``softmax(logits)``, relaxed; E. Jang, S. Gu, B. Poole, arXiv:1611.01144, eq. 2.
+
+    With `hard` its value is the nearest corner, its derivative that of the relaxed draw.
+    """
+    noise = init.generator(rng).gumbel(size=logits.shape)
+    y = softmax((logits + beside(noise, logits)) / tau, dim)
+    if not hard:
+        return y
+    soft = y.detach() if isinstance(y, dif.Tensor) else y
+    corner = (soft == soft.max(axis=dim, keepdims=True)).astype(y.dtype)
+    return y + (corner - soft)
+
+
+def rrelu(x: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, rng: init.Rng = None) -> Any:
+    """`leaky_relu` with slopes drawn in training, their mean else; B. Xu et al., arXiv:1505.00853."""
+    if not training:
+        return leaky_relu(x, (lower + upper) / 2)
+    slope = init.generator(rng).uniform(lower, upper, x.shape)
+    return dif.where(x >= 0, x, beside(slope, x) * x)
+
+
 def glu(x: Any, dim: int = -1) -> Any:
     """The first half of `dim` times the sigmoid of the second."""
     if x.shape[dim] % 2:
@@ -262,6 +293,20 @@ class Softmin(Applied):
 
 class LogSoftmax(Applied):
     function = staticmethod(log_softmax)
+
+
+class Softmax2d(Applied):
+    function = staticmethod(softmax2d)
+
+
+class RReLU(Module):
+    """`rrelu` with slopes drawn in training."""
+
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False, rng: init.Rng = None):
+        self.lower, self.upper, self.rng = lower, upper, init.generator(rng)
+
+    def forward(self, x: Any) -> Any:
+        return rrelu(x, self.lower, self.upper, self.training, self.rng)
 
 
 class GLU(Applied):

@@ -4,10 +4,10 @@ J. L. Elman, Cognitive Science 14 (1990) 179; K. Cho et al., arXiv:1406.1078 (th
 cuDNN); S. Hochreiter, J. Schmidhuber, Neural Computation 9 (1997) 1735, with forget gates. Arrays are ``(time, batch,
 features)``; gates stand one after the other in PyTorch's order.
 
-In the fast form they are ``(time, features, batch)``: each gate is then one piece of memory, and so is what each product
-reads and writes. Inputs have a row of ones, by which one product for all steps holds the biases too. A logistic function
-is a tanh: 1 / (1 + exp(-z)) = tanh(z / 2) / 2 + 1/2, the halves being put in the weights; gates with a tanh of their own
-come last, so that one call serves all.
+In the fast form they are ``(time, features, batch)``: each gate is then one piece of memory, and so is what each
+product reads and writes. Inputs have a row of ones, by which one product for all steps holds the biases too. A logistic
+function is a tanh: 1 / (1 + exp(-z)) = tanh(z / 2) / 2 + 1/2, the halves being put in the weights; gates with a tanh of
+their own come last, so that one call serves all.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import numpy as np
 import difftensor as dif
 
 from ._fused import fused, tracked
-
 
 PIECE = 256  # examples times steps at once in the pullback
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ._module import Module
+import difftensor as dif
+
+from ._module import Module, parameter
 
 
 class ModuleList(Module):
@@ -84,6 +86,59 @@ class ModuleDict(Module):
         return (k for k, _ in self.items())
 
     def values(self) -> Iterator[Module]:
+        return (v for _, v in self.items())
+
+    def __len__(self) -> int:
+        return len(list(self.items()))
+
+    def __iter__(self) -> Iterator[str]:
+        return self.keys()
+
+    def __contains__(self, name: str) -> bool:
+        return name in dict(self.items())
+
+
+class ParameterList(Module):
+    """A list of parameters that is a module. (Plain lists of Tensors are found as well; names are the same.)"""
+
+    def __init__(self, values: Iterable[Any] = ()):
+        for v in values:
+            self.append(v)
+
+    def append(self, value: Any) -> ParameterList:
+        setattr(self, str(len(self)), value if isinstance(value, dif.Tensor) else parameter(value))
+        return self
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __iter__(self) -> Iterator[dif.Tensor]:
+        return (v for v in self.__dict__.values() if isinstance(v, dif.Tensor))
+
+    def __getitem__(self, i: int) -> Any:
+        return list(self)[i]
+
+
+class ParameterDict(Module):
+    """A dict of parameters that is a module."""
+
+    def __init__(self, values: dict[str, Any] | None = None):
+        for name, v in (values or {}).items():
+            self[name] = v
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.__dict__[name] = value if isinstance(value, dif.Tensor) else parameter(value)
+
+    def __getitem__(self, name: str) -> dif.Tensor:
+        return dict(self.items())[name]
+
+    def items(self) -> Iterator[tuple[str, dif.Tensor]]:
+        return ((k, v) for k, v in self.__dict__.items() if isinstance(v, dif.Tensor))
+
+    def keys(self) -> Iterator[str]:
+        return (k for k, _ in self.items())
+
+    def values(self) -> Iterator[dif.Tensor]:
         return (v for _, v in self.items())
 
     def __len__(self) -> int:

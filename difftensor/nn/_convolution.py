@@ -12,6 +12,7 @@ from . import init
 from ._correlation import correlate, scatter
 from ._geometry import Geometry, Size, each
 from ._module import Module, parameter
+from ._padding import MODES
 
 
 def _check(name: str, x: Any, weight: Any, n: int, groups: int, channels: int) -> None:
@@ -78,8 +79,8 @@ def conv1d(x: Any, weight: Any, bias: Any = None, stride: Size = 1, padding: Any
 
     Notes
     -----
-    One matrix product with all windows (im2col), or, for large kernels, Fourier transforms: what takes fewer operations.
-    Derivatives choose for themselves.
+    One matrix product with all windows (im2col), or, for large kernels, Fourier transforms: whichever takes fewer
+    operations. Derivatives choose for themselves.
     """
     return convolve(1, x, weight, bias, stride, padding, dilation, groups)
 
@@ -133,8 +134,9 @@ class _Forward(_Conv):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Any = 0,
                  dilation: Size = 1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros",
                  device: Any = None, dtype: Any = None, rng: init.Rng = None):  # fmt: skip
-        if padding_mode not in _PAD:
-            raise ValueError(f"{type(self).__name__}: padding_mode must be one of {sorted(_PAD)}, got {padding_mode!r}")
+        known = ("zeros", "reflect", "replicate", "circular")
+        if padding_mode not in known:
+            raise ValueError(f"{type(self).__name__}: padding_mode must be one of {known}, got {padding_mode!r}")
         self._channels(in_channels, out_channels, groups)
         self.kernel_size = each(kernel_size, self.dimensions, "kernel_size")
         self.stride, self.padding, self.dilation, self.padding_mode = stride, padding, dilation, padding_mode
@@ -148,11 +150,9 @@ class _Forward(_Conv):
                 margins = [(t // 2, t - t // 2) for t in total]
             else:
                 margins = [(p, p) for p in each(padding, n, "padding")]
-            x, padding = dif.pad(x, [(0, 0)] * (x.ndim - n) + margins, mode=_PAD[self.padding_mode]), 0
+            x, padding = dif.pad(x, [(0, 0)] * (x.ndim - n) + margins, mode=MODES[self.padding_mode]), 0
         return convolve(n, x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
-
-_PAD = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 class _Transposed(_Conv):

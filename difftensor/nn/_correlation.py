@@ -20,10 +20,10 @@ import difftensor as dif
 from . import _im2col, _spectral
 from ._geometry import Geometry
 
-# ns on one core in float32 (about 1.8 times as many in float64): a multiplication in BLAS, moving an element of a window,
-# an element of a transform per binary logarithm of its size, a complex multiplication between transforms. Fitted to 304
-# measurements of 1 to 32 channels, kernels of 3 to 501 elements and 3 x 3 to 17 x 17, in space up to 4000, 128 x 128,
-# 24 x 24 x 24: what is chosen takes 1.03 times the time of the better form in the geometric mean.
+# ns on one core in float32 (about 1.8 times as many in float64): a multiplication in BLAS, moving an element of a
+# window, an element of a transform per binary logarithm of its size, a complex multiplication between transforms.
+# Fitted to 304 measurements of 1 to 32 channels, kernels of 3 to 501 elements and 3 x 3 to 17 x 17, in space up to
+# 4000, 128 x 128, 24 x 24 x 24: the chosen form takes 1.03 times the time of the better one in the geometric mean.
 BLAS, WINDOW, TRANSFORM, PRODUCT = 0.02, 0.15, 0.2, 0.6
 ADDED = 3  # an element added to where it belongs, in windows moved
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import difftensor as dif
-
 from . import init
+from ._fused import beside
 from ._module import Module
 
 
 def _mask(x: Any, shape: tuple, p: float, rng: init.Rng) -> Any:
-    kept = (init.generator(rng).random(shape) >= p).astype(x.dtype)
-    return dif.asarray(kept, device=x.device)
+    return beside(init.generator(rng).random(shape) >= p, x)
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True, rng: init.Rng = None) -> Any:
@@ -32,13 +30,22 @@ def feature_dropout(x: Any, p: float = 0.5, training: bool = True, rng: init.Rng
     return x * (_mask(x, (*x.shape[:2], *[1] * (x.ndim - 2)), p, rng) * (1 / (1 - p) if p < 1 else 0.0))
 
 
-def alpha_dropout(x: Any, p: float = 0.5, training: bool = True, rng: init.Rng = None) -> Any:
-    """Dropout that keeps mean 0 and variance 1 behind `selu`; G. Klambauer et al., arXiv:1706.02515, section 3."""
+def feature_alpha_dropout(x: Any, p: float = 0.5, training: bool = True, rng: init.Rng = None) -> Any:
+    """`alpha_dropout` of whole channels ``(N, C, ...)``."""
+    return alpha_dropout(x, p, training, rng, (*x.shape[:2], *[1] * (x.ndim - 2)))
+
+
+def alpha_dropout(x: Any, p: float = 0.5, training: bool = True, rng: init.Rng = None,
+                  shape: tuple | None = None) -> Any:  # fmt: skip
+    """Dropout that keeps mean 0 and variance 1 behind `selu`; G. Klambauer et al., arXiv:1706.02515, section 3.
+
+    `shape` is that of the mask, which is broadcast.
+    """
     if not training or p == 0:
         return x
     low = -1.7580993408473766  # -scale alpha of selu
     a = 1 / math.sqrt((1 - p) * (1 + p * low**2)) if p < 1 else 0.0
-    kept = _mask(x, x.shape, p, rng)
+    kept = _mask(x, x.shape if shape is None else shape, p, rng)
     return a * (x * kept + low * (1 - kept)) - a * p * low
 
 
@@ -81,3 +88,9 @@ class AlphaDropout(Dropout):
     """`nn.functional.alpha_dropout` in training, the identity else."""
 
     function = staticmethod(alpha_dropout)
+
+
+class FeatureAlphaDropout(Dropout):
+    """`nn.functional.feature_alpha_dropout` in training, the identity else."""
+
+    function = staticmethod(feature_alpha_dropout)

@@ -24,6 +24,13 @@ def tracked(x: Any) -> bool:
     return isinstance(x, dif.Tensor) and x.requires_grad
 
 
+def beside(values: Any, x: Any) -> Any:
+    """`values` as an array of the kind, dtype and device of `x`."""
+    if isinstance(x, dif.Tensor):
+        return dif.asarray(values, dtype=x.dtype, device=x.device)
+    return np.asarray(values, x.dtype)
+
+
 def plain_memory(x: Any) -> bool:
     """An array on the CPU; not one of a GPU, not a batch inside vmap, which looks like one example."""
     return type(x) is dif.Tensor and x.device == "cpu" if isinstance(x, dif.Tensor) else True

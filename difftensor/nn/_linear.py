@@ -39,6 +39,47 @@ def embedding(index: Any, weight: Any, padding_idx: int | None = None) -> Any:
     return dif.where((index == padding_idx % weight.shape[0])[..., None], y.detach(), y)
 
 
+def embedding_bag(index: Any, weight: Any, offsets: Any = None, mode: str = "mean", per_sample_weights: Any = None,
+                  padding_idx: int | None = None) -> Any:  # fmt: skip
+    """Sums, means or maxima of rows of `weight`, a bag each.
+
+    Parameters
+    ----------
+    index : integers, shape (bags, n), or (m,) with `offsets`
+    weight : array, shape (number, dimension)
+    offsets : integers, shape (bags,), optional
+        Where bags begin.
+    mode : {"mean", "sum", "max"}
+    per_sample_weights : array of the shape of `index`, optional
+        Factors; for sums only.
+    padding_idx : int, optional
+        These indices do not count.
+    """
+    if mode not in ("mean", "sum", "max") or (per_sample_weights is not None and mode != "sum"):
+        raise ValueError(f"embedding_bag: mode {mode!r} must be 'mean', 'sum' or 'max'; weights go with 'sum' only")
+    index = np.asarray(index)
+    if index.ndim == 2:
+        bags, at = np.broadcast_to(np.arange(len(index))[:, None], index.shape).ravel(), index.ravel()
+        count = len(index)
+    else:
+        starts, at = np.asarray(offsets), index
+        count, bags = len(starts), np.searchsorted(starts, np.arange(len(index)), side="right") - 1
+    factors = None if per_sample_weights is None else per_sample_weights.reshape(-1)
+    if padding_idx is not None:
+        keep = np.flatnonzero(at != padding_idx % weight.shape[0])
+        at, bags, factors = at[keep], bags[keep], None if factors is None else factors[keep]
+    sizes = np.bincount(bags, minlength=count)
+    if mode == "max":
+        first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        found = [weight[at[a : a + n]].max(axis=0) if n else weight[0] * 0.0 for a, n in zip(first, sizes)]
+        return dif.stack(found)
+    rows = weight[at] if factors is None else weight[at] * factors[:, None]
+    total = dif.zeros((count, weight.shape[1]), dtype=rows.dtype, device=getattr(weight, "device", None))
+    dif.add.at(total, bags, rows)
+    total = total if isinstance(rows, dif.Tensor) else total.numpy()
+    return total if mode == "sum" else total / np.maximum(sizes, 1).astype(rows.dtype)[:, None]
+
+
 def one_hot(index: Any, num_classes: int = -1) -> np.ndarray:
     """Rows of the identity matrix, as integers."""
     index = np.asarray(index)
@@ -112,6 +153,30 @@ class Embedding(Module):
 
     def forward(self, index: Any) -> Any:
         return embedding(index, self.weight, self.padding_idx)
+
+
+class EmbeddingBag(Module):
+    """`nn.functional.embedding_bag` with weights.
+
+    Parameters
+    ----------
+    num_embeddings, embedding_dim : int
+    mode : {"mean", "sum", "max"}
+    padding_idx : int, optional
+        This row is zero and does not count.
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, mode: str = "mean", padding_idx: int | None = None,
+                 device: Any = None, dtype: Any = None, rng: init.Rng = None):  # fmt: skip
+        values = init.generator(rng).normal(size=(num_embeddings, embedding_dim))
+        if padding_idx is not None:
+            values[padding_idx] = 0.0
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.mode, self.padding_idx = mode, padding_idx
+        self.weight = parameter(values, dtype, device)
+
+    def forward(self, index: Any, offsets: Any = None, per_sample_weights: Any = None) -> Any:
+        return embedding_bag(index, self.weight, offsets, self.mode, per_sample_weights, self.padding_idx)
 
 
 class Identity(Module):

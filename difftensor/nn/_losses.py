@@ -217,11 +217,47 @@ def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float =
 def triplet_margin_loss(anchor: Any, positive: Any, negative: Any, margin: float = 1.0, p: float = 2.0,
                         eps: float = 1e-6, swap: bool = False, reduction: str = "mean") -> Any:  # fmt: skip
     """``max(0, |anchor - positive| - |anchor - negative| + margin)`` in p-norms along the last axis."""
-    distance = lambda a, b: dif.linalg.norm(a - b + eps, ord=p, axis=-1)  # noqa: E731
+    distance = lambda a, b: pairwise_distance(a, b, p, eps)  # noqa: E731
+    return triplet_margin_with_distance_loss(anchor, positive, negative, distance, margin, swap, reduction)
+
+
+def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Any:
+    """The p-norm of ``x1 - x2 + eps`` along the last axis."""
+    return dif.linalg.norm(x1 - x2 + eps, ord=p, axis=-1, keepdims=keepdim)
+
+
+def triplet_margin_with_distance_loss(
+    anchor: Any,
+    positive: Any,
+    negative: Any,
+    distance_function: Any = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Any:
+    """`triplet_margin_loss` for any function of two arrays; `pairwise_distance` by default."""
+    distance = pairwise_distance if distance_function is None else distance_function
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         far = dif.minimum(far, distance(positive, negative))
     return _reduce(_at_least_zero(near - far + margin), reduction)
+
+
+def multilabel_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """``sum_{i, j} max(0, 1 - x_j + x_i) / C`` over classes j in the target, which -1 ends, and i that are not."""
+    if input.ndim == 1:
+        found = multilabel_margin_loss(input[None], raw(target)[None], "none")
+        return found[0] if reduction == "none" else _reduce(found, reduction)
+    t = raw(target)
+    counts = np.cumprod(t >= 0, axis=1).astype(bool)
+    index = np.where(counts, t, 0)
+    inside = np.zeros(input.shape, bool)
+    rows, _ = np.nonzero(counts)
+    inside[rows, t[counts]] = True
+    chosen = dif.take_along_axis(input, index, axis=1)
+    terms = _positive(1 - chosen[:, :, None] + input[:, None, :])
+    terms = terms * (counts[:, :, None] & ~inside[:, None, :])
+    return _reduce(terms.sum(axis=(1, 2)) / input.shape[1], reduction)
 
 
 def multi_margin_loss(input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None,
@@ -322,3 +358,15 @@ class MultiMarginLoss(Applied):
 
 class MultiLabelSoftMarginLoss(Applied):
     function = staticmethod(multilabel_soft_margin_loss)
+
+
+class MultiLabelMarginLoss(Applied):
+    function = staticmethod(multilabel_margin_loss)
+
+
+class TripletMarginWithDistanceLoss(Applied):
+    function = staticmethod(triplet_margin_with_distance_loss)
+
+
+class PairwiseDistance(Applied):
+    function = staticmethod(pairwise_distance)

@@ -12,6 +12,7 @@ import difftensor as dif
 
 from ._fused import fused
 from ._module import Module, parameter
+from ._settings import Applied
 
 
 @lru_cache(maxsize=256)
@@ -109,6 +110,16 @@ def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, 
 
 def _over(x: Any) -> tuple:
     return (-x.ndim, *range(2 - x.ndim, 0))
+
+
+def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
+    """Divided by ``(k + alpha mean of squares over `size` channels)^beta``; A. Krizhevsky et al., NeurIPS 2012, 3.3."""
+    squares = dif.pad(x * x, [(0, 0), (size // 2, (size - 1) // 2), *[(0, 0)] * (x.ndim - 2)])
+    c = x.shape[1]
+    total = squares[:, :c]
+    for i in range(1, size):
+        total = total + squares[:, i : i + c]
+    return x / (k + (alpha / size) * total) ** beta
 
 
 class _Norm(Module):
@@ -266,3 +277,11 @@ class GroupNorm(Module):
 
     def forward(self, x: Any) -> Any:
         return group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
+class LocalResponseNorm(Applied):
+    function = staticmethod(local_response_norm)
+
+    @classmethod
+    def required(cls) -> tuple[str, ...]:
+        return ("size",)

@@ -105,7 +105,7 @@ def repacked(y: Any, like: PackedSequence, batch_first: bool) -> PackedSequence:
 
 
 def pad_sequence(sequences: Sequence, batch_first: bool = False, padding_value: float = 0.0) -> Any:
-    """Arrays ``(length, ...)`` side by side, ``(longest, batch, ...)``, with `padding_value` behind the shorter ones."""
+    """Arrays ``(length, ...)`` side by side: ``(longest, batch, ...)``, `padding_value` behind the shorter ones."""
     longest = max(len(x) for x in sequences)
     wide = [dif.pad(x, [(0, longest - len(x)), *[(0, 0)] * (x.ndim - 1)], constant_values=padding_value)
             for x in sequences]  # fmt: skip

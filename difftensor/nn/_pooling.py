@@ -11,8 +11,8 @@ import numpy as np
 
 import difftensor as dif
 
+from ._fused import beside, fused
 from ._geometry import Size, each
-from ._fused import fused
 from ._settings import Applied
 
 
@@ -215,6 +215,12 @@ def lp_pool2d(x: Any, norm_type: float, kernel_size: Size, stride: Any = None, c
     return _p_norm(x, kernel, norm_type, lambda v: avg_pool2d(v, kernel, stride, 0, ceil_mode))
 
 
+def lp_pool3d(x: Any, norm_type: float, kernel_size: Size, stride: Any = None, ceil_mode: bool = False) -> Any:
+    """``(sum x^p)^(1/p)`` over each window."""
+    kernel = each(kernel_size, 3, "kernel_size")
+    return _p_norm(x, kernel, norm_type, lambda v: avg_pool3d(v, kernel, stride, 0, ceil_mode))
+
+
 def _cells(size: int, count: int) -> list[tuple[int, int]]:
     """PyTorch's cells of an axis: from floor(i n / m) to ceil((i + 1) n / m); they may overlap."""
     return [(i * size // count, -((i + 1) * size // -count)) for i in range(count)]
@@ -225,8 +231,9 @@ def _sizes(x: Any, output_size: Any, n: int) -> tuple:
     return tuple(s if m is None else m for m, s in zip(wanted, x.shape[-n:]))
 
 
-def _adaptive_avg(n: int, x: Any, output_size: Any) -> Any:
-    """Averaging is linear: one small matrix per axis."""
+def adaptive_average(x: Any, output_size: Any, n: int | None = None) -> Any:
+    """Of the last n axes, all of space by default. Averaging is linear: one small matrix per axis."""
+    n = x.ndim - 2 if n is None else n
     for axis, m in zip(range(-n, 0), _sizes(x, output_size, n)):
         size = x.shape[axis]
         if m == size:
@@ -237,7 +244,7 @@ def _adaptive_avg(n: int, x: Any, output_size: Any) -> Any:
         average = np.zeros((size, m), x.dtype)
         for i, (a, b) in enumerate(_cells(size, m)):
             average[a:b, i] = 1 / (b - a)
-        x = dif.moveaxis(dif.moveaxis(x, axis, -1) @ dif.asarray(average, device=x.device), -1, axis)
+        x = dif.moveaxis(dif.moveaxis(x, axis, -1) @ beside(average, x), -1, axis)
     return x
 
 
@@ -255,17 +262,17 @@ def _adaptive_max(n: int, x: Any, output_size: Any) -> Any:
 
 def adaptive_avg_pool1d(x: Any, output_size: Any) -> Any:
     """Averages of `output_size` cells that cover the axis."""
-    return _adaptive_avg(1, x, output_size)
+    return adaptive_average(x, output_size, 1)
 
 
 def adaptive_avg_pool2d(x: Any, output_size: Any) -> Any:
     """Averages of `output_size` cells that cover the axes; one number, two, or None for the axis as it is."""
-    return _adaptive_avg(2, x, output_size)
+    return adaptive_average(x, output_size, 2)
 
 
 def adaptive_avg_pool3d(x: Any, output_size: Any) -> Any:
     """Averages of `output_size` cells that cover the axes."""
-    return _adaptive_avg(3, x, output_size)
+    return adaptive_average(x, output_size, 3)
 
 
 def adaptive_max_pool1d(x: Any, output_size: Any) -> Any:
@@ -325,6 +332,10 @@ class LPPool1d(_Pool):
 
 class LPPool2d(_Pool):
     function = staticmethod(lp_pool2d)
+
+
+class LPPool3d(_Pool):
+    function = staticmethod(lp_pool3d)
 
 
 class AdaptiveAvgPool1d(_Adaptive):

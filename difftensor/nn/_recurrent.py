@@ -12,6 +12,7 @@ import difftensor as dif
 from . import init
 from ._cells import gru_cell, lstm_cell, rnn_cell, sequence
 from ._dropout import dropout
+from ._fused import beside
 from ._module import Module, parameter
 from ._packed import PackedSequence, checked_lengths, pad_packed_sequence, repacked
 
@@ -83,7 +84,7 @@ class _Recurrent(Module):
             x = dif.concatenate(found, axis=-1) if len(found) > 1 else found[0]
         final = tuple(dif.stack(column) for column in zip(*last))
         if lengths is not None:
-            x = x * dif.asarray(np.arange(len(x))[:, None, None] < lengths[:, None], dtype=x.dtype, device=x.device)
+            x = x * beside(np.arange(len(x))[:, None, None] < lengths[:, None], x)
         if single:
             x, final = x[:, 0], tuple(s[:, 0] for s in final)
         elif self.batch_first:
@@ -121,8 +122,8 @@ class RNN(_Recurrent):
     ``(time, batch, directions * hidden)`` and h ``(layers * directions, batch, hidden)``; h0 is zero by default.
 
     With `lengths` (batch), each example ends at its own: results behind it are zero, h is the state at its end, and the
-    reverse direction starts there. A `PackedSequence` in the place of x says the same. On the CPU a sequence runs in one
-    piece, without a tape of its steps.
+    reverse direction starts there. A `PackedSequence` in the place of x says the same. On the CPU a sequence runs in
+    one piece, without a tape of its steps.
 
     Examples
     --------

@@ -68,7 +68,8 @@ def layers(rng):
     n = lambda *s: rng.normal(size=s)
     return {
         "conv1d": (lambda x, w, b: F.conv1d(x, w, b, 2, 1), [n(2, 3, 6), n(2, 3, 3), n(2)]),
-        "conv2d": (lambda x, w: F.conv2d(x, w, padding=(1, 0), dilation=(1, 2), groups=2), [n(2, 2, 4, 5), n(4, 1, 2, 2)]),
+        "conv2d": (lambda x, w: F.conv2d(x, w, padding=(1, 0), dilation=(1, 2), groups=2),
+                   [n(2, 2, 4, 5), n(4, 1, 2, 2)]),
         "conv3d": (F.conv3d, [n(1, 2, 3, 3, 2), n(2, 2, 2, 2, 2)]),
         "leftover": (lambda x, w: F.conv1d(x, w, stride=3), [n(1, 2, 9), n(2, 2, 2)]),
         "transposed1d": (lambda x, w: F.conv_transpose1d(x, w, padding=1, output_padding=2, dilation=3),
