@@ -286,12 +286,12 @@ SAMPLES = {
         (
             (_normal(rng, *shape), _normal(rng, shape[0], 2)),
             (1e-14,),
-            lambda f, a, b: f(a, b, np.linalg.pinv(_plain(a))),
+            lambda f, a, b: f(a, b, _beside(np.linalg.pinv(_plain(a)), a)),
         )
         for shape in [(4, 3), (2, 3)]
     ],
     "linalg._pinv_known": lambda rng: [
-        ((_normal(rng, *shape),), (1e-14,), lambda f, a: f(a, np.linalg.pinv(_plain(a)))) for shape in [(4, 3), (2, 3)]
+        ((_normal(rng, *shape),), (1e-14,), lambda f, a: f(a, _beside(np.linalg.pinv(_plain(a)), a))) for shape in [(4, 3), (2, 3)]
     ],
     "linalg._power_norm": lambda rng: [
         ((_normal(rng, 3, 4),), (p, axes, keepdims))

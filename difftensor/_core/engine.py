@@ -18,8 +18,10 @@ from difftensor._core.fitting import fit
 from difftensor._core.primitive import X
 from difftensor._core.recording import Part
 from difftensor._core.sweeping import Lifted, at_line, concrete, lift_saved, missing_rule, repaired
+from difftensor._core.scattering import Pile, Scatter, scatter
 from difftensor._core.scattering import Scatter, scatter
 from difftensor._core.tape import Node, _site
+from difftensor._core.tensor import Tensor
 from difftensor._core.writes import ViewScatter
 from difftensor.errors import DifftensorError
 
@@ -45,6 +47,8 @@ def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: boo
         if create:
             _site.set((n.code, n.at))
         try:
+            if g.__class__ is Pile:
+                g = g.together(xp)
             if arity:
                 p, f = n.p, n.params
                 if f is not None:
@@ -113,6 +117,10 @@ def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: boo
         except Exception as error:
             raise at_line(error, n, "backward") from None if isinstance(error, DifftensorError) else error
     return cts
+    if create:
+        for n, g in cts.items():
+            if g.__class__ is Pile:
+                cts[n] = g.together(xp)
 
 
 def _add(cts: dict, owned: set, p: Node, r: Any, create: bool) -> None:
@@ -148,9 +156,16 @@ def _add_lazily(xp: Any, cts: dict, owned: set, p: Node, r: Any, create: bool) -
         parts = cts[p] = [None] * p.op.outputs if old is None else old
         parts[r.i] = r.g if parts[r.i] is None else parts[r.i] + r.g
     elif old is None:
+    elif create and r.__class__ is Scatter and r.g.__class__ is Tensor and (old is None or p not in owned):
+        if old.__class__ is not Pile:
+            cts[p] = Pile(r.like[0]) if old is None else Pile(r.like[0]) + old
+        cts[p].put(r.g, r.index)
         cts[p] = r.fresh(xp)
         owned.add(p)
     elif old.shape == ():  # perhaps a NumPy scalar, which cannot be written into
+    elif old.__class__ is Pile:
+        cts[p] = r.into(xp, old.together(xp))
+        owned.add(p)
         cts[p] = old + r.fresh(xp)
     else:
         # A recorded buffer may be owned too: Tensors are copy-on-write.

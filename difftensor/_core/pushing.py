@@ -16,12 +16,19 @@ from difftensor._core.tensor import Tensor, lift
 from difftensor.errors import DifftensorError, MissingDerivativeError
 
 
-def forward(order: list[Node], ts: dict, create: bool, repair: bool = False) -> dict:
-    """Push the tangents `ts` (node -> tangent) through `order`, oldest first; returns all of them."""
+_LARGE = 1 << 13  # elements: from here on a tangent is let go of after its last reader
+
+
+def forward(order: list[Node], ts: dict, create: bool, roots: Any, repair: bool = False) -> dict:
+    """Push the tangents `ts` (node -> tangent) through `order`, oldest first; returns those of `roots`, and perhaps
+    others."""
     xp: Any = X if create else np
     lookup = several_devices() and not create
     owned: set[Node] = set()  # nodes whose tangent buffer a write made, and nobody else looks into
-    last: dict[Node, Node] = {}  # the last node that reads from a node; found when the first write is met
+    large = any(t.__class__ is not tuple and t.size > _LARGE for t in ts.values())
+    # The last node that reads from a node; of small tangents it is found when the first write is met.
+    last: dict[Node, Node] = _last_readers(order) if large else {}
+    kept = set(roots)
     for n in order:
         p, q = n.p, n.q
         tp = ts.get(p)
@@ -64,6 +71,10 @@ def forward(order: list[Node], ts: dict, create: bool, repair: bool = False) -> 
                 _part(ts, n, owned, q if many else (p, q))
         except Exception as error:
             raise at_line(error, n, "forward-mode") from None if isinstance(error, DifftensorError) else error
+            if large:
+                for m in q if many else (p, q):
+                    if m is not None and last[m] is n and m not in kept:
+                        ts.pop(m, None)
     return ts
 
 

@@ -42,6 +42,28 @@ class Scatter:
         return buffer
 
 
+class Pile:
+    """Such cotangents of one array in a recorded sweep, and whole ones among them: one operation adds them all."""
+
+    __slots__ = ("gs", "indices", "shape")
+
+    def __init__(self, shape: tuple):
+        self.gs: list = []
+        self.indices: list = []
+        self.shape = shape
+
+    def __add__(self, g: Any) -> Pile:
+        return self.put(g, Ellipsis)
+
+    def put(self, g: Any, index: Any) -> Pile:
+        self.gs.append(g)
+        self.indices.append(index)
+        return self
+
+    def together(self, xp: Any) -> Any:
+        return xp.scattered(self.gs, tuple(self.indices), self.shape)
+
+
 def scatter(cts: dict, owned: set, n: Node, g: Any) -> bool:
     """The same at once, for raw arrays on the CPU and ``x[i]``, ``x[i:j]``, ``x[i, j:k]``: loops are made of these.
 
@@ -77,4 +99,4 @@ def _is_plain(index: Any) -> bool:
     return all(i.__class__ is int or i.__class__ is slice for i in index)
 
 
-__all__ = ["Scatter", "scatter"]
+__all__ = ["Pile", "Scatter", "scatter"]

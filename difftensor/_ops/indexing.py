@@ -6,7 +6,7 @@ import operator
 
 import numpy as np
 
-from difftensor._backend import is_array
+from difftensor._backend import is_array, namespace, on_gpu
 from difftensor._core import (
     Scatter,
     Tensor,
@@ -107,6 +107,27 @@ getitem = linear(
     usual=(int,),
 )
 getitem.primitive.scatters = True
+
+
+def _scattered(gs, indices, shape):
+    xp = namespace(gs[0])
+    buffer = xp.zeros(shape, np.result_type(*(g.dtype for g in gs)))
+    for g, index in zip(gs, indices):
+        buffer = Scatter(g, index, shape, _repeats(index)).into(xp, buffer)
+    return buffer
+
+
+# What getitem pulls back, from all indices of one array together.
+scattered = general(
+    "scattered",
+    _scattered,
+    lambda xp, g, y, gs, indices, shape: tuple(fit(g[i], x.shape, x.dtype) for x, i in zip(gs, indices)),
+    lambda xp, ts, y, gs, indices, shape: scattered(
+        [t for t in ts if t is not None], tuple(i for t, i in zip(ts, indices) if t is not None), shape
+    ),
+    operands=None,
+    samples="scattered",
+)
 
 
 def setitem(x, index, value):

@@ -93,6 +93,8 @@ def _step(n: Node, known: list) -> tuple[tuple, Any]:
     if op.name == "where_else":  # both branches: another point may take the other one
         out = np.broadcast_shapes(_raw(n.a[0]).shape, *(p.shape for p in known if p is not None))
         return out, _union([p.pick(np.broadcast_to(_numbers(p.shape), out)) for p in known if p is not None])
+    if op.name == "scattered":
+        return n.params[1], _union([_placed(p, i, n.params[1]) for p, i in zip(known, n.params[0]) if p is not None])
     if op.name == "matmul":
         found = _product(n, known)
         if found is not None:
@@ -138,16 +140,27 @@ def _written(n: Node, known: list) -> Any:
     return Pattern((rows.shape[0],), rows).pick(source)
 
 
+def _placed(p: Pattern, index: Any, shape: tuple) -> Any:
+    """The elements of an operand at their places in an array of `shape`, which several of them may share."""
+    target = _numbers(shape, 0)[index].astype(np.int64).ravel()
+    return _added(p, target, int(np.prod(shape, dtype=np.int64)))
+
+
+def _added(p: Pattern, target: np.ndarray, count: int) -> Any:
+    """`count` rows: row i unites the elements whose `target` it is."""
+    ones = np.ones(target.size, np.int32)
+    unite = _sparse().csr_array((ones, (target, np.arange(target.size))), shape=(count, target.size))
+    return (unite @ p.rows.astype(np.int32)).astype(bool)
+
+
 def _reduced(p: Pattern, axes: tuple, keepdims: bool) -> tuple[tuple, Any]:
     """Unite along the axes of a reduction."""
-    sp = _sparse()
     gone = {a % len(p.shape) for a in axes} if p.shape else set()
     kept = tuple(1 if i in gone else k for i, k in enumerate(p.shape))
     target = np.broadcast_to(_numbers(kept, 0).astype(np.int64), p.shape).ravel()
     count = int(np.prod(kept, dtype=np.int64))
-    unite = sp.csr_array((np.ones(target.size, np.int32), (target, np.arange(target.size))), shape=(count, target.size))
     out = kept if keepdims else tuple(k for i, k in enumerate(p.shape) if i not in gone)
-    return out, (unite @ p.rows.astype(np.int32)).astype(bool)
+    return out, _added(p, target, count)
 
 
 def _product(n: Node, known: list) -> tuple[tuple, Any] | None:

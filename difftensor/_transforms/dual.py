@@ -262,7 +262,7 @@ def _with_tangent(y: Tensor, tangents: dict, level: int, around: Iterable[Node] 
     with np.errstate(all="ignore"):
         site = _site.get()
         try:
-            out = _forward(order, dict(ts), lifted, repair=True).get(y.node)
+            out = _forward(order, dict(ts), lifted, [y.node], repair=True).get(y.node)
         finally:
             _site.set(site)
     if out is None:

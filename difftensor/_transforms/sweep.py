@@ -213,19 +213,19 @@ def push_forward(
     ts = {n: _as_cotangent(t, lifted) for n, t in tangents.items()}
     with _Recorded(create, lifted):
         table = sweeping.table
-        found = _forward(order, table(ts), lifted, table is not dict)
-        if not all(_finite(found.get(n)) for n in roots):
-            found = _forward(order, table(ts), lifted, repair=True)
+        found = _forward(order, table(ts), lifted, roots, table is not dict)
+        if not _finite(map(found.get, roots)):
+            found = _forward(order, table(ts), lifted, roots, repair=True)
     return found, create
 
 
-def _forward(order: list[Node], ts: dict, lifted: bool, repair: bool) -> dict:
+def _forward(order: list[Node], ts: dict, lifted: bool, roots: list[Node], repair: bool) -> dict:
     if not replay.blocks:
-        return forward(order, ts, lifted, repair)
+        return forward(order, ts, lifted, roots, repair)
     # writes into tangents need to know all later readers: all replayed values are held at once
     undo = [u for piece, blocks in replay.pieces(order) for b in blocks for u in b.restore(piece)]
     try:
-        return forward(order, ts, lifted, repair)
+        return forward(order, ts, lifted, roots, repair)
     finally:
         replay.drop(undo)
 
