@@ -13,7 +13,7 @@ import numpy as np
 from difftensor._backend import Device
 from difftensor.random import _noise
 from difftensor.random._philox import Philox
-from difftensor.random._rejection import reject
+from difftensor.random._rejection import SECOND_LANE, reject
 
 _ATTEMPTS = 40  # at least 0.658 are accepted: 0.342^40 < 10^-18
 
@@ -45,6 +45,6 @@ def vonmises(source: Philox, shape: tuple, device: Device, k: Any) -> Any:
         angle = reject(source, start, shape, device, 3, _ATTEMPTS, _propose, bounded, _proposal(bounded))
         if device.kind == "cpu" and not np.any((k < 1e-8) | (k > 1e6)):
             return angle
-        u = _noise.centered(np, source.words(start, n, device)).reshape(shape)
+        u = _noise.centered(np, source.words(start, n, device, SECOND_LANE)).reshape(shape)
         z = _noise._ndtri(u) / np.maximum(k, 1e6) ** 0.5
     return np.where(k < 1e-8, np.pi * (2 * u - 1), np.where(k > 1e6, z, angle))

@@ -18,7 +18,7 @@ from difftensor._backend import Device, device_of
 from difftensor.random import _noise
 from difftensor.random._gamma import standard_gamma
 from difftensor.random._philox import Philox
-from difftensor.random._rejection import reject
+from difftensor.random._rejection import SECOND_LANE, reject
 from difftensor.special._declare import forward_of
 
 _SMALL_MEAN = 10.0  # both papers' bound for the transformed rejection
@@ -97,7 +97,7 @@ def poisson(source: Philox, shape: tuple, device: Device, mean: Any) -> Any:
     small = mean < _SMALL_MEAN
 
     def low() -> Any:
-        u = _noise.uniform(np, source.words(start, n, device)).reshape(shape)
+        u = _noise.uniform(np, source.words(start, n, device, SECOND_LANE)).reshape(shape)
         m = np.minimum(mean, _SMALL_MEAN)
         return _climb(u, np.exp(-m), lambda j: m / j)
 
@@ -136,7 +136,7 @@ def binomial(source: Philox, shape: tuple, device: Device, n: Any, p: Any) -> An
     small = n * p < _SMALL_MEAN
 
     def low() -> Any:
-        u = _noise.uniform(np, source.words(start, size, device)).reshape(shape)
+        u = _noise.uniform(np, source.words(start, size, device, SECOND_LANE)).reshape(shape)
         m = np.where(small, n, 0.0)[()]
         odds = p / (1 - p)
         return _climb(u, np.exp(m * np.log1p(-p)), lambda j: odds * np.maximum(m - (j - 1), 0.0) / j)

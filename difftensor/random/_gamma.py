@@ -19,11 +19,10 @@ from difftensor._transforms.declare import primitive
 from difftensor.errors import MissingDerivativeError
 from difftensor.random import _noise
 from difftensor.random._philox import Philox
-from difftensor.random._rejection import reject
+from difftensor.random._rejection import SECOND_LANE, reject
 from difftensor.special import digamma
 
 _ATTEMPTS = 14  # at most 4.9 % are rejected, at a = 1: 0.049^14 < 10^-18
-_POWER_LANE = 1 << 32  # of the words of U^(1/a), beside those of all attempts
 
 
 def _propose(xp: Any, w: list, d: Any, c: Any) -> tuple:
@@ -50,7 +49,7 @@ def standard_gamma(source: Philox, shape: tuple, device: Device, a: Any) -> tupl
     if small is None:
         return x, None
     xp = namespace(x)
-    e = _noise.exponential(xp, source.words(start, n, device, _POWER_LANE)).reshape(shape)
+    e = _noise.exponential(xp, source.words(start, n, device, SECOND_LANE)).reshape(shape)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return x, xp.where(small, -e / a, 0.0)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend import Device, namespace, philox
-from difftensor.random._philox import _BLOCK, Philox
+from difftensor.random._philox import BLOCK, Philox
 from difftensor.random._rejection import reject
 
 _32, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
@@ -73,9 +73,9 @@ def _below_short(source: Philox, n: int, device: Device, r: int) -> Any:
                 k, low = m >> _32, m & _LOW
         return k
     out = np.empty(n, np.uint64)
-    for i in range(0, count, _BLOCK):
-        part = out[2 * i : 2 * (i + _BLOCK)]
-        m = _products(source.words(start + i, min(_BLOCK, count - i), device), part.size, r)
+    for i in range(0, count, BLOCK):
+        part = out[2 * i : 2 * (i + BLOCK)]
+        m = _products(source.words(start + i, min(BLOCK, count - i), device), part.size, r)
         np.right_shift(m, _32, out=part)
         if attempts > 1:
             left = np.flatnonzero((m & _LOW) < again)

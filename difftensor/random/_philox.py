@@ -11,9 +11,11 @@ import numpy as np
 from numpy.random import SeedSequence
 
 from difftensor._backend import Device, namespace, philox
+from difftensor._backend.device import CPU
 from difftensor._transforms.draws import note
+from difftensor.random._noise import uniform
 
-_BLOCK = 1 << 15  # words that are turned into numbers at a time on the CPU: they stay in the cache
+BLOCK = 1 << 15  # words that are turned into numbers at a time on the CPU: they stay in the cache
 _64 = (1 << 64) - 1
 
 
@@ -79,6 +81,7 @@ class Philox:
             raise ValueError(f"Philox: a key is two words of 64 bits, a position is not negative; found {value}")
         self.key, self.position = key, position
         self._compiled = np.random.Philox(key=np.array(key, dtype=np.uint64))
+        self._numbers = np.random.Generator(self._compiled)
         self._at = 0  # where the compiled generator stands
 
     def __getstate__(self) -> dict:
@@ -120,7 +123,7 @@ class Philox:
             start, self.position = self.position, self.position + n
         return start
 
-    def words(self, start: int, n: int, device: Device, lane: int = 0) -> Any:
+    def words(self, start: int, n: int, device: Device = CPU, lane: int = 0) -> Any:
         """The n words from position `start` on, on `device`."""
         if device.kind != "cpu":
             return philox.words(self.key, start, n, device, lane)
@@ -129,15 +132,20 @@ class Philox:
 
     def _words(self, start: int, n: int, lane: int = 0) -> np.ndarray:
         """On the CPU, where NumPy's compiled Philox knows the same words."""
-        if lane or self._at != start:
-            state = self._compiled.state
-            state["state"]["counter"] = np.array([start // 4, 0, 0, lane], dtype=np.uint64)
-            state["buffer_pos"] = 4  # nothing left of the last block
-            self._compiled.state = state
-            self._compiled.random_raw(start % 4, output=False)
+        self._stand(start, lane)
         w = self._compiled.random_raw(n)
         self._at = -1 if lane else start + n
         return w
+
+    def _stand(self, start: int, lane: int = 0) -> None:
+        """Bring the compiled generator to `start`."""
+        if self._at == start and not lane:
+            return
+        state = self._compiled.state
+        state["state"]["counter"] = np.array([start // 4, 0, 0, lane], dtype=np.uint64)
+        state["buffer_pos"] = 4  # nothing left of the last block
+        self._compiled.state = state
+        self._compiled.random_raw(start % 4, output=False)
 
     def fill(self, f: Callable, shape: tuple, device: Device, dtype: Any = np.float64) -> Any:
         """An array of numbers ``f(xp, words)``: one word for each, or one for two of those of at most 32 bits."""
@@ -152,13 +160,18 @@ class Philox:
         out = np.empty(shape, dtype)
         flat = out.reshape(-1)
         with self.lock:
-            for i in range(0, count, _BLOCK):
-                w = self._words(start + i, min(_BLOCK, count - i))
+            if f is uniform:  # NumPy makes the same numbers of the words, in one pass
+                self._stand(start)
+                self._numbers.random(out=flat)
+                self._at = start + n
+                return out
+            for i in range(0, count, BLOCK):
+                w = self._words(start + i, min(BLOCK, count - i))
                 if halves:
-                    part = flat[2 * i : 2 * (i + _BLOCK)]
+                    part = flat[2 * i : 2 * (i + BLOCK)]
                     part[...] = f(np, w.astype("<u8", copy=False).view("<u4")[: part.size])
                 else:
-                    flat[i : i + _BLOCK] = f(np, w)
+                    flat[i : i + BLOCK] = f(np, w)
         return out
 
 
