@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._core import Tensor, composition, linear, operand, write_out
+from difftensor.fft import _pocketfft
 
 _SWAPPED = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
 
@@ -45,9 +46,13 @@ def _edges(z: Any, n: int, axis: int, between: float) -> Any:
     return w.reshape((-1,) + (1,) * (-axis - 1))
 
 
-def _complex(one: Any, many: Any) -> Any:
+def _transform(one: Any, many: Any, direct: Any) -> Any:
     def forward(x: Any, s: tuple, axes: tuple, norm: str | None, real: bool) -> Any:
-        return one(x, s[0], axes[0], norm) if len(axes) == 1 else many(x, s, axes, norm)
+        if len(axes) > 1:
+            return many(x, s, axes, norm)
+        if _pocketfft.serves(x, axes[0]):
+            return direct(x, s[0], norm)
+        return one(x, s[0], axes[0], norm)
 
     return forward
 
@@ -63,25 +68,29 @@ def _ifftn_pull(xp: Any, g: Any, shape: tuple, s: tuple, axes: tuple, norm: str 
 
 
 def _rfftn_pull(xp: Any, g: Any, shape: tuple, s: tuple, axes: tuple, norm: str | None, real: bool) -> Any:
+    if _pocketfft.serves(g, axes[0]) and len(axes) == 1 and g.strides[-1] == g.itemsize:
+        z = _pocketfft.weighted_conj(g, s[0], 0.5)
+        return _resized(xp, _pocketfft.irfft(z, s[0], _SWAPPED[norm]), shape)
     z = g.conj()  # a new array, so that it may be overwritten
     z *= _edges(g, s[-1], axes[-1], 0.5)
     return _resized(xp, _irfftn(z, s, axes, _SWAPPED[norm], False), shape)
 
 
 def _irfftn_pull(xp: Any, g: Any, shape: tuple, s: tuple, axes: tuple, norm: str | None, real: bool) -> Any:
-    if len(axes) == 1:  # conj(rfft) is ihfft, which conjugates in place
-        z = xp.fft.ihfft(g, s[0], axes[0], norm)
+    if len(axes) == 1 and _pocketfft.serves(g, axes[0]):
+        z = _pocketfft.rfft(g, s[0], _SWAPPED[norm])
+        z = _pocketfft.weighted_conj(z, s[0], 2.0, overwrite=True)
     else:
         z = _rfftn(g, s, axes, _SWAPPED[norm], True).conj()
-    z *= _edges(g, s[-1], axes[-1], 2.0)
+        z *= _edges(g, s[-1], axes[-1], 2.0)
     z = _resized(xp, z, shape)
     return z.real if real else z
 
 
-_fftn = linear("fft._fftn", _complex(np.fft.fft, np.fft.fftn), _fftn_pull, batch="trailing")
-_ifftn = linear("fft._ifftn", _complex(np.fft.ifft, np.fft.ifftn), _ifftn_pull, batch="trailing")
-_rfftn = linear("fft._rfftn", _complex(np.fft.rfft, np.fft.rfftn), _rfftn_pull, real=True, batch="trailing")
-_irfftn = linear("fft._irfftn", _complex(np.fft.irfft, np.fft.irfftn), _irfftn_pull, batch="trailing")
+_fftn = linear("fft._fftn", _transform(np.fft.fft, np.fft.fftn, _pocketfft.fft), _fftn_pull, batch="trailing")
+_ifftn = linear("fft._ifftn", _transform(np.fft.ifft, np.fft.ifftn, _pocketfft.ifft), _ifftn_pull, batch="trailing")
+_rfftn = linear("fft._rfftn", _transform(np.fft.rfft, np.fft.rfftn, _pocketfft.rfft), _rfftn_pull, real=True, batch="trailing")
+_irfftn = linear("fft._irfftn", _transform(np.fft.irfft, np.fft.irfftn, _pocketfft.irfft), _irfftn_pull, batch="trailing")
 
 
 def _plan(x: Any, s: Any, axes: Any, half: bool) -> tuple[tuple, tuple]:
