@@ -6,6 +6,7 @@ work.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,13 +43,13 @@ class Factors:
         return Factors(raw(at), found[1].flipped()) if found and found[0] is raw(a) else Factors()
 
 
-def factors_for(a: Any) -> Factors | None:
+def factors_for(a: Any, smallest: int = _SMALLEST) -> Factors | None:
     """An empty place for the factors of one matrix on the CPU whose derivative will be asked for, if that pays."""
     if (
         a.__class__ is Tensor
         and a.node is not None
         and a.ndim == 2
-        and a.shape[0] == a.shape[1] >= _SMALLEST
+        and a.shape[0] == a.shape[1] >= smallest
         and a._data.__class__ is np.ndarray
         and recording()
         and _lapack.available(a._data.dtype)
@@ -68,8 +69,6 @@ def serves(keep: Factors | None, a: Any) -> bool:
 
 class Factorization:
     """LAPACK's LU factors `lu` and `pivots` of the transpose of a matrix, or (`transposed`) of the matrix itself."""
-
-    __slots__ = ("lu", "pivots", "transposed")
 
     def __init__(self, lu: Any, pivots: Any, transposed: bool):
         self.lu, self.pivots, self.transposed = lu, pivots, transposed
@@ -106,6 +105,7 @@ class Factorization:
             sign = -sign
         return sign, np.log(size).sum()
 
+    @cached_property
     def det(self) -> Any:
         sign, log = self.sign_and_log()
         return sign * np.exp(log)

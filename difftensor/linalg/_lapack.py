@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from ctypes import byref, c_char, c_int64, c_size_t, c_void_p
-from functools import cache
+from ctypes import byref, c_char, c_char_p, c_int64, c_size_t, c_void_p
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,43 +21,47 @@ _SYMBOLS = ("scipy_{}_64_", "{}_64_", "scipy_{}_", "{}_")  # of NumPy's wheels; 
 
 
 @cache
-def _routine(name: str) -> Any:
+def _routine(name: str, char: str) -> Any:
     try:
         library = ctypes.CDLL(np.linalg._umath_linalg.__file__)  # its symbols, and those of what it is linked to
     except (AttributeError, OSError):
         return None
     for symbol in _SYMBOLS:
-        f = getattr(library, symbol.format(name), None)
+        f = getattr(library, symbol.format(_PREFIX[char] + name), None)
         if f is not None:
             f.restype = None
             return f
     return None
 
 
-def _call(name: str, dtype: Any, *args: Any) -> None:
-    """Fortran's call: everything by reference. Integers have 64 bits here; a routine that reads 32 finds them in
-    the lower half.
-    """
-    passed = [byref(c_int64(a)) if a.__class__ is int else a if a.__class__ is bytes else _memory(a) for a in args]
-    _routine(_PREFIX[dtype.char] + name)(*passed, *_LENGTHS)
+def _call(name: str, char: str, *args: Any) -> None:
+    """Fortran's call: everything by reference."""
+    _routine(name, char)(*[_PASS.get(a.__class__, _memory)(a) for a in args], *_LENGTHS)
 
 
-def _call_info(name: str, dtype: Any, *args: Any) -> int:
+def _call_info(name: str, char: str, *args: Any) -> int:
     """`_call` of a routine that reports in its last argument."""
-    info = np.zeros(1, np.int64)
-    _call(name, dtype, *args, info)
-    return int(info[0])
-
-
-_LENGTHS = (c_size_t(1),) * 4  # hidden arguments: of the letters, of which there are four at most
+    info = c_int64(0)
+    _call(name, char, *args, info)
+    return info.value
 
 
 def _memory(a: Any) -> Any:
-    """Where the array begins; its buffer is faster to ask, but views and constants have none."""
-    flags = a.flags
-    if flags.c_contiguous and flags.writeable and a.size:
+    """Where the array begins. Its buffer is the quickest to ask, but views and constants have none."""
+    try:
         return byref(c_char.from_buffer(a))
-    return c_void_p(a.ctypes.data)
+    except (BufferError, TypeError, ValueError):
+        return c_void_p(a.ctypes.data)
+
+
+@lru_cache(maxsize=1024)
+def _integer(n: int) -> Any:
+    """Integers have 64 bits here; a routine that reads 32 finds them in the lower half."""
+    return byref(c_int64(n))
+
+
+_PASS: dict[type, Any] = {int: _integer, bytes: c_char_p, c_int64: byref}
+_LENGTHS = (c_size_t(1),) * 4  # hidden arguments: of the letters, of which there are four at most
 
 
 def _rows(a: Any) -> tuple[Any, int]:
@@ -73,7 +77,7 @@ def _serves(dtype: Any, *names: str) -> bool:
         dtype.char in _PREFIX
         and dtype.isnative
         and sys.byteorder == "little"
-        and all(_routine(_PREFIX[dtype.char] + name) is not None for name in names)
+        and all(_routine(name, dtype.char) is not None for name in names)
     )
 
 
@@ -141,7 +145,7 @@ def triangular_solve(a: Any, b: Any, lower: bool, overwrite: bool = False) -> An
         side, trans = b"L", b"T" if transposed else b"N"
     else:  # x^T a^T = b^T
         side, trans = b"R", b"N" if transposed else b"T"
-    _call("trsm", a.dtype, side, which, trans, b"N", x.shape[1], x.shape[0], np.ones(1, a.dtype), m, ld, x, width)
+    _call("trsm", a.dtype.char, side, which, trans, b"N", x.shape[1], x.shape[0], np.ones(1, a.dtype), m, ld, x, width)
     return x.T if by_columns else x
 
 
@@ -149,7 +153,7 @@ def triangular_inverse(a: Any, lower: bool) -> Any:
     """Inverse of a triangular matrix, whose other triangle must be zero."""
     y = np.array(a, order="C")
     n = len(y)
-    if _call_info("trtri", y.dtype, b"U" if lower else b"L", b"N", n, y, n):
+    if _call_info("trtri", y.dtype.char, b"U" if lower else b"L", b"N", n, y, n):
         raise _singular()
     return y
 
@@ -158,7 +162,7 @@ def cholesky(a: Any) -> Any:
     """The lower factor of `a`, whose lower triangle is read; NumPy's own routine without its copies."""
     y = np.array(a, order="C")
     n = len(y)
-    if _call_info("potrf", y.dtype, b"U", n, y, n):
+    if _call_info("potrf", y.dtype.char, b"U", n, y, n):
         raise np.linalg.LinAlgError("Matrix is not positive definite")
     clear_above(y)  # LAPACK leaves the other triangle as it was
     return y
@@ -183,10 +187,10 @@ def qr(a: Any) -> tuple[Any, Any]:
     (m, n), dtype = a.shape, a.dtype
     y = np.array(a.T, order="C")
     tau, work = np.empty(n, dtype), np.empty(32 * n, dtype)
-    _call_info("geqrf", dtype, m, n, y, m, tau, work, len(work))
+    _call_info("geqrf", dtype.char, m, n, y, m, tau, work, len(work))
     r = np.array(y[:, :n].T, order="C")
     clear_above(r.T)
-    _call_info("ungqr" if dtype.kind == "c" else "orgqr", dtype, m, n, n, y, m, tau, work, len(work))
+    _call_info("ungqr" if dtype.kind == "c" else "orgqr", dtype.char, m, n, n, y, m, tau, work, len(work))
     return y.T, r
 
 
@@ -195,7 +199,7 @@ def factors(a: Any) -> tuple[Any, Any]:
     lu = np.array(a, order="C")
     n = len(lu)
     pivots = np.zeros(n, np.int64)
-    _call_info("getrf", lu.dtype, n, n, lu, n, pivots)
+    _call_info("getrf", lu.dtype.char, n, n, lu, n, pivots)
     return lu, pivots
 
 
@@ -204,14 +208,14 @@ def solve(lu: Any, pivots: Any, b: Any, transposed: bool) -> Any:
     n = len(lu)
     if b.ndim == 1 or b.shape[1] == 1:
         x = np.array(b, order="C")
-        _call_info("getrs", lu.dtype, b"N" if transposed else b"T", n, 1, lu, n, pivots, x, n)
+        _call_info("getrs", lu.dtype.char, b"N" if transposed else b"T", n, 1, lu, n, pivots, x, n)
         return x
     # a.T = P L U. In rows lies x.T, to be multiplied from the right, so that nothing is transposed.
     order, k = _order(pivots), b.shape[1]
     x = b.take(order, axis=0) if transposed else np.array(b, order="C")
     steps = ((b"L", b"T", b"U"), (b"U", b"T", b"N")) if transposed else ((b"U", b"N", b"N"), (b"L", b"N", b"U"))
     for which, trans, diagonal in steps:
-        _call("trsm", lu.dtype, b"R", which, trans, diagonal, k, n, np.ones(1, lu.dtype), lu, n, x, k)
+        _call("trsm", lu.dtype.char, b"R", which, trans, diagonal, k, n, np.ones(1, lu.dtype), lu, n, x, k)
     if not transposed:
         w, x = x, np.empty_like(x)
         x[order] = w
@@ -238,7 +242,7 @@ def inverse_transposed(lu: Any, pivots: Any) -> Any:
     y = lu.copy()
     n = len(y)
     work = np.empty(64 * n, y.dtype)
-    _call_info("getri", y.dtype, n, y, n, pivots, work, len(work))
+    _call_info("getri", y.dtype.char, n, y, n, pivots, work, len(work))
     return y.T
 
 

@@ -23,7 +23,7 @@ def _solve_forward(a: Any, b: Any, keep: Any) -> Any:
 def _solve_pull(xp: Any, g: Any, y: Any, a: Any, b: Any, keep: Any) -> tuple:
     """a x = b, da x + a dx = db: c_b = a^-T c_x and c_a = -c_b x^T."""
     at = mT(a)
-    cb = _solve(at, g, _factor.flipped(keep, a, at))
+    cb = (_solve_forward if xp is np else _solve)(at, g, _factor.flipped(keep, a, at))
     # One column: an outer product, without BLAS.
     ca = -cb * mT(y) if y.shape[-1] == 1 else -cb @ mT(y)
     return fitted(ca, a), fitted(cb, b)
@@ -43,7 +43,7 @@ _solve = general(
 
 def _vector_pull(xp: Any, g: Any, y: Any, a: Any, b: Any, keep: Any) -> tuple:
     at = mT(a)
-    cb = _solve_vector(at, g, _factor.flipped(keep, a, at))
+    cb = (_solve_forward if xp is np else _solve_vector)(at, g, _factor.flipped(keep, a, at))
     return fitted(cb[:, None] * -y, a), fitted(cb, b)
 
 
