@@ -11,13 +11,14 @@ draw moves on depends on its shape alone.
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from difftensor._backend.arrays import namespace
-from difftensor._backend.device import Device, move
+from difftensor._backend.device import Device, inside
 
 # Multipliers, and the constants of the Weyl sequence (golden ratio; sqrt(3) - 1): table 2 and section 4.3 of the paper.
 MULTIPLIERS = 0xD2E7470EE14C6C93, 0xCA5A826395121157
@@ -94,8 +95,7 @@ _SOURCE = """
 @cache
 def _kernel() -> Any:
     """The same as one CUDA kernel; None where CuPy cannot compile (a stand-in)."""
-    import cupy
-
+    cupy = sys.modules["cupy"]
     make = getattr(cupy, "ElementwiseKernel", None)
     return make and make(
         "uint64 k0, uint64 k1, uint64 first, uint64 lane", "raw uint64 w", _SOURCE, "difftensor_philox"
@@ -106,9 +106,8 @@ def words(key: tuple[int, int], start: int, n: int, device: Device, lane: int = 
     """The n words from position `start` on, computed on `device`: a uint64 array there."""
     if device.kind == "cpu":
         return words_in_a_row(np, key, start, n, lane)
-    import cupy
-
-    with cupy.cuda.Device(device.index):
+    with inside(device):
+        cupy = sys.modules["cupy"]
         kernel = _kernel()
         if kernel is None:
             return words_in_a_row(cupy, key, start, n, lane)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
 
-from difftensor._backend import Device, as_device, device_of, namespace
+from difftensor._backend import Device, as_device, device_of
+from difftensor._backend.device import device as existing
+from difftensor._backend.device import inside
 from difftensor._core import Tensor, wrap, write_out
 from difftensor._transforms.batch import batched, levels
+from difftensor.errors import DeviceError
 from difftensor.random._parameters import physical, plain, shape_of
 from difftensor.random._philox import Philox
 
@@ -52,6 +55,19 @@ def scaled(noise: Tensor, loc: Any, scale: Any) -> Tensor:
     return t if isinstance(loc, (int, float)) and loc == 0 else loc + t
 
 
+def placed(draw: Callable) -> Callable:
+    """`draw`, a method of Generator, with CuPy working on the generator's device."""
+
+    @wraps(draw)
+    def on_device(self: Draws, *args: Any, **keywords: Any) -> Any:
+        if self._device.kind == "cpu":
+            return draw(self, *args, **keywords)
+        with inside(self._device):
+            return draw(self, *args, **keywords)
+
+    return on_device
+
+
 class Draws:
     """The ground of Generator: a source of words and a device."""
 
@@ -62,7 +78,7 @@ class Draws:
                 "generator for all devices. Use dif.random.default_rng(seed)"
             )
         self._source = bit_generator
-        self._device: Device = as_device(device)
+        self._device: Device = existing(as_device(device))
 
     @property
     def bit_generator(self) -> Philox:
@@ -102,6 +118,8 @@ class Draws:
         return y if out is None else write_out(f"random.{name}", y, out)
 
     def _checked_out(self, out: Any, shape: tuple | None, dtype: np.dtype, name: str) -> tuple:
+        if not isinstance(out, (Tensor, np.ndarray)):
+            raise ValueError(f"{name}: out must be a Tensor or an ndarray, found {type(out).__name__}")
         if out.dtype != dtype:
             raise TypeError(f"Supplied output array has the wrong type. Expected {dtype}, got {out.dtype}")
         if shape is not None and shape != out.shape:
@@ -114,13 +132,8 @@ class Draws:
         if isinstance(raw, np.ndarray) and raw.ndim == 0:
             return raw[()]
         if np.ndim(raw) and device_of(raw) != self._device:
-            from difftensor.errors import DeviceError
-
             raise DeviceError(
                 f"random: a parameter lives on {device_of(raw)}, the generator on {self._device}. Nothing moves by "
                 f"itself: use v.to_device('{self._device}'), or default_rng(seed, device='{device_of(raw)}')"
             )
         return raw
-
-
-__all__ = ["Draws", "math", "namespace", "scaled", "tensor", "widened"]

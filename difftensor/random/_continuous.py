@@ -93,8 +93,9 @@ class Continuous(Draws):
         Tensor
         """
         low, high = parameter(low, "uniform", "low"), parameter(high, "uniform", "high")
-        extent = checked(high - low, "uniform", "high - low", "not negative")
-        checked(extent, "uniform", "high - low", "finite")
+        with np.errstate(over="ignore"):
+            extent = checked(high - low, "uniform", "high - low", "finite")
+        extent = checked(extent, "uniform", "high - low", "not negative")
         return scaled(self._noise(_noise.uniform, *sized(size, low, high)), low, extent)
 
     def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
@@ -180,10 +181,12 @@ class Continuous(Draws):
         checked(mode - left, "triangular", "mode - left", "not negative")
         checked(right - mode, "triangular", "right - mode", "not negative")
         checked(right - left, "triangular", "right - left", "positive")
-        u = self._noise(_noise.centered, *sized(size, left, mode, right))
+        shape, scalar = sized(size, left, mode, right)
+        u = self._noise(_noise.centered, shape)
         base, rising = right - left, mode - left
         low = left + X.sqrt(u * base * rising)
-        return X.where(u * base <= rising, low, right - X.sqrt((1 - u) * base * (right - mode)))
+        x = X.where(u * base <= rising, low, right - X.sqrt((1 - u) * base * (right - mode)))
+        return x[()] if scalar else x
 
     # of the gamma family ----------------------------------------------------------------------------------------------
 

@@ -208,6 +208,7 @@ class Discrete(Draws):
             raise ValueError('method must be "count" or "marginals"')
         colors = np.asarray(values(constant(colors, "multivariate_hypergeometric", "colors")))
         sample = operator.index(nsample)
+        colors = colors if colors.size else colors.astype(np.int64)
         if colors.ndim != 1 or colors.dtype.kind not in "iu" or (colors < 0).any():
             raise ValueError("colors must be a one-dimensional sequence of nonnegative integers.")
         if sample < 0:
@@ -254,6 +255,8 @@ def _whole(v: Any, name: str, what: str) -> Any:
     """A parameter that counts: cast to int64 if nothing is lost by it, as NumPy does."""
     v = parameter(v, name, what)
     if isinstance(v, (int, np.integer)):
+        return int(v)
+    if isinstance(v, (float, np.floating)) and v == v // 1:
         return int(v)
     if isinstance(v, (float, np.floating)) or v.dtype.kind == "f":
         raise TypeError(f"{name}: {what} must be of integers, found {np.asarray(values(v)).dtype}")

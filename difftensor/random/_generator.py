@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from difftensor.random._base import placed
+from difftensor.random._continuous import Continuous
 from difftensor.random._discrete import Discrete
 from difftensor.random._ordering import Ordering
 from difftensor.random._philox import Philox
@@ -59,6 +61,12 @@ class Generator(Vectors, Discrete, Ordering):
 
     def __setstate__(self, saved: dict) -> None:
         self.__init__(saved["source"], saved["device"])  # type: ignore[misc]
+
+
+for _chapter in (Vectors, Continuous, Discrete, Ordering):
+    for _name, _draw in list(vars(_chapter).items()):
+        if not _name.startswith("_"):
+            setattr(_chapter, _name, placed(_draw))
 
 
 def default_rng(seed: Any = None, *, device: Any = None) -> Generator:

@@ -159,7 +159,9 @@ class Ordering(Draws):
         number = isinstance(a, (int, np.integer))
         t = None if number else _array(a, self._device, "choice")
         if t is not None and not t.ndim:
-            number, a = True, operator.index(t.item())
+            if t.dtype.kind not in "iu":
+                raise ValueError(f"a must be a sequence or an integer, not {type(a)}")
+            number, a = True, t.item()
         n = int(a) if number else t.shape[_axis(axis, t)]  # type: ignore[union-attr]
         shape = shape_of(size)
         count = math.prod(shape or ())

@@ -22,6 +22,8 @@ def parameter(v: Any, name: str, what: str) -> Any:
         return v
     if not isinstance(v, Tensor):
         v = X.array(v) if holds_tensor(v) else v if device_of(v).kind != "cpu" else np.asarray(v)
+    if v.dtype.kind in "US":
+        v = v.astype(np.float64)  # NumPy reads numbers, and says what it cannot read
     if v.dtype.kind not in "biuf":
         raise TypeError(f"{name}: {what} must be real numbers, found dtype {v.dtype}")
     return v
@@ -59,14 +61,14 @@ def sized(size: Any, *parameters: Any) -> tuple[tuple, bool]:
 
 # What is allowed, and how NumPy says that something is not.
 _RULES = {
-    "positive": (lambda v: v > 0, "{0} <= 0"),
+    "positive": (lambda v: (v > 0) | (v != v), "{0} <= 0"),
     "not negative": (lambda v: (v >= 0) | (v != v), "{0} < 0"),
     "a mean": (lambda v: v >= 0, "{0} < 0 or {0} is NaN"),
     "a probability": (lambda v: (v >= 0) & (v <= 1), "{0} < 0, {0} > 1 or {0} is NaN"),
     "a positive probability": (lambda v: (v > 0) & (v <= 1), "{0} <= 0, {0} > 1 or {0} contains NaNs"),
     "a fraction": (lambda v: (v >= 0) & (v < 1), "{0} < 0, {0} >= 1 or {0} is NaN"),
     "above 1": (lambda v: v > 1, "{0} <= 1 or {0} is NaN"),
-    "finite": (lambda v: abs(v) < np.inf, "{0} must be finite"),
+    "finite": (lambda v: abs(v) < np.inf, "{0} range exceeds valid bounds"),
 }
 
 
@@ -84,7 +86,7 @@ def checked(v: Any, name: str, what: str, rule: str) -> Any:
             return X.where(allowed(v.detach() if isinstance(v, Tensor) else v), v, np.nan)
         fine = allowed(raw).all()
     if not fine:
-        raise ValueError(f"{name}: {sentence.format(what)}")
+        raise (OverflowError if rule == "finite" else ValueError)(f"{name}: {sentence.format(what)}")
     return v
 
 

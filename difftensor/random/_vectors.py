@@ -89,11 +89,15 @@ class Vectors(Continuous):
         if getattr(alpha, "ndim", 0) != 1:
             raise ValueError("dirichlet: alpha must be 1-dimensional")
         shape = (*(shape_of(size) or ()), alpha.shape[0])
+        if not alpha.shape[0]:
+            return self._noise(_noise.uniform, shape)
         positive = values(alpha) > 0
         if self._device.kind != "cpu" or positive.all():
             return softmax(self._log_gamma(alpha, shape, False), axis=-1)
         if is_tracked(alpha):
             raise ValueError("dirichlet: alpha must be positive where a derivative is asked for, found 0")
+        if not positive.any():
+            raise ValueError("dirichlet: at least one alpha must be positive")
         safe = X.where(alpha > 0, alpha, 1.0)
         return softmax(X.where(alpha > 0, self._log_gamma(safe, shape, False), -np.inf), axis=-1)
 
