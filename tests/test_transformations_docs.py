@@ -38,8 +38,8 @@ def test_what_is_not_listed_does_not_loop(name, monkeypatch):
     def refuse(*args):
         raise AssertionError("example by example")
 
-    monkeypatch.setattr(batch, "_loop", refuse)
-    monkeypatch.setattr(batch, "one_by_one", refuse)
+    monkeypatch.setattr(batch.calls, "_loop", refuse)
+    monkeypatch.setattr(batch.Batched, "__dif_loop__", staticmethod(refuse))
     f = getattr(dif, name)
     order = np.array([[2, 0, 1]])
     calls = {

@@ -214,8 +214,8 @@ def test_array_calls_do_not_grow_with_the_batch(name, wrap, rng, monkeypatch):
     def refuse(*args):
         raise AssertionError("example by example")
 
-    monkeypatch.setattr(batch, "_loop", refuse)
-    monkeypatch.setattr(batch, "one_by_one", refuse)
+    monkeypatch.setattr(batch.calls, "_loop", refuse)
+    monkeypatch.setattr(batch.Batched, "__dif_loop__", staticmethod(refuse))
     f = wrap(PROGRAMS[name])
     lengths = []
     for size in (2, 64):
