@@ -10,13 +10,14 @@ torch_compile compiles for half a minute a workload and is run only where it is 
 """
 import argparse
 import gc
-import json
 import os
 import platform
 import statistics
 import sys
 import time
 from importlib import metadata
+
+from .record import Record
 
 REPORTED = ["numpy", "hand", "autograd", "torch", "torch_compile", "jax", "difftensor"]
 DEFAULT = [name for name in REPORTED if name != "torch_compile"]
@@ -137,7 +138,8 @@ def machine(threads):
 
 def described(facts):
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    return f"{facts['processor']}, {facts['threads']} thread{'s' * (facts['threads'] > 1)}; {versions}"
+    threads = f"{facts['threads']} thread{'s' * (facts['threads'] > 1)}"
+    return f"{facts['processor']}, {threads}, {facts['clock']}; {versions}"
 
 
 def selected(wanted, workloads):
@@ -157,30 +159,33 @@ def main(arguments=None):
     parser.add_argument("--repeat", type=int, default=11, help="samples per library (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of BLAS and PyTorch (default: %(default)s)")
     parser.add_argument("--cpu", action="store_true", help="processor time instead of wall-clock time")
-    parser.add_argument("--json", metavar="FILE", help="write everything that was measured, after each workload")
+    parser.add_argument("--json", metavar="FILE", help="keep everything that is measured here")
+    parser.add_argument("--resume", action="store_true", help="leave out what stands in the file")
     options = parser.parse_args(arguments)
     limit_threads(options.threads)
     from .workloads import WORKLOADS
 
     clock = time.process_time if options.cpu else time.perf_counter
-    facts, results = machine(options.threads), {}
+    facts = machine(options.threads) | {"clock": "processor time" if options.cpu else "wall-clock time"}
+    record = Record(options.json, facts, options.resume)
     libraries = options.libraries.split(",")
     columns = [name for name in REPORTED if name in libraries]
     print(described(facts))
-    print(f"medians of up to {options.repeat}, ms ({'processor' if options.cpu else 'wall-clock'} time); "
-          "in brackets difftensor's time over this one\n")
+    print(f"medians of up to {options.repeat}, ms; in brackets difftensor's time over this one\n")
     print(heading(columns), flush=True)
+    failures = []
     for workload, size in selected(options.workloads, WORKLOADS):
-        times, reasons = measure(workload, size, libraries, options.repeat, clock)
         label = f"{workload.name} {size}"
+        known = record.section("gradients").get(label, {"times": {}, "reasons": {}})
+        if options.resume and set(libraries) & set(workload.libraries()) <= {*known["times"], *known["reasons"]}:
+            continue
+        times, reasons = measure(workload, size, libraries, options.repeat, clock)
         print(row(label, times, reasons, columns), flush=True)
-        results[label] = {"times": times, "reasons": reasons}
-        if options.json:
-            with open(options.json, "w") as file:
-                json.dump({"machine": facts, "cpu": options.cpu, "gradients": results}, file, indent=1)
-    for label, result in results.items():
-        for name, reason in result["reasons"].items():
-            print(f"{label}, {name}: {reason}")
+        failures += [f"{label}, {name}: {reason}" for name, reason in reasons.items()]
+        if options.resume:  # what was measured before stays, difftensor's time too
+            times, reasons = times | known["times"], reasons | known["reasons"]
+        record.put("gradients", label, {"times": times, "reasons": reasons})
+    print("\n".join(failures))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 MODULES = ["sys", "numpy", "difftensor", "optim", "scipy.optimize", "autograd.numpy", "torch", "jax"]
-REPEAT = 15
+REPEAT = 9
 
 
 def seconds(module, environment):

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from .compare import limit_threads, selected
+from .record import Record
 
 ROOT = Path(__file__).resolve().parent.parent
 REPORTED = ["hand", "autograd", "torch", "jax", "difftensor"]
@@ -27,6 +28,15 @@ def pages(key):
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith(key + ":"))
 
 
+def level():
+    """Bytes resident now, with all that is free given back; from here the most is counted."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+    return pages("VmRSS")
+
+
 def peak(workload, size, library):
     """Bytes that one gradient takes at most."""
     from .libraries import LIBRARIES
@@ -36,13 +46,9 @@ def peak(workload, size, library):
     run = case.runner(library)  # new leaves, without a gradient
     if LIBRARIES[library].compiles:
         run()
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")  # the most is what is resident now
-    level = pages("VmRSS")
+    before = level()
     result = run()
-    found = pages("VmHWM") - level
+    found = pages("VmHWM") - before
     del result
     return found
 
@@ -54,6 +60,11 @@ def measure(label, library):
     if done.returncode:
         return done.stderr.strip().splitlines()[-1]
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def heading(columns):
+    title = "MB; in brackets difftensor's memory over this one\n\n"
+    return f"{title}| workload | {' | '.join(columns)} |\n" + "|---" * (len(columns) + 1) + "|"
 
 
 def row(label, found, columns):
@@ -75,6 +86,8 @@ def main():
     parser.add_argument("--libraries", default="torch,difftensor", help="default: %(default)s; "
                         f"others: {', '.join(REPORTED)}")
     parser.add_argument("--one", metavar="LIBRARY", help="measure in this process, and print bytes")
+    parser.add_argument("--json", metavar="FILE", help="keep everything that is measured here")
+    parser.add_argument("--resume", action="store_true", help="leave out what stands in the file")
     options = parser.parse_args()
     limit_threads(1)
     from .workloads import WORKLOADS
@@ -84,12 +97,15 @@ def main():
         print(peak(workload, size, options.one))
         return
     columns = [name for name in REPORTED if name in options.libraries.split(",")]
-    print("MB; in brackets difftensor's memory over this one\n")
-    print("| workload | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 1) + "|", flush=True)
+    record = Record(options.json, resume=options.resume)
+    print(heading(columns), flush=True)
     for workload, size in selected(options.workloads, WORKLOADS):
-        allowed = set(workload.libraries())
+        label, allowed = f"{workload.name} {size}", set(workload.libraries())
+        if record.has("memory", label):
+            continue
         found = {name: measure(f"{workload.name}:{size}", name) for name in columns if name in allowed}
-        print(row(f"{workload.name} {size}", found, columns), flush=True)
+        print(row(label, found, columns), flush=True)
+        record.put("memory", label, found)
 
 
 if __name__ == "__main__":
