@@ -99,3 +99,12 @@ def test_unknown_and_missing_devices():
         dif.zeros(3, device="tpu")
     assert dif.zeros(3, device="cpu").device == "cpu"
     assert dif.zeros(3, device="cuda:0").device == "cuda:0"
+
+
+def test_a_number_of_a_cpu_tensor_is_on_the_cpu():
+    """CuPy would take it for a constant, and its gradient would arrive on the wrong device."""
+    b = on("cuda:0", X)
+    for a in (dif.tensor(2.0), dif.tensor(X).sum(), dif.tensor(X, requires_grad=True).sum()):
+        for f in (lambda a, b: a * b, lambda a, b: dif.hypot(b, a), lambda a, b: dif.where(b > 0, b, a)):
+            with pytest.raises(DeviceError, match=r"to_device\("):
+                f(a, b)

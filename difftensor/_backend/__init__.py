@@ -14,6 +14,7 @@ from difftensor._backend.arrays import (
 from difftensor._backend.device import (
     Device,
     as_device,
+    beside,
     device_of,
     devices,
     from_device,
@@ -24,6 +25,7 @@ from difftensor._backend.device import (
 __all__ = [
     "Device",
     "as_device",
+    "beside",
     "device_of",
     "devices",
     "from_device",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -30,7 +31,17 @@ def several_devices() -> bool:
 def on_gpu(a: object) -> bool:
     """Is `a` a raw array on a GPU?"""
     cupy = sys.modules.get("cupy")
-    return cupy is not None and isinstance(a, cupy.ndarray)
+    if cupy is None or not isinstance(a, cupy.ndarray):
+        return False
+    if not used:
+        used.add(cupy.__name__)
+        for act in when_used:
+            act()
+    return True
+
+
+used: set[str] = set()  # not empty once an array on a GPU was met
+when_used: list[Callable] = []  # what is to be done then
 
 
 def namespace(a: object) -> ModuleType:

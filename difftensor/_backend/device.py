@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -237,6 +237,18 @@ def inside(device: Device) -> Any:
     return library_of(device).cuda.Device(device.index)
 
 
+def many_gpus() -> bool:
+    """Has this machine more than one GPU?"""
+    return sys.modules["cupy"].cuda.runtime.getDeviceCount() > 1
+
+
+def inside_of(a: Any) -> Any:
+    """A context in which CuPy works on the device of its array `a`."""
+    cupy = sys.modules["cupy"]
+    index = a.data.device_id
+    return nullcontext() if index == cupy.cuda.runtime.getDevice() else cupy.cuda.Device(index)
+
+
 def move(a: Any, device: Device) -> Any:
     """Raw array `a` on `device`: itself if it is there, else a copy."""
     here = device_of(a)
@@ -246,6 +258,12 @@ def move(a: Any, device: Device) -> Any:
         return a.get()
     with inside(device):
         return sys.modules["cupy"].asarray(a)
+
+
+def beside(a: Any, x: Any) -> Any:
+    """Table `a`, an ndarray that was made here, where Tensor `x` lives."""
+    there = x.device
+    return a if there.kind == "cpu" else move(a, there)
 
 
 def made_on(device: Device, name: str, *args: Any, **keywords: Any) -> Any:

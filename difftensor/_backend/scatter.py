@@ -33,6 +33,16 @@ def add_at(buffer: Any, index: Any, values: Any) -> None:
             buffer[...] = rows.reshape(buffer.shape)
 
 
+def weighted_counts(x: Any, weights: Any, least: int) -> Any:
+    """``np.bincount(x, weights, least)`` on the device of the raw arrays."""
+    if not on_gpu(x) or not deterministic.get():
+        return np.bincount(x, weights, least)
+    size = max(int(x.max()) + 1 if x.size else 0, least)  # how many there are must be known here, as for CuPy
+    y = namespace(x).zeros(size, weights.dtype if weights.dtype.kind == "f" else np.float64)
+    add_at(y, x, weights)
+    return y
+
+
 def put_at(buffer: Any, index: Any, values: Any) -> None:
     """``buffer[index] = values``; where the index names an element twice the last value stays, as with NumPy."""
     if not on_gpu(buffer) or not repeats(index) or not on_gpu(values):  # one number: all writes agree

@@ -16,11 +16,13 @@ sweeping     what both sweeps share: finding the tape, lifting saved arrays, fre
 scattering   the cotangent of x[index]
 engine       the reverse sweep
 pushing      the forward sweep
+placement    forwards that look where their operands are, once there is a GPU
 collecting   the garbage collector while a tape is written
 protocols    np.f(tensor)
 """
 
 from difftensor._core import collecting as _collecting  # noqa: F401 - watches the garbage collector
+from difftensor._core import placement as _placement  # noqa: F401 - watches for the first array on a GPU
 from difftensor._core.composition import COMPOSITIONS, composition
 from difftensor._core.elementwise import binary, unary
 from difftensor._core.fitting import fit, unbroadcast

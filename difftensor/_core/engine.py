@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._backend import namespace, several_devices
+from difftensor._backend import several_devices
+from difftensor._backend.device import enter
 from difftensor._core.fitting import fit
 from difftensor._core.primitive import X
 from difftensor._core.recording import Part
-from difftensor._core.sweeping import Lifted, at_line, concrete, lift_saved, missing_rule, repaired
 from difftensor._core.scattering import Pile, Scatter, scatter
-from difftensor._core.scattering import Scatter, scatter
+from difftensor._core.sweeping import Lifted, at_line, concrete, lift_saved, missing_rule, repaired
 from difftensor._core.tape import Node, _site
 from difftensor._core.tensor import Tensor
 from difftensor._core.writes import ViewScatter
@@ -41,14 +41,15 @@ def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: boo
         if g is None:
             continue
         if lookup:
-            xp = namespace(g[0] if g.__class__ is list else g)
+            space = enter(_one_of(g))
+            xp = X if create else space
         op = n.op
         arity = op.arity
         if create:
             _site.set((n.code, n.at))
-        try:
             if g.__class__ is Pile:
                 g = g.together(xp)
+        try:
             if arity:
                 p, f = n.p, n.params
                 if f is not None:
@@ -89,10 +90,10 @@ def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: boo
                     else:
                         cts[q] = r
                 continue
-            m = Lifted(n) if create else n
-            if op.check is not None:
             if op.scatters and direct and (targets is None or n.p in targets) and scatter(cts, owned, n, g):
                 continue
+            m = Lifted(n) if create else n
+            if op.check is not None:
                 op.check(concrete(g), n)
             if op.outputs > 1:
                 g = tuple(g)
@@ -116,11 +117,18 @@ def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: boo
                         owned.add(p)
         except Exception as error:
             raise at_line(error, n, "backward") from None if isinstance(error, DifftensorError) else error
-    return cts
     if create:
         for n, g in cts.items():
             if g.__class__ is Pile:
                 cts[n] = g.together(xp)
+    return cts
+
+
+def _one_of(g: Any) -> Any:
+    """An array or Tensor in cotangent `g`: all of them are on one device."""
+    if g.__class__ is list:
+        return next(part for part in g if part is not None)
+    return g.gs[0] if g.__class__ is Pile else g
 
 
 def _add(cts: dict, owned: set, p: Node, r: Any, create: bool) -> None:
@@ -155,17 +163,17 @@ def _add_lazily(xp: Any, cts: dict, owned: set, p: Node, r: Any, create: bool) -
     if r.__class__ is Part:
         parts = cts[p] = [None] * p.op.outputs if old is None else old
         parts[r.i] = r.g if parts[r.i] is None else parts[r.i] + r.g
-    elif old is None:
     elif create and r.__class__ is Scatter and r.g.__class__ is Tensor and (old is None or p not in owned):
         if old.__class__ is not Pile:
             cts[p] = Pile(r.like[0]) if old is None else Pile(r.like[0]) + old
         cts[p].put(r.g, r.index)
+    elif old is None:
         cts[p] = r.fresh(xp)
         owned.add(p)
-    elif old.shape == ():  # perhaps a NumPy scalar, which cannot be written into
     elif old.__class__ is Pile:
         cts[p] = r.into(xp, old.together(xp))
         owned.add(p)
+    elif old.shape == ():  # perhaps a NumPy scalar, which cannot be written into
         cts[p] = old + r.fresh(xp)
     else:
         # A recorded buffer may be owned too: Tensors are copy-on-write.

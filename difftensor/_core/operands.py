@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._backend import device_of, is_array, move, on_gpu
+from difftensor._backend import device_of, is_array, move, on_gpu, unwrap_scalar
 from difftensor._backend.arrays import is_refused
 from difftensor._core.primitive import FUNCTIONS, Primitive, X
 from difftensor._core.tape import recording
@@ -88,6 +88,15 @@ def same_device(name: str, args: tuple) -> None:
         )
 
 
+def again(op: Primitive, args: tuple) -> Any:
+    """An operation that failed, with constants of no axes as numbers: CuPy refuses them as arrays. None if it has none.
+    """
+    numbers = tuple(unwrap_scalar(a) for a in args)
+    if all(a is n for a, n in zip(args, numbers)) or not any(isinstance(a, Tensor) and on_gpu(a._data) for a in args):
+        return None
+    return mixed(op, numbers)
+
+
 def failure(name: str, args: tuple, error: Exception, params: tuple = ()) -> Exception:
     """What to raise for `error` of a forward call: that the operands live apart, if they do, else what `error` says."""
     try:
@@ -135,7 +144,7 @@ def mixed(op: Primitive, args: tuple) -> Any:
     """At least one Tensor, beside plain arrays and numbers."""
     from difftensor._core.elementwise import record_elementwise
 
-    data = tuple(a._data if a.__class__ is Tensor else a for a in args)
+    data = tuple(a._data if a.__class__ is Tensor else unwrap_scalar(a) for a in args)
     try:
         yd = op.forward(*data)
     except Exception as error:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from difftensor._backend.arrays import used
+
 UFUNCS: dict[Any, Callable] = {}  # NumPy ufunc -> ours
 FUNCTIONS: dict[Any, Callable] = {}  # NumPy function -> ours
 PRIMITIVES: dict[str, Primitive] = {}  # every primitive by its dotted name
@@ -118,6 +120,10 @@ def declare(op: Primitive, f: Callable, twin: Any = None, public: bool = True) -
     dress(f, op.name, twin)
     if public:
         publish(op.name, f, twin)
+    if used:
+        from difftensor._core.placement import watch
+
+        watch(op)
     return f
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._backend import is_view, namespace, several_devices
+from difftensor._backend import is_view, several_devices
+from difftensor._backend.device import enter
 from difftensor._core.engine import reverse
 from difftensor._core.fitting import nought
 from difftensor._core.primitive import Primitive, X
@@ -23,7 +24,7 @@ def forward(order: list[Node], ts: dict, create: bool, roots: Any, repair: bool 
     """Push the tangents `ts` (node -> tangent) through `order`, oldest first; returns those of `roots`, and perhaps
     others."""
     xp: Any = X if create else np
-    lookup = several_devices() and not create
+    lookup = several_devices()
     owned: set[Node] = set()  # nodes whose tangent buffer a write made, and nobody else looks into
     large = any(t.__class__ is not tuple and t.size > _LARGE for t in ts.values())
     # The last node that reads from a node; of small tangents it is found when the first write is met.
@@ -45,7 +46,8 @@ def forward(order: list[Node], ts: dict, create: bool, roots: Any, repair: bool 
             tangents = (tp, tq)
         if lookup:
             first = next(t for t in tangents if t is not None)
-            xp = namespace(first[0] if first.__class__ is tuple else first)
+            space = enter(next(t for t in first if t is not None) if first.__class__ is tuple else first)
+            xp = X if create else space
         op = n.op
         if create:
             _site.set((n.code, n.at))
@@ -69,12 +71,12 @@ def forward(order: list[Node], ts: dict, create: bool, roots: Any, repair: bool 
                 ts[n] = _push(op, xp, tangents, n, m, create)
             if owned and not owned.isdisjoint(q if many else (p, q)):
                 _part(ts, n, owned, q if many else (p, q))
-        except Exception as error:
-            raise at_line(error, n, "forward-mode") from None if isinstance(error, DifftensorError) else error
             if large:
                 for m in q if many else (p, q):
                     if m is not None and last[m] is n and m not in kept:
                         ts.pop(m, None)
+        except Exception as error:
+            raise at_line(error, n, "forward-mode") from None if isinstance(error, DifftensorError) else error
     return ts
 
 

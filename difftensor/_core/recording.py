@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from difftensor._backend import several_devices
 from difftensor._core.fitting import constant
 from difftensor._core.operands import holds_tensor, operand, same_device, subclass_of
 from difftensor._core.primitive import Primitive
@@ -39,6 +40,8 @@ def unusual(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dict
 def run(op: Primitive, xs: tuple, params: tuple, keywords: dict | None = None) -> Any:
     """Run and record an operation of any kind but elementwise."""
     data = tuple(x._data if x.__class__ is Tensor else x for x in xs)
+    if several_devices() and len(xs) > 1:
+        same_device(op.name, xs)
     try:
         yd = op.forward(data, *params) if op.operands is None else op.forward(*data, *params, **(keywords or {}))
     except Exception as error:

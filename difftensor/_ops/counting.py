@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from difftensor._backend import on_gpu
 from difftensor._core import binary, operands
 from difftensor._core.primitive import Primitive, declare, publish
 from difftensor._core.tensor import Tensor
@@ -95,7 +96,16 @@ isinf = counting("isinf", np.isinf)
 isnan = counting("isnan", np.isnan)
 signbit = counting("signbit", np.signbit)
 nextafter = counting("nextafter", np.nextafter)
-spacing = counting("spacing", np.spacing)
+
+
+def _spacing(x: Any) -> Any:
+    if not on_gpu(x):
+        return np.spacing(x)
+    size = abs(x)  # CuPy has no such function
+    return np.copysign(np.nextafter(size, np.inf) - size, x)
+
+
+spacing = counting("spacing", np.spacing, _spacing)
 
 floor = counting("floor", np.floor)
 ceil = counting("ceil", np.ceil)

@@ -194,6 +194,11 @@ class _Grid:
         return tuple(_made(wrap(v), None) for v in y) if isinstance(y, tuple) else _made(wrap(y), None)
 
 
+def _parts(k):
+    """What stands in one part of an index of ``r_``."""
+    return (k.start, k.stop, k.step) if isinstance(k, slice) else k if isinstance(k, (list, tuple)) else (k,)
+
+
 class _Concatenator:
     """``r_`` and ``c_`` for Tensors: slices become ranges, everything is joined along an axis."""
 
@@ -214,19 +219,20 @@ class _Concatenator:
             numbers = [int(k) for k in key[0].split(",")]
             axis, ndmin, place = (*numbers, *(axis, ndmin, place)[len(numbers) :])
             key = key[1:]
-        return X.concatenate([self._piece(k, ndmin, place) for k in key], axis)
+        there = next((p.device for k in key for p in _parts(k) if isinstance(p, Tensor)), None)
+        return X.concatenate([self._piece(k, ndmin, place, there) for k in key], axis)
 
     @staticmethod
-    def _piece(k, ndmin, place):
+    def _piece(k, ndmin, place, there):
         if isinstance(k, slice):
             step = 1 if k.step is None else k.step
             start = 0 if k.start is None else k.start
             if isinstance(step, complex):
-                x = linspace(start, k.stop, int(abs(step)))
+                x = linspace(start, k.stop, int(abs(step)), device=there)
             else:
-                x = arange(start, k.stop, step)
+                x = arange(start, k.stop, step, device=there)
         else:
-            x = X.asarray(k)
+            x = X.asarray(k, device=there if np.isscalar(k) else None)
         old, missing = x.ndim, ndmin - x.ndim
         if missing <= 0:
             return x

@@ -6,7 +6,7 @@ import operator
 
 import numpy as np
 
-from difftensor._backend import is_array, namespace, on_gpu
+from difftensor._backend import beside, is_array, namespace, on_gpu
 from difftensor._core import (
     Scatter,
     Tensor,
@@ -182,7 +182,7 @@ def where(condition, x=None, y=None, /):
         raise ValueError("either both or neither of x and y should be given")
     c = operand(condition, "where")
     if not isinstance(c, Tensor):
-        c = np.asarray(c)
+        c = c if is_array(c) else np.asarray(c)
     elif c.node is not None:
         c = c.detach()
     x, y = operand(x, "where"), operand(y, "where")
@@ -198,7 +198,7 @@ _REAL = (float, int)
 
 def _as_constant(number, beside):
     """A Python number in the dtype that it takes `beside` a floating Tensor: a Tensor is spared the slow path."""
-    if beside.__class__ is not Tensor or beside.dtype.kind not in "fc":
+    if beside.__class__ is not Tensor or beside.dtype.kind not in "fc" or on_gpu(beside._data):
         return number
     return lift(beside.dtype.type(number), None)
 
@@ -211,7 +211,8 @@ def choose(a, choices, out=None, mode="raise"):
     shape = np.broadcast_shapes(index.shape, rows.shape[1:])
     rows = rows.reshape((len(choices), *(1,) * (len(shape) + 1 - rows.ndim), *rows.shape[1:]))
     rows = X.broadcast_to(rows, (len(choices), *shape))
-    y = rows[(np.broadcast_to(index, shape), *np.indices(shape, sparse=True))]
+    grids = (beside(i, rows) for i in np.indices(shape, sparse=True))
+    y = rows[(np.broadcast_to(index, shape), *grids)]
     return y if out is None else write_out("choose", y, out)
 
 
@@ -250,13 +251,20 @@ def piecewise(x, condlist, funclist, *args, **kw):
     return y
 
 
+def _as_mask(condition, dtype=bool):
+    """The raw array of a condition, where it is."""
+    mask = condition._data if isinstance(condition, Tensor) else condition
+    mask = mask if is_array(mask) else np.asarray(mask)
+    return mask if dtype is None or mask.dtype == dtype else mask.astype(dtype)
+
+
 def _piecewise_conditions(condlist, x):
     """Rows of booleans, one for each condition."""
     if np.ndim(condlist if not isinstance(condlist, (list, tuple)) else condlist[0]) == 0 and (
         np.isscalar(condlist) or (x.ndim and not isinstance(condlist[0], (list, Tensor)) and np.ndim(condlist[0]) == 0)
     ):
         condlist = [condlist]
-    rows = [np.asarray(c.detach() if isinstance(c, Tensor) else c, dtype=bool) for c in condlist]
+    rows = [_as_mask(c) for c in condlist]
     return np.stack([np.broadcast_to(r, x.shape) for r in rows])
 
 
@@ -265,8 +273,8 @@ def _piecewise_conditions(condlist, x):
 
 def integers(indices):
     """`indices` as an integer array."""
-    a = indices._data if isinstance(indices, Tensor) else np.asarray(indices)
-    if a.size == 0 and not isinstance(indices, (Tensor, np.ndarray)):
+    a = indices._data if isinstance(indices, Tensor) else indices if is_array(indices) else np.asarray(indices)
+    if a.size == 0 and not isinstance(indices, Tensor) and not is_array(indices):
         return a.astype(np.intp)
     if a.dtype.kind not in "iub":
         raise TypeError(
@@ -309,7 +317,7 @@ def index_along(shape, indices, axis, name):
         raise ValueError("`indices` and `arr` must have the same number of dimensions")
     n, grids = len(shape), []
     for i, k in enumerate(shape):
-        grids.append(index if i - n == axis else np.arange(k).reshape((-1,) + (1,) * (n - i - 1)))
+        grids.append(index if i - n == axis else namespace(index).arange(k).reshape((-1,) + (1,) * (n - i - 1)))
     return tuple(grids)
 
 
@@ -324,15 +332,15 @@ def take_along_axis(arr, indices, axis=-1):
 
 @composition(np.compress)
 def compress(condition, a, axis=None, out=None):
-    mask = condition.detach().numpy() if isinstance(condition, Tensor) else np.asarray(condition)
+    mask = _as_mask(condition, None)
     if mask.ndim != 1:
         raise ValueError("condition must be a 1-d array")
-    return take(a, np.flatnonzero(mask), axis, out)
+    return take(a, beside(np.flatnonzero(mask), a) if isinstance(a, Tensor) else np.flatnonzero(mask), axis, out)
 
 
 @composition(np.extract)
 def extract(condition, arr):
-    mask = condition.detach().numpy() if isinstance(condition, Tensor) else np.asarray(condition)
+    mask = _as_mask(condition, None)
     return take(X.ravel(arr), np.flatnonzero(mask))
 
 

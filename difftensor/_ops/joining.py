@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from difftensor._backend import beside
 from difftensor._core import (
     Tensor,
     X,
@@ -285,7 +286,7 @@ def repeat(a, repeats, axis=None):
         if k < 0:
             raise ValueError("repeats may not contain negative values.")
         return _repeat(a, k, axis)
-    return X.take(a, np.repeat(np.arange(n), counts), axis)
+    return X.take(a, beside(np.repeat(np.arange(n), counts), a), axis)
 
 
 # Inserting and deleting: NumPy works out which elements go where, on an array of their numbers ------------------------
@@ -304,7 +305,7 @@ def delete(arr, obj, axis=None):
     if axis is None:
         arr, axis = X.ravel(arr), -1
     axis = axes_of(arr, axis)[0]
-    return X.take(arr, np.delete(np.arange(arr.shape[axis]), _indices(obj)), axis)
+    return X.take(arr, beside(np.delete(np.arange(arr.shape[axis]), _indices(obj)), arr), axis)
 
 
 @composition(np.insert)
@@ -318,7 +319,7 @@ def insert(arr, obj, values, axis=None):
     where = np.arange(n)[obj] if isinstance(obj, slice) else np.asarray(obj)
     if where.dtype == bool:
         where = np.flatnonzero(where)
-    values = X.array(values, copy=None, ndmin=arr.ndim)
+    values = X.array(values, copy=None, ndmin=arr.ndim, device=arr.device if np.isscalar(values) else None)
     if where.ndim == 0:  # a[i] inserts: the values' first axis runs along `axis`
         values = X.moveaxis(values, 0, axis)
     count = values.shape[axis] if where.size == 1 else where.size
@@ -327,7 +328,7 @@ def insert(arr, obj, values, axis=None):
     values = X.astype(X.broadcast_to(values, shape), arr.dtype, copy=False)
     places = where if where.size == count else np.repeat(where.reshape(-1), count)
     order = np.insert(np.arange(n), places, np.arange(n, n + count))
-    return X.take(concatenate((arr, values), axis), order, axis)
+    return X.take(concatenate((arr, values), axis), beside(order, arr), axis)
 
 
 def _indices(obj):

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from difftensor._backend import as_device, move
+from difftensor._backend import as_device, library, move
 from difftensor._core import Tensor, X, adopt_foreign, linear, publish, recording, take_over, wrap
 from difftensor._core.tape import Leaf
 from difftensor._core.tensor import export
@@ -105,7 +105,7 @@ class Flat:
 
     def __setitem__(self, index, value):
         x = self._x
-        places = np.unravel_index(np.arange(x.size)[indexing.static(index)], x.shape)
+        places = np.unravel_index(library(x).arange(x.size)[indexing.static(index)], x.shape)
         count = np.size(places[0]) if places else 1
         indexing.setitem(x, places, X.resize(X.ravel(value), (count,)).reshape(np.shape(places[0]) if places else ()))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from difftensor._backend import namespace
+from difftensor._backend import beside, namespace
 from difftensor._core import Tensor, X, composition, holds_tensor, linear
 
 _KEYWORDS = {
@@ -122,17 +122,22 @@ def _edges(x, axis):
 
 
 def _surround(x, widths, values):
-    """Constants around: one write into a larger array."""
+    """Constants around: one write into a larger array, if all are the same number."""
     dtype = x.dtype
-    if not isinstance(values, Tensor) and not holds_tensor(values) and not np.any(values):
-        big = X.zeros(tuple(b + n + a for n, (b, a) in zip(x.shape, widths)), dtype, device=x.device)
+    if not isinstance(values, Tensor) and not holds_tensor(values) and np.all(np.ravel(values)[0] == values):
+        shape = tuple(b + n + a for n, (b, a) in zip(x.shape, widths))
+        big = X.full(shape, np.ravel(values)[0], dtype, device=x.device)
         big[tuple(slice(b, b + n) for n, (b, a) in zip(x.shape, widths))] = x
         return big
     for i, ((before, after), (low, high)) in enumerate(zip(widths, _per_axis(values, x.ndim))):
         rest = x.shape[:i] + x.shape[i + 1 :]
-        pieces = [X.broadcast_to(X.asarray(v), (w, *rest)) for v, w in ((low, before), (high, after))]
+        pieces = [X.broadcast_to(_beside(v, x), (w, *rest)) for v, w in ((low, before), (high, after))]
         x = _join(i, pieces[0], x, pieces[1], dtype)
     return x
+
+
+def _beside(v, x):
+    return v if isinstance(v, Tensor) else X.asarray(v, device=x.device)
 
 
 def _ramp(end, edge, width, axis):
@@ -166,7 +171,7 @@ def _statistic(x, axis, before, after, mode, lengths):
 
 def _mirrored(x, axis, before, after, mode):
     """Modes that repeat elements: NumPy tells which, on an array of their numbers."""
-    return X.take(x, np.pad(np.arange(x.shape[axis]), (before, after), mode), axis)
+    return X.take(x, beside(np.pad(np.arange(x.shape[axis]), (before, after), mode), x), axis)
 
 
 def _odd(x, axis, before, after, mode):
@@ -185,9 +190,9 @@ def _odd(x, axis, before, after, mode):
     column = (-1,) + (1,) * (x.ndim - 1)
     kind = x.dtype.type
     sign, at_end, gain = (
-        v.reshape(column).astype(kind) for v in (np.where(mirrored, -1, 1), np.where(mirrored, 2, 0), 2 * turns)
+        beside(v.reshape(column).astype(kind), x) for v in (np.where(mirrored, -1, 1), np.where(mirrored, 2, 0), 2 * turns)
     )
-    return X.moveaxis(sign * rows[index] + at_end * rows[-1:] + gain * (rows[-1:] - rows[:1]), 0, axis)
+    return X.moveaxis(sign * rows[beside(index, x)] + at_end * rows[-1:] + gain * (rows[-1:] - rows[:1]), 0, axis)
 
 
 def _by_function(x, widths, function, keywords):

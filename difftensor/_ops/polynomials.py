@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 
+from difftensor._backend import library
 from difftensor._core import X, composition, wrap
 from difftensor._ops.convolution import convolve
 from difftensor._ops.plain import values
@@ -24,7 +25,7 @@ def polyval(p, x):
     if isinstance(x, np.poly1d):
         raise TypeError("polyval: Tensor coefficients cannot be composed with a poly1d; pass its values")
     x = X.asarray(x)
-    y = X.zeros(x.shape, dtype=x.dtype)
+    y = X.zeros(x.shape, dtype=x.dtype, device=x.device)
     for i in builtins.range(p.shape[0]):  # Horner
         y = y * x + p[i]
     return y
@@ -33,7 +34,7 @@ def polyval(p, x):
 def _added(a1, a2, sign):
     a1, a2 = _coefficients(a1), _coefficients(a2)
     n = builtins.max(a1.shape[0], a2.shape[0])
-    a1, a2 = (X.concatenate([np.zeros(n - a.shape[0], a.dtype), a]) if a.shape[0] < n else a for a in (a1, a2))
+    a1, a2 = (X.concatenate([library(a).zeros(n - a.shape[0], a.dtype), a]) if a.shape[0] < n else a for a in (a1, a2))
     return a1 + a2 if sign > 0 else a1 - a2
 
 
@@ -64,7 +65,7 @@ def polyder(p, m=1):
     if int(m) < 0:
         raise ValueError("Order of derivative must be positive (see polyint)")
     for _ in builtins.range(int(m)):
-        p = p[:-1] * np.arange(p.shape[0] - 1, 0, -1)
+        p = p[:-1] * library(p).arange(p.shape[0] - 1, 0, -1)
     return p
 
 
@@ -73,13 +74,13 @@ def polyint(p, m=1, k=None):
     p, m = _coefficients(p), int(m)
     if m < 0:
         raise ValueError("Order of integral must be positive (see polyder)")
-    k = X.zeros(m) if k is None else _coefficients(k)
+    k = X.zeros(m, device=p.device) if k is None else _coefficients(k)
     if k.shape[0] == 1 and m > 1:
-        k = k[0] * np.ones(m)
+        k = k[0] * library(k).ones(m)
     if k.shape[0] < m:
         raise ValueError("k must be a scalar or a rank-1 array of length 1 or >m.")
     for i in builtins.range(m):
-        p = X.concatenate([p / np.arange(p.shape[0], 0, -1), k[i : i + 1]])
+        p = X.concatenate([p / library(p).arange(p.shape[0], 0, -1), k[i : i + 1]])
     return p
 
 
@@ -130,14 +131,14 @@ def roots(p):
         raise ValueError("Input must be a rank-1 array.")
     some = np.flatnonzero(values(p, "roots"))
     if not some.size:
-        return wrap(np.array([]))
+        return wrap(library(p).zeros(0))
     p = p[int(some[0]) :]
     p = X.astype(p, float) if p.dtype.kind in "iub" else p
     zeros = p.shape[0] - 1 - int(some[-1] - some[0])
     if not zeros:
         return _companion_roots(p)
     found = _companion_roots(p[:-zeros])
-    found = X.concatenate([found, np.zeros(zeros, found.dtype)])
+    found = X.concatenate([found, library(p).zeros(zeros, found.dtype)])
     return _moved_with(found, p) if tracked(p) else found
 
 
@@ -145,8 +146,8 @@ def _companion_roots(p):
     """The eigenvalues of the companion matrix of `p`, which has no zeros at its ends."""
     n = p.shape[0]
     if n == 1:
-        return wrap(np.array([]))
-    lower = np.eye(n - 2, n - 1, dtype=p.dtype)
+        return wrap(library(p).zeros(0))
+    lower = library(p).eye(n - 2, n - 1, dtype=p.dtype)
     found = X.linalg.eigvals(X.concatenate([(-p[1:] / p[0])[None, :], lower]))
     return X.real(found) if p.dtype.kind != "c" and not bool(X.imag(found).any()) else found
 

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 
+from difftensor._backend import library
 from difftensor._core import Tensor, X, bilinear, composition, holds_tensor, linear, publish
 from difftensor._core.lanes import aligned
 from difftensor._ops.einsum import batch_contract, contract
@@ -56,6 +57,8 @@ def _pull_b(xp, g, a, b):
     if a.ndim == 1:
         return g * a if g.ndim == 0 else _outer(a, g)
     if g.ndim < a.ndim:  # b is a vector
+        if xp is np and a.ndim == 2:
+            return g.dot(a)
         if g.ndim > 1:
             a, g = a.reshape((-1, a.shape[-1])), g.reshape((-1,))
         return (_t(a) @ g[:, None])[:, 0]
@@ -294,7 +297,7 @@ def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
             stacklevel=3,
         )
         a, b = (
-            X.concatenate([x, np.zeros((*x.shape[:-1], 1), x.dtype)], axis=-1) if x.shape[-1] == 2 else x
+            X.concatenate([x, library(x).zeros((*x.shape[:-1], 1), x.dtype)], axis=-1) if x.shape[-1] == 2 else x
             for x in (a, b)
         )
     y = _cross(a, b)
@@ -304,7 +307,7 @@ def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
 def _eye_on(xp, g, shape, offset, axis1, axis2):
     """g times the identity over two new axes."""
     n = len(shape)
-    eye = np.eye(shape[axis1], shape[axis2], offset, dtype=g.dtype)
+    eye = xp.eye(shape[axis1], shape[axis2], offset, dtype=g.dtype)
     lead = tuple(range(n - 2))
     order = [0] * n
     for to, k in enumerate([k for k in range(-n, 0) if k not in (axis1, axis2)]):

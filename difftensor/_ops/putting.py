@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from difftensor._backend import library
 from difftensor._core import Tensor, X, composition, operand
-from difftensor._ops.indexing import index_along, index_in_range, integers, setitem
+from difftensor._ops.indexing import _as_mask, index_along, index_in_range, integers, setitem
 from difftensor._ops.reductions import axes_of
 from difftensor.errors import would_lose
 
@@ -61,7 +62,7 @@ def _cycled(v, n):
 @composition(np.place, writes=True)
 def place(arr, mask, vals):
     arr = _target(arr, "place")
-    mask = np.asarray(mask.detach() if isinstance(mask, Tensor) else mask, dtype=bool)
+    mask = _as_mask(mask)
     if mask.any():
         setitem(arr, np.nonzero(mask.reshape(arr.shape)), _cycled(vals, int(mask.sum())))
 
@@ -69,7 +70,7 @@ def place(arr, mask, vals):
 @composition(np.putmask, writes=True)
 def putmask(a, mask, values):
     a = _target(a, "putmask")
-    mask = np.asarray(mask.detach() if isinstance(mask, Tensor) else mask, dtype=bool)
+    mask = _as_mask(mask)
     if mask.shape != a.shape:
         raise ValueError("putmask: mask and data must be the same size")
     values = X.resize(X.ravel(X.asarray(values)), a.shape)
@@ -94,8 +95,8 @@ def fill_diagonal(a, val, wrap=False):
         raise ValueError("All dimensions of input must be of equal length")
     n = min(a.shape)
     if a.ndim == 2 and wrap and a.shape[0] > a.shape[1]:
-        places = np.arange(0, a.size, a.shape[1] + 1)
+        places = library(a).arange(0, a.size, a.shape[1] + 1)
         index = np.unravel_index(places, a.shape)
     else:
-        index = (np.arange(n),) * a.ndim
+        index = (library(a).arange(n),) * a.ndim
     setitem(a, index, _cycled(val, len(index[0])))

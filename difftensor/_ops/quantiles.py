@@ -10,6 +10,7 @@ import warnings
 
 import numpy as np
 
+from difftensor._backend import on_gpu
 from difftensor._core import Tensor, X, composition, wrap
 from difftensor._ops.plain import values
 from difftensor._ops.reductions import axes_of, finish, flat_last
@@ -66,7 +67,7 @@ METHODS = [*_ONE, *_LINEAR, *_FIXED]
 def _between(lower, upper, t):
     """The point at fraction t, from the nearer end: exact at both."""
     step = upper - lower
-    late = np.asarray(values(t, "quantile")) >= 0.5
+    late = values(t, "quantile") >= 0.5
     return X.where(late, upper - step * (1 - t), lower + step * t)
 
 
@@ -75,7 +76,7 @@ def _statistics(x, n, *places):
 
     n: how many elements count; an int, or an array of them for slices with NaNs, which come last in the order.
     """
-    if isinstance(n, int):
+    if isinstance(n, int) and not on_gpu(places[0]):
         wanted = np.unique(np.concatenate([p.ravel() for p in places]))
         order = values(argpartition(x, tuple(wanted.tolist())), "quantile")[..., wanted]
         found = picked(x, order, -1)
@@ -96,10 +97,10 @@ def _interpolated(x, q, n, method, weak):
 
     if method in _ONE or (method == "linear" and raw.dtype.kind in "iu"):
         index = _ONE[method](counts, raw) if method in _ONE else top * raw
-        return _statistics(x, n, place(np.asarray(index)))[0]
+        return _statistics(x, n, place(index))[0]
     if method in _LINEAR:
         h = _LINEAR[method](counts, q)
-        position = np.asarray(values(h, "quantile"))
+        position = values(h, "quantile")
         k = np.floor(position)
         # Up to the last element itself the segment before it counts, so that q = 1 has the slope from the left.
         k = np.where((k == top) & (position <= top) & (top > 0), top - 1, k)
@@ -113,7 +114,7 @@ def _interpolated(x, q, n, method, weak):
     else:
         raise ValueError(f"{method!r} is not a valid method. Use one of: {METHODS}")
     if weak:  # a Python number: the dtype of the data decides
-        t = np.asarray(t).astype(x.dtype if x.dtype.kind == "f" else float)
+        t = t.astype(x.dtype if x.dtype.kind == "f" else float)
     return _between(lower, upper, t)
 
 
@@ -137,7 +138,7 @@ def _weighted(x, weights, q, missing):
 
 def _checked_weights(weights, a, axes):
     """`weights` in the shape of `a`."""
-    weights = np.asarray(values(weights, "quantile"))
+    weights = values(X.asarray(weights), "quantile")
     if weights.shape != a.shape:
         if len(axes) == a.ndim and a.ndim > 1:
             raise TypeError("Axis must be specified when shapes of a and weights differ.")
@@ -158,7 +159,7 @@ def _quantile(name, a, q, axis, out, method, keepdims, weights, scale, without_n
     if a.dtype.kind == "c":
         raise TypeError("a must be an array of real numbers")
     weak = type(q) in (int, float)
-    q = X.asarray(q)
+    q = X.asarray(q, device=a.device) if np.ndim(q) == 0 or a.device == "cpu" else X.asarray(q)
     q = q / scale if scale != 1 else q
     if q.ndim > 2:
         raise ValueError("q must be a scalar or 1d")
@@ -168,7 +169,7 @@ def _quantile(name, a, q, axis, out, method, keepdims, weights, scale, without_n
     if weights is not None and method != "inverted_cdf":
         raise ValueError(f"Only method 'inverted_cdf' supports weights. Got: {method}.")
     axes = axes_of(a, axis)
-    if not tracked(a, q) or not a.size:  # without elements nothing depends on anything
+    if (not tracked(a, q) and a.device == "cpu") or not a.size:  # without elements nothing depends on anything
         y = getattr(np, name.replace("percentile", "quantile"))(
             values(a, name),
             float(at) if weak and scale != 1 else at.item() if weak else at,
@@ -190,7 +191,7 @@ def _quantile(name, a, q, axis, out, method, keepdims, weights, scale, without_n
                 warnings.warn("All-NaN slice encountered", RuntimeWarning, stacklevel=4)
     flat_q = q.ravel()
     if n.__class__ is int and n == 0:
-        y = X.full((*x.shape[:-1], flat_q.size), np.nan)
+        y = X.full((*x.shape[:-1], flat_q.size), np.nan, device=x.device)
     elif weights is not None:
         w, _ = flat_last(_checked_weights(weights, a, axes), axes)
         y = _weighted(x, w, at.ravel(), nan if without_nan else None)
@@ -219,7 +220,7 @@ nanquantile, nanpercentile = _declare("nanquantile", 1, True), _declare("nanperc
 
 def _median(name, a, axis, out, keepdims, without_nan):
     a = X.asarray(a)
-    if not tracked(a) or not a.size:
+    if (not tracked(a) and a.device == "cpu") or not a.size:
         twin = np.nanmedian if without_nan else np.median
         return finish(wrap(np.asarray(twin(values(a.detach(), name), axis=axis, keepdims=keepdims))[()]), out, name)
     axes = axes_of(a, axis)

@@ -276,6 +276,8 @@ def quotient(total, count, complaint):
     """``total / count`` in total's dtype; nan with NumPy's warning where there is nothing."""
     if isinstance(count, Tensor):
         return total / X.astype(count, total.dtype)
+    if on_gpu(count):  # no warning: it would wait for the device
+        return total / count.astype(total.dtype)
     if np.any(count <= 0):
         warnings.warn(complaint, RuntimeWarning, stacklevel=3)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -373,21 +375,31 @@ def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
 
 # Truth and counts ---------------------------------------------------------------------------------------------------
 
+
+
+def _truth(ufunc, x, axes, keepdims):
+    if on_gpu(x):  # CuPy's ufuncs do not reduce
+        return (x.all if ufunc is np.logical_and else x.any)(axes, None, keepdims)
+    return ufunc.reduce(x, axes, None, None, keepdims)
+
+
 _all = nondifferentiable(
     "logical_and.reduce",
-    lambda x, axes, keepdims: np.logical_and.reduce(x, axes, None, None, keepdims),
+    lambda x, axes, keepdims: _truth(np.logical_and, x, axes, keepdims),
     public=False,
     batch="trailing",
 )
 _any = nondifferentiable(
     "logical_or.reduce",
-    lambda x, axes, keepdims: np.logical_or.reduce(x, axes, None, None, keepdims),
+    lambda x, axes, keepdims: _truth(np.logical_or, x, axes, keepdims),
     public=False,
     batch="trailing",
 )
 _count = nondifferentiable(
     "count_over",
-    lambda x, axes, keepdims: np.count_nonzero(x, axis=axes, keepdims=keepdims),
+    lambda x, axes, keepdims: (
+        (x != 0).sum(axis=axes, keepdims=keepdims) if on_gpu(x) else np.count_nonzero(x, axis=axes, keepdims=keepdims)
+    ),
     public=False,
     batch="trailing",
 )

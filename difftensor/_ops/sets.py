@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from difftensor._backend import namespace, on_gpu
 from difftensor._core import X, composition, wrap
 from difftensor._ops.plain import tensors, values
 from difftensor._ops.sorting import tracked
@@ -16,12 +17,14 @@ def unique(
     ar = X.asarray(ar)
     raw = values(ar, "unique")
     if not tracked(ar):
+        if on_gpu(raw):  # always sorted
+            return tensors(np.unique(raw, return_index, return_inverse, return_counts, axis, equal_nan=equal_nan))
         return tensors(
             np.unique(raw, return_index, return_inverse, return_counts, axis, equal_nan=equal_nan, sorted=sorted)
         )
     found = np.unique(raw, True, return_inverse, return_counts, axis, equal_nan=equal_nan)
     index = found[1]
-    if not (sorted or return_index or return_inverse or return_counts or axis is not None):  # NumPy's unsorted order
+    if not (on_gpu(raw) or sorted or return_index or return_inverse or return_counts or axis is not None):  # NumPy's unsorted order
         index = index[np.searchsorted(found[0], np.unique(raw, equal_nan=equal_nan, sorted=False))]
     kept = X.take(ar.ravel() if axis is None else ar, index, axis=0 if axis is None else axis)
     rest = [wrap(v) for v in (found[1:] if return_index else found[2:])]
@@ -78,5 +81,6 @@ def setxor1d(ar1, ar2, assume_unique=False):
     both = X.concatenate(parts if assume_unique else [unique(v) for v in parts])
     raw = values(both, "setxor1d")
     order = np.argsort(raw, kind="stable")
-    edge = np.concatenate([[True], raw[order][1:] != raw[order][:-1], [True]]) if raw.size else np.zeros(1, bool)
+    end = namespace(raw).ones(1, bool)
+    edge = np.concatenate([end, raw[order][1:] != raw[order][:-1], end]) if raw.size else end[:0]
     return both[order[edge[1:] & edge[:-1]]]

@@ -158,7 +158,7 @@ def trim_zeros(filt, trim="fb", axis=None):
     if not x.ndim:
         return x
     axes = axes_of(x, axis)
-    rows = np.nonzero(np.asarray(x.detach()))
+    rows = X.nonzero(x.detach())
     index: list = [slice(None)] * x.ndim
     for k in axes:
         kept = rows[k]

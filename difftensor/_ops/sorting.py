@@ -9,6 +9,7 @@ from functools import wraps
 
 import numpy as np
 
+from difftensor._backend import namespace
 from difftensor._core import Tensor, X, composition, general, nondifferentiable, recording
 from difftensor._ops.plain import plain
 from difftensor._ops.reductions import axis_of, constant
@@ -21,7 +22,7 @@ from difftensor._ops.reductions import axis_of, constant
 def _places(index, n):
     """The flat places of `index` along the last axis of rows of length n."""
     rows = index.size // index.shape[-1] if index.size else 0
-    return (index.reshape(rows, -1) + np.arange(0, rows * n, n)[:, None]).reshape(index.shape)
+    return (index.reshape(rows, -1) + namespace(index).arange(0, rows * n, n)[:, None]).reshape(index.shape)
 
 
 def _pick(x, index, axis, n):

@@ -6,11 +6,14 @@ import warnings
 
 import numpy as np
 
+from difftensor._backend import library, namespace, on_gpu
+from difftensor._backend.scatter import weighted_counts
 from difftensor._core import X, composition, general, wrap
 from difftensor._ops.plain import values
 from difftensor._ops.products import conjugated
 from difftensor._ops.reductions import axes_of, constant
 from difftensor._ops.sorting import tracked
+from difftensor.errors import not_there
 
 # Means and covariances ----------------------------------------------------------------------------------------------
 
@@ -81,7 +84,7 @@ def cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=N
         dtype = np.result_type(*(v.dtype for v in (m, y) if v is not None), np.float64)
     x = _rows(m, rowvar, dtype)
     if x.shape[0] == 0:
-        return wrap(np.array([]).reshape(0, 0))
+        return wrap(library(m).zeros((0, 0)))
     if y is not None:
         x = X.concatenate([x, _rows(y, rowvar or y.ndim == 1, dtype)], axis=0)
     ddof = (0 if bias else 1) if ddof is None else ddof
@@ -129,7 +132,7 @@ def corrcoef(x, y=None, rowvar=True, *, dtype=None):
 
 _weigh = general(
     "bincount_weighted",
-    lambda w, x, n: np.bincount(x, w, n).astype(w.dtype, copy=False),
+    lambda w, x, n: weighted_counts(x, w, n).astype(w.dtype, copy=False),
     lambda xp, g, y, w, x, n: (g[x], None),
     lambda xp, ts, y, w, x, n: _weigh(ts[0], x, n),
     operands=2,
@@ -158,7 +161,7 @@ def bincount(x, /, weights=None, minlength=0):
 def _edges(a, bins, range, weights=None):
     """The edges of the bins: they move with the extreme elements of `a`, or with what the caller gave."""
     raw = tuple(values(v, "histogram") for v in (a, bins, range, weights))
-    edges = np.histogram_bin_edges(*raw)
+    edges = _edges_there(*raw) if on_gpu(raw[0]) else np.histogram_bin_edges(*raw)
     if np.ndim(raw[1]) == 1:
         return X.asarray(bins)
     if range is not None:
@@ -182,6 +185,17 @@ def _bins_of(raw, edges):
     return k, (k >= 0) & (k < n)
 
 
+def _edges_there(a, bins, range, weights):
+    """The edges of bins of an array on a GPU: CuPy has no such function, and NumPy's looks at the ends only."""
+    if isinstance(bins, str):
+        raise not_there(f"histogram with bins={bins!r}", "these estimates of the width")
+    if np.ndim(bins):
+        return np.histogram_bin_edges(np.empty(0), bins.get() if on_gpu(bins) else bins)
+    ends = (float(a.min()), float(a.max())) if range is None and a.size else range
+    edges = np.histogram_bin_edges(np.empty(0), bins, None if ends is None else tuple(map(float, ends)))
+    return namespace(a).asarray(edges.astype(np.result_type(a.dtype, np.float32 if a.dtype.itemsize < 8 else float)))
+
+
 @composition(np.histogram_bin_edges)
 def histogram_bin_edges(a, bins=10, range=None, weights=None):
     return _edges(X.asarray(a).ravel(), bins, range, weights)
@@ -196,7 +210,7 @@ def histogram(a, bins=10, range=None, density=None, weights=None):
     a, w = a.ravel(), None if w is None else w.ravel()
     edges = _edges(a, bins, range, w)
     raw = values(a, "histogram")
-    if w is not None and tracked(w):
+    if w is not None and (tracked(w) or on_gpu(raw)):
         k, inside = _bins_of(raw, values(edges, "histogram"))
         counts = _counted(w, k, inside, edges.size - 1)
     else:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend.scatter import add_at
+from difftensor._backend import library
 from difftensor._core import UFUNCS, Tensor, X, fit, general, holds_tensor, publish, write_out
 from difftensor._ops.cumulative import running_max, running_min
 from difftensor._ops.indexing import setitem, static
@@ -154,7 +155,7 @@ def _at(ufunc, f, a, indices, b=None):
         like = ((a.shape, a.dtype), (b.shape, b.dtype))
         setitem(a, Ellipsis, _add_at(a, -b if ufunc is np.subtract else b, index, like))
         return
-    order = np.arange(a.size).reshape(a.shape)[index]
+    order = library(a).arange(a.size).reshape(a.shape)[index]
     if np.unique(order).size != order.size:
         raise NotDispatchedError(
             f"np.{ufunc.__name__}.at of a Tensor with repeated indices is not available; write a loop, or use np.add.at"

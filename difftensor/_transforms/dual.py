@@ -234,7 +234,7 @@ def _elementwise(op: Primitive, xs: tuple, level: int) -> Tensor | None:
             if t.shape != yd.shape:
                 t = xp.broadcast_to(t, yd.shape)
             r = op.push(xp, t, yd, *data) if op.push is not None else rule(xp, t, yd, *data)
-            if not _finite(r):
+            if not _finite((r,)):
                 r = repaired(xp, t, r)
             total = r if total is None else total + r
     if total.dtype != yd.dtype:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._backend import move, namespace
+from difftensor._backend import device_of, move, namespace, several_devices
+from difftensor._backend.device import here, leave, strong_zero
 from difftensor._core import Node, Primitive, Tensor, X, lift, recording, snapshot, sweeping, wrap
 from difftensor._core.engine import reverse
 from difftensor._core.fitting import fit
@@ -117,9 +118,9 @@ def watched(nodes: list[Node]) -> bool:
 
 
 class _Recorded:
-    """Recording switched on, warnings of NumPy off, and the site of operations restored at the end."""
+    """Recording switched on, warnings of NumPy off; the site of operations and the device restored at the end."""
 
-    __slots__ = ("create", "error", "lifted", "recording", "site")
+    __slots__ = ("create", "error", "lifted", "place", "recording", "site")
 
     def __init__(self, create: bool, lifted: bool):
         self.create, self.lifted = create, lifted
@@ -127,25 +128,40 @@ class _Recorded:
     def __enter__(self) -> None:
         self.error = np.errstate(all="ignore")
         self.error.__enter__()
+        self.place = here() if several_devices() else None
         if self.lifted:
             self.recording, self.site = _recording.set(self.create), _site.set(None)
 
     def __exit__(self, *exc: Any) -> None:
         self.error.__exit__(*exc)
+        if self.place is not None:
+            leave(self.place)
         if self.lifted:
             _recording.reset(self.recording)
             _site.reset(self.site)
 
 
-def _finite(c: Any) -> bool:
-    if c is None:
-        return True
-    if c.__class__ is tuple:
-        return all(map(_finite, c))
-    c = innermost(c)
-    d = c._data if isinstance(c, Tensor) else c
-    s = np.add.reduce(d, axis=None) if isinstance(d, (np.ndarray, np.generic)) else d.sum()
-    return bool(s - s == 0)
+def _finite(cs: Any) -> bool:
+    """Is every number in these cotangents finite? On a GPU one byte comes back for all of them."""
+    there = None
+    for c in cs:
+        if c is None:
+            continue
+        if c.__class__ is tuple:
+            if not _finite(c):
+                return False
+            continue
+        c = innermost(c)
+        d = c._data if isinstance(c, Tensor) else c
+        if isinstance(d, (np.ndarray, np.generic)):
+            s = np.add.reduce(d, axis=None)
+            if not s - s == 0:
+                return False
+        elif strong_zero.get():
+            s = d.sum()
+            s = move((s - s).real, device_of(d)) if there is None else there + move(s - s, device_of(there)).real
+            there = s
+    return there is None or bool(there == 0)
 
 
 def _as_cotangent(g: Any, lifted: bool) -> Any:
@@ -181,7 +197,7 @@ def pull_back(
     with _Recorded(create, lifted):
         table = sweeping.table
         cts = _reverse(order, table(seeds), needed, lifted, table is not dict)
-        if not all(_finite(cts.get(n)) for n in targets):
+        if not _finite(map(cts.get, targets)):
             cts = _reverse(order, table(seeds), needed, lifted, repair=True)
     return cts, create
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from difftensor._backend import on_gpu
 from difftensor._core import Tensor, X, composition, general, operand
 from difftensor.linalg._algebra import is_complex
 from difftensor.linalg._solve import inv
@@ -190,4 +191,12 @@ def cond(x: Any, p: Any = None) -> Any:
 def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:  # noqa: N803 - NumPy's name
     """Number of singular values above the threshold: an integer, without derivative."""
     tol, rtol = (v._data if isinstance(v, Tensor) else v for v in (tol, rtol))
-    return X.asarray(np.linalg.matrix_rank(X.asarray(A)._data, tol, hermitian, rtol=rtol))
+    a = X.asarray(A)
+    if not on_gpu(a._data):
+        return X.asarray(np.linalg.matrix_rank(a._data, tol, hermitian, rtol=rtol))
+    if a.ndim < 2:
+        return X.any(a != 0)
+    s = svdvals(_inexact(a.detach()))
+    if tol is None:
+        tol = X.max(s, axis=-1, keepdims=True) * (max(a.shape[-2:]) * np.finfo(s.dtype).eps if rtol is None else rtol)
+    return X.count_nonzero(s > tol, axis=-1)

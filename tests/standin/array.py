@@ -82,12 +82,11 @@ def device(y, *sources):
         if y.dtype.char not in DTYPES:
             raise TypeError(f"Unsupported dtype {y.dtype}")
         base = None
-        if not y.flags.writeable:  # CuPy has no such arrays
-            with warnings.catch_warnings(action="ignore"):
-                try:
-                    y.flags.writeable = True
-                except ValueError:
-                    y = y.copy()
+        with warnings.catch_warnings(action="ignore"):
+            try:
+                y.flags.writeable = True  # CuPy has no others
+            except ValueError:
+                y = y.copy()
         for x in sources:
             if isinstance(x, ndarray) and x._a is y:
                 return x
@@ -160,6 +159,7 @@ class _Flags:
     def __init__(self, x):
         f = x._a.flags
         self.c_contiguous, self.f_contiguous, self.owndata = f.c_contiguous, f.f_contiguous, x.base is None
+        self.fnc = self.f_contiguous and not self.c_contiguous
 
 
 class ndarray:

@@ -26,6 +26,7 @@ ANYTHING = frozenset(  # functions that make arrays of whatever they are given, 
     "identity isscalar result_type can_cast promote_types common_type shape ndim size min_scalar_type "
     "iscomplexobj isrealobj full_like asnumpy from_dlpack fftfreq rfftfreq".split()
 )
+BY_NAME = frozenset("argmax argmin argsort max min sort all any sum prod mean std var ptp cumsum cumprod".split())
 NUMBERS = frozenset("allclose array_equal array_equiv count_nonzero matrix_rank vdot".split())  # 0-d arrays in CuPy
 
 
@@ -80,14 +81,14 @@ def function(name, twin, rows):
             and known
             and not any(p.kind is p.VAR_POSITIONAL for p in bound.signature.parameters.values())
         ):
-            positional, keywords = [], {}
-            for parameter, value in bound.arguments.items():
-                kind = bound.signature.parameters[parameter].kind
-                if kind is inspect.Parameter.VAR_KEYWORD:
+            positional, keywords, theirs = [], {}, list(known.values())
+            for i, (parameter, value) in enumerate(bound.arguments.items()):
+                twin_at = theirs[i] if i < len(theirs) else None
+                if bound.signature.parameters[parameter].kind is inspect.Parameter.VAR_KEYWORD:
                     keywords.update(value)
-                elif parameter in known and known[parameter].kind not in (0, 2):
-                    keywords[parameter] = value
-                elif kind != 3 and not keywords:
+                elif len(positional) == i and twin_at is not None and twin_at.kind in (0, 1) and (
+                    twin_at.name == parameter or parameter not in known
+                ):
                     positional.append(value)
                 else:
                     keywords[parameter] = value
@@ -313,11 +314,12 @@ def _method(name, rows):
             raise RefusedArgument("casting is not supported yet")
         if name in ("sort", "argsort") and kwargs.get("kind") not in (None, "stable"):
             raise ValueError("kind can only be None or 'stable'")
-        if name in ("argmax", "argmin", "argsort", "max", "min", "sort"):  # CuPy's order of the arguments
+        if name in BY_NAME:  # in CuPy's order
             order = [n for n, *_ in rows][1:]
             kwargs = {**dict(zip(order, args)), **kwargs}
             args = ()
-            kwargs.pop("dtype", None)
+            if name in ("argmax", "argmin"):
+                kwargs.pop("dtype", None)
         out = kwargs.get("out")
         y = getattr(np.ndarray, name)(host(x), *map(host, args), **{k: host(v) for k, v in kwargs.items()})
         if out is not None:

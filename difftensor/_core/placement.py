@@ -1,0 +1,80 @@
+"""What a process with a GPU pays for, and no other: forwards that look where their operands are.
+
+The functions of the fast kinds hold their forward in a closure. When the first array on a GPU is met, the forwards of
+all operations are exchanged for ones that
+
+- refuse a number of a CPU Tensor beside an array on a GPU, which CuPy would take for a constant;
+- run on the device of their operands, where there are several GPUs: CuPy works on its current device, warns, and would
+  put the result there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from difftensor._backend import arrays
+from difftensor._backend.device import inside_of, many_gpus
+from difftensor._core.primitive import PRIMITIVES, Primitive
+
+def watch(op: Primitive) -> None:
+    """Exchange the forwards of `op`."""
+    several = many_gpus()
+    if several:
+        op.forward = _there(op.forward)
+    if op.kind == "general":  # their functions ask for the signature of the forward
+        return
+    for f in (op.call, getattr(op.call, "operator", None), getattr(op.call, "reflected", None)):
+        cell = _cell(f)
+        if cell is None:
+            continue
+        forward = _there(cell.cell_contents) if several else cell.cell_contents
+        if op.operands == 2:
+            forward = _of_two(forward)
+        cell.cell_contents = forward
+
+
+def _cell(f: Any) -> Any:
+    """The place where function `f` holds its forward."""
+    code = getattr(f, "__code__", None)
+    if code is None or "forward" not in code.co_freevars:
+        return None
+    return f.__closure__[code.co_freevars.index("forward")]
+
+
+def _of_two(forward: Callable) -> Callable:
+    """`forward` of two operands, which come from Tensors if they are NumPy's: plain numbers take another way."""
+
+    def f(a: Any, b: Any, *params: Any) -> Any:
+        if a.__class__ is not b.__class__ and (isinstance(a, np.generic) or isinstance(b, np.generic)):
+            if arrays.on_gpu(a) or arrays.on_gpu(b):
+                raise TypeError("a Tensor on the CPU beside one on a GPU")
+        return forward(a, b, *params)
+
+    return f
+
+
+def _there(forward: Callable) -> Callable:
+    """`forward`, run on the device of its first operand that is on a GPU."""
+
+    def f(*args: Any) -> Any:
+        for a in args[0] if args and args[0].__class__ in (tuple, list) else args:
+            if arrays.on_gpu(a):
+                with inside_of(a):
+                    return forward(*args)
+        return forward(*args)
+
+    return f
+
+
+def _watch_all() -> None:
+    for op in list(PRIMITIVES.values()):
+        watch(op)
+
+
+arrays.when_used.append(_watch_all)
+if "cupy" in sys.modules and arrays.used:
+    _watch_all()
