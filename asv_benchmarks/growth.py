@@ -53,7 +53,7 @@ def measure(record):
                 label = f"{kind} {library} {n}"
                 if record.has("growth", label):
                     continue
-                command = [sys.executable, "-W", "ignore", "-m", "asv_benchmarks.growth", "--one", kind, str(n), library]
+                command = [sys.executable, "-m", "asv_benchmarks.growth", "--one", kind, str(n), library]
                 done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
                 if done.returncode:
                     print(label, done.stderr.strip().splitlines()[-1])

@@ -83,7 +83,8 @@ def replace(path, name, text):
     """Put `text` between the two markers of this name."""
     begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
     old = path.read_text()
-    new, count = re.subn(re.escape(begin) + ".*?" + re.escape(end), lambda _: f"{begin}\n{text}\n\n{end}", old, flags=re.S)
+    between = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    new, count = between.subn(lambda _: f"{begin}\n{text}\n\n{end}", old)
     if count != 1:
         sys.exit(f"{path} has no place for a table: {begin.strip()} ... {end}")
     path.write_text(new)
@@ -91,10 +92,12 @@ def replace(path, name, text):
 
 def write_tables():
     data = Record(FILE).data
-    printed = {part: f"**{title}**: {data['tables'][part]}" for part, title in PRINTED.items() if part in data["tables"]}
-    quoted = [label.strip() for label in QUOTED.split(",")]
-    short = [gradients(data, quoted), *(printed[part] for part in ("overhead", "tape", "importing") if part in printed)]
-    replace(ROOT / "README.md", "measured", "**Gradients of whole programs**, the function included: " + "\n\n".join(short))
+    tables = data.get("tables", {})
+    printed = {part: f"**{title}**: {tables[part]}" for part, title in PRINTED.items() if part in tables}
+    quoted = gradients(data, [label.strip() for label in QUOTED.split(",")])
+    short = ["**Gradients of whole programs**, the function included: " + quoted]
+    short += [printed[part] for part in ("overhead", "tape", "importing") if part in printed]
+    replace(ROOT / "README.md", "measured", "\n\n".join(short))
     page = ROOT / "docs" / "performance.md"
     replace(page, "gradients", gradients(data))
     replace(page, "memory", peaks(data))

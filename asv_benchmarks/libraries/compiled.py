@@ -2,8 +2,6 @@
 from functools import cached_property
 from types import SimpleNamespace
 
-import numpy as np
-
 from .eager import SAME, Library, PyTorch, scan
 
 
