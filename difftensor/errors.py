@@ -72,6 +72,7 @@ def describe(operand: object) -> str:
         text = repr(operand)
         return f"{kind} {text if len(text) <= 40 else text[:37] + '...'}"
     device = getattr(operand, "device", "cpu")
+    device = f"cuda:{device.id}" if hasattr(device, "id") else device
     return f"{kind}{tuple(shape)} {dtype} on {device}"
 
 

@@ -108,3 +108,28 @@ def test_a_number_of_a_cpu_tensor_is_on_the_cpu():
         for f in (lambda a, b: a * b, lambda a, b: dif.hypot(b, a), lambda a, b: dif.where(b > 0, b, a)):
             with pytest.raises(DeviceError, match=r"to_device\("):
                 f(a, b)
+
+
+def test_indices_are_where_the_array_is():
+    b = on("cuda:0", X)
+    i = np.array([2, 0, 2])
+    there = dif.asarray(i, device="cuda:0")
+    for index in (there, [2, 0, 2]):
+        assert b[index].to_device("cpu").tolist() == X[i].tolist()
+    assert b[np.array(1)].item() == X[1]
+    for f in (lambda: b[i], lambda: b[dif.asarray(i)], lambda: b.__setitem__(i, 1.0), lambda: dif.take(b, i)):
+        with pytest.raises(DeviceError, match="device='cuda:0'"):
+            f()
+    with pytest.raises(DeviceError):
+        on("cpu", X)[there]
+
+
+def test_elements_are_values_not_views():
+    """As NumPy's are: an element that was read does not change when the array is written."""
+    for place in ("cpu", "cuda:0"):
+        b = on(place, X)
+        first, rest = b[0], b[1:]
+        b[:] = 7.0
+        assert first.item() == 0.5 and rest[0].item() == 7.0
+        b[0], b[1] = first, b[0]  # NumPy's way to swap
+        assert b.tolist()[:2] == [0.5, 7.0]

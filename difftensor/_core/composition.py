@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import WRAPPER_ASSIGNMENTS, update_wrapper
 from typing import Any
 
-from difftensor._core.operands import holds_tensor, subclass_of
+from difftensor._backend import several_devices
+from difftensor._core.operands import holds_tensor, same_device, subclass_of
 from difftensor._core.primitive import dress, publish
 from difftensor._core.tensor import Tensor
 from difftensor.errors import BatchedValueError
@@ -62,6 +63,10 @@ def composition(twin: Any = None, *, name: str | None = None, also: tuple = (), 
                     if loop is None or writes or kwargs.get("out") is not None:
                         raise
                     return loop(f, args, kwargs)
+                except TypeError:
+                    if several_devices():
+                        same_device(dotted, tuple(_members((*args, *kwargs.values()))))
+                    raise
                 return twin(*args, **kwargs)
 
             update_wrapper(f, body, [a for a in WRAPPER_ASSIGNMENTS if a != "__wrapped__"])

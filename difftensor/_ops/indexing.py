@@ -6,7 +6,7 @@ import operator
 
 import numpy as np
 
-from difftensor._backend import beside, is_array, namespace, on_gpu
+from difftensor._backend import beside, device_of, is_array, move, namespace, on_gpu, several_devices
 from difftensor._core import (
     Scatter,
     Tensor,
@@ -24,7 +24,7 @@ from difftensor._core import (
 from difftensor._core.fitting import fit
 from difftensor._core.operands import subclass_of
 from difftensor._ops.reductions import axes_of
-from difftensor.errors import explain
+from difftensor.errors import DeviceError, describe, explain
 
 # x[index] -------------------------------------------------------------------------------------------------------------
 
@@ -46,8 +46,8 @@ def _plain(i):
         if i.dtype.kind not in "iub":
             raise IndexError("arrays used as indices must be of integer (or boolean) type")
         d = i._data
-        return d.copy() if isinstance(d, np.ndarray) else d
-    if isinstance(i, np.ndarray):
+        return d if isinstance(d, np.generic) else d.copy()
+    if isinstance(i, np.ndarray) or on_gpu(i):
         return i.copy()
     if isinstance(i, (list, tuple)):
         a = np.asarray([_plain(k) for k in i] if holds_tensor(i) else i)
@@ -66,6 +66,25 @@ def static(index):
                 return tuple(map(_plain, index))
         return index
     return _plain(index)
+
+
+def _placed(x, index, given):
+    """`index`, which `static` made of `given`, on the device of `x`: lists go there, arrays must be there."""
+    if index.__class__ is tuple:
+        return tuple(_placed(x, i, g) for i, g in zip(index, given))
+    if not is_array(index) or isinstance(index, np.generic):
+        return index
+    there = x.device if isinstance(x, Tensor) else device_of(x)
+    if device_of(index) == there:
+        return index
+    if not index.ndim and there.kind != "cpu" and isinstance(index, np.ndarray):
+        return index.item()
+    if isinstance(given, (list, tuple)):
+        return move(index, there)
+    raise DeviceError(
+        f"getitem: {describe(given)} is no index of {describe(x)}: nothing moves by itself. Use "
+        f"dif.asarray(index, device='{there}')"
+    )
 
 
 def _repeats(index):
@@ -90,7 +109,9 @@ def _prepared(x, params):
             break
     else:
         return x, params
-    index = static(index)
+    given, index = index, static(index)
+    if several_devices():
+        index = _placed(x, index, given)
     for i in index if index.__class__ is tuple else (index,):
         if isinstance(i, Tensor):
             return i.__dif_index__(x, index if index.__class__ is tuple else (index,)), (index,)
@@ -133,7 +154,9 @@ scattered = general(
 def setitem(x, index, value):
     """``x[index] = value``."""
     value = operand(value, "setitem")
-    index = static(index)
+    given, index = index, static(index)
+    if several_devices():
+        index = _placed(x, index, given)
     cls = subclass_of((x, value, *index) if index.__class__ is tuple else (x, value, index))
     if cls is not None:
         return cls.__dif_write__(x, index, value)
@@ -306,6 +329,8 @@ def take(a, indices, axis=None, out=None, mode="raise"):
         a, axis = X.ravel(a), -1 if axis is None else axis
     axis = axes_of(a, axis)[0]
     index = index_in_range(integers(indices), a.shape[axis], mode, "take")
+    if isinstance(indices, (list, tuple)):
+        index = beside(index, a)
     y = a[(slice(None),) * (a.ndim + axis) + (index,)]
     return y if out is None else write_out("take", y, out)
 
