@@ -12,20 +12,21 @@ import difftensor as dif
 from . import init
 from ._activations import softmax
 from ._dropout import dropout
+from ._fused import constant
 from ._linear import Linear, linear
 from ._module import Module, parameter
 
 
-def _bias_of(mask: Any, masked: bool, dtype: Any) -> Any:
-    """A mask as numbers to add to the scores; of booleans those equal to `masked` become -inf."""
+def _bias_of(mask: Any, masked: bool, x: Any) -> Any:
+    """A mask as numbers to add to the scores of `x`; of booleans those equal to `masked` become -inf."""
     if isinstance(mask, dif.Tensor) and mask.dtype.kind == "f":
         return mask
-    mask = np.asarray(mask)
+    mask = constant(mask, x)
     if mask.dtype.kind == "f":
-        return mask.astype(dtype)
+        return mask.astype(x.dtype)
     if mask.dtype.kind != "b":
         raise TypeError(f"attention: masks are of booleans or floats, found {mask.dtype}")
-    return np.where(mask == masked, -np.inf, 0.0).astype(dtype)
+    return dif.where(mask == masked, -np.inf, 0.0).astype(x.dtype)
 
 
 def _attend(q: Any, k: Any, v: Any, bias: Any, p: float, training: bool, rng: init.Rng, scale: float | None) -> tuple:
@@ -53,10 +54,10 @@ def scaled_dot_product_attention(
     is_causal : bool
         Each position sees itself and those before.
     """
-    bias = None if attn_mask is None else _bias_of(attn_mask, False, query.dtype)
+    bias = None if attn_mask is None else _bias_of(attn_mask, False, query)
     if is_causal:
         seen = np.tril(np.ones((query.shape[-2], key.shape[-2]), bool))
-        bias = _bias_of(seen, False, query.dtype)
+        bias = _bias_of(seen, False, query)
     return _attend(query, key, value, bias, dropout_p, True, rng, scale)[0]
 
 
@@ -125,7 +126,7 @@ class MultiheadAttention(Module):
     ) -> tuple:
         if query.ndim == 2:
             one = lambda x: x[None]  # noqa: E731
-            padding = None if key_padding_mask is None else one(np.asarray(key_padding_mask))
+            padding = None if key_padding_mask is None else one(constant(key_padding_mask, query))
             q, k, v = one(query), *((one(key), one(value)))
             q, k, v = (q, q, q) if query is key is value else (q, k, v)
             y, w = self._batched(q, k, v, padding, attn_mask, is_causal)
@@ -147,11 +148,11 @@ class MultiheadAttention(Module):
         if causal and mask is None:
             mask = ~np.tril(np.ones((length, k.shape[1]), bool))
         if mask is not None:
-            bias = _bias_of(mask, True, q.dtype)
+            bias = _bias_of(mask, True, q)
             if bias.ndim == 3:  # one for each head of each example
                 bias = bias.reshape(n, heads, *bias.shape[1:])
         if padding is not None:
-            hidden = _bias_of(padding, True, q.dtype)[:, None, None, :]
+            hidden = _bias_of(padding, True, q)[:, None, None, :]
             bias = hidden if bias is None else bias + hidden
         y, weights = _attend(qs, ks, vs, bias, self.dropout, self.training, self.rng, None)
         return self.out_proj(y.swapaxes(1, 2).reshape(n, length, self.embed_dim)), weights

@@ -19,7 +19,7 @@ import numpy as np
 
 import difftensor as dif
 
-from ._fused import fused, tracked
+from ._fused import fused, taken, tracked
 
 PIECE = 256  # examples times steps at once in the pullback
 
@@ -210,15 +210,16 @@ def _across(x: Any) -> Any:
     return x.transpose(1, 0, 2).reshape(x.shape[1], -1)
 
 
+def at_ends(x: Any, lengths: Any) -> Any:
+    """The last step of ``(time, batch, features)``, or that where each example ends."""
+    return x[-1] if lengths is None else taken(x, np.asarray(lengths) - 1, np.arange(len(lengths)))
+
+
 @lru_cache(maxsize=64)
 def _sequence(name: str, settings: tuple, ends: tuple | None, to_x: bool) -> Any:
     make = _CELLS[name]
     gates, states = len(make.rows), 2 if name == "lstm" else 1
-    # where examples end: a step, or one of each example
     last = None if ends is None else np.asarray(ends) - 1
-
-    def at_ends(found: Any) -> Any:
-        return found[-1] if last is None else found[last, np.arange(len(last))]
 
     def plain(x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, *state: Any) -> tuple:
         found: list = []
@@ -226,7 +227,7 @@ def _sequence(name: str, settings: tuple, ends: tuple | None, to_x: bool) -> Any
             state = make.plain(u, state[0] @ w_hh.T + b_hh, *state, *settings)
             found.append(state)
         y, *cells = (dif.stack(column) for column in zip(*found))
-        return (y, at_ends(cells[0])) if cells else y
+        return (y, at_ends(cells[0], ends)) if cells else y
 
     def forward(x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, *state: Any) -> tuple:
         (steps, batch, width), size = x.shape, w_hh.shape[1]
@@ -245,7 +246,7 @@ def _sequence(name: str, settings: tuple, ends: tuple | None, to_x: bool) -> Any
         for t in range(steps):
             cell.forward(t, np.matmul(recurrent, hs[t], out=v))
         y = hs[1:].transpose(0, 2, 1).copy()
-        found = (y, at_ends(cell.cs[1:].transpose(0, 2, 1))) if states == 2 else y
+        found = (y, at_ends(cell.cs[1:].transpose(0, 2, 1), ends)) if states == 2 else y
         return found, (cell, wide, w_ih, w_hh)
 
     def backward(saved: tuple, gs: Any) -> tuple:
@@ -290,5 +291,4 @@ def sequence(name: str, x: Any, state: tuple, weights: tuple, settings: tuple = 
     ends = None if lengths is None else tuple(int(n) for n in lengths)
     found = _sequence(name, settings, ends, tracked(x))(x, *weights, *state)
     y, *rest = found if isinstance(found, tuple) else (found,)
-    last = y[-1] if ends is None else y[np.asarray(ends) - 1, np.arange(len(ends))]
-    return y, (last, *rest)
+    return y, (at_ends(y, ends), *rest)

@@ -12,7 +12,7 @@ import numpy as np
 
 import difftensor as dif
 
-from ._fused import raw
+from ._fused import beside, constant, raw
 from ._settings import Applied
 
 NEVER = -1e30  # the logarithm of 0, finite, so that differences of two are numbers
@@ -40,6 +40,7 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
     targets : integers, shape (N, S), or all of them one after the other
         Without the blank.
     input_lengths, target_lengths : integers, shape (N,)
+        These and the targets stay on the host: they say how large the arrays are.
     blank : int
     reduction : {"mean", "sum", "none"}
         "mean" divides by the lengths of the targets first.
@@ -67,21 +68,24 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
     # a blank may be passed over between two labels that differ
     leaps = np.zeros((n, width), bool)
     leaps[:, 3::2] = labels[:, 1:] != labels[:, :-1]
-    emit = dif.take_along_axis(log_probs, np.broadcast_to(path, (steps, n, width)), axis=-1)
+    given = lambda v: constant(v, log_probs)  # noqa: E731
+    leaps, first = given(leaps), given(np.arange(width) < 2)
+    emit = dif.take_along_axis(log_probs, given(np.broadcast_to(path, (steps, n, width))), axis=-1)
     never = dif.full_like(emit[0].detach() if isinstance(emit, dif.Tensor) else emit[0], NEVER)
-    alpha = dif.where(np.arange(width) < 2, emit[0], NEVER)
+    alpha = dif.where(first, emit[0], NEVER)
+    going = given((np.arange(steps)[:, None] < long)[:, :, None])
     for t in range(1, steps):
         one = dif.concatenate([never[:, :1], alpha[:, :-1]], axis=1)
         two = dif.where(leaps, dif.concatenate([never[:, :2], alpha[:, :-2]], axis=1), NEVER)
         new = emit[t] + dif.logaddexp(dif.logaddexp(alpha, one), two)
-        alpha = dif.where((t < long)[:, None], new, alpha)
+        alpha = dif.where(going[t], new, alpha)
     last = 2 * short  # the blank behind the last label
-    ends = [dif.take_along_axis(alpha, i[:, None], axis=1)[:, 0] for i in (last, np.maximum(last - 1, 0))]
-    found = -dif.where(short > 0, dif.logaddexp(*ends), ends[0])
-    impossible = raw(found) > -NEVER / 2
+    ends = [dif.take_along_axis(alpha, given(i[:, None]), axis=1)[:, 0] for i in (last, np.maximum(last - 1, 0))]
+    found = -dif.where(given(short > 0), dif.logaddexp(*ends), ends[0])
+    impossible = (found.detach() if isinstance(found, dif.Tensor) else found) > -NEVER / 2
     found = dif.where(impossible, 0.0 if zero_infinity else np.inf, found)
     if reduction == "mean":
-        return (found / np.maximum(short, 1).astype(found.dtype)).mean()
+        return (found / beside(np.maximum(short, 1), found)).mean()
     if reduction not in ("sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
     return found.sum() if reduction == "sum" else found

@@ -31,6 +31,20 @@ def beside(values: Any, x: Any) -> Any:
     return np.asarray(values, x.dtype)
 
 
+def constant(v: Any, x: Any) -> Any:
+    """`v` without its derivative, for work with `x`: an ndarray on the CPU, else a Tensor where `x` is."""
+    if isinstance(v, dif.Tensor):
+        return v.detach() if type(v) is not dif.Tensor or v.device != "cpu" else v.detach().numpy()
+    v = np.asarray(v)
+    on_host = not isinstance(x, dif.Tensor) or x.device == "cpu"
+    return v if on_host else dif.asarray(v, device=x.device)
+
+
+def taken(x: Any, *index: np.ndarray) -> Any:
+    """``x[index]`` by integers, wherever `x` is."""
+    return x[tuple(constant(i, x) for i in index)]
+
+
 def plain_memory(x: Any) -> bool:
     """An array on the CPU; not one of a GPU, not a batch inside vmap, which looks like one example."""
     return type(x) is dif.Tensor and x.device == "cpu" if isinstance(x, dif.Tensor) else True

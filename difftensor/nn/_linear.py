@@ -10,6 +10,7 @@ import numpy as np
 import difftensor as dif
 
 from . import init
+from ._fused import beside, constant, taken
 from ._module import Module, parameter
 
 
@@ -30,7 +31,7 @@ def bilinear(x1: Any, x2: Any, weight: Any, bias: Any = None) -> Any:
 
 def embedding(index: Any, weight: Any, padding_idx: int | None = None) -> Any:
     """Rows of `weight` ``(number, dimension)``; the row `padding_idx` gets no gradient."""
-    index = np.asarray(index)
+    index = constant(index, weight)
     if index.dtype.kind not in "iu":
         raise TypeError(f"embedding: indices must be integers, found {index.dtype}")
     y = weight[index]
@@ -67,17 +68,18 @@ def embedding_bag(index: Any, weight: Any, offsets: Any = None, mode: str = "mea
     factors = None if per_sample_weights is None else per_sample_weights.reshape(-1)
     if padding_idx is not None:
         keep = np.flatnonzero(at != padding_idx % weight.shape[0])
-        at, bags, factors = at[keep], bags[keep], None if factors is None else factors[keep]
+        at, bags, factors = at[keep], bags[keep], None if factors is None else taken(factors, keep)
     sizes = np.bincount(bags, minlength=count)
     if mode == "max":
         first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        found = [weight[at[a : a + n]].max(axis=0) if n else weight[0] * 0.0 for a, n in zip(first, sizes)]
+        found = [taken(weight, at[a : a + n]).max(axis=0) if n else weight[0] * 0.0 for a, n in zip(first, sizes)]
         return dif.stack(found)
-    rows = weight[at] if factors is None else weight[at] * factors[:, None]
+    rows = taken(weight, at)
+    rows = rows if factors is None else rows * factors[:, None]
     total = dif.zeros((count, weight.shape[1]), dtype=rows.dtype, device=getattr(weight, "device", None))
-    dif.add.at(total, bags, rows)
+    dif.add.at(total, constant(bags, rows), rows)
     total = total if isinstance(rows, dif.Tensor) else total.numpy()
-    return total if mode == "sum" else total / np.maximum(sizes, 1).astype(rows.dtype)[:, None]
+    return total if mode == "sum" else total / beside(np.maximum(sizes, 1), rows)[:, None]
 
 
 def one_hot(index: Any, num_classes: int = -1) -> np.ndarray:

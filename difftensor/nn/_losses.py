@@ -10,7 +10,7 @@ import numpy as np
 import difftensor as dif
 
 from ._activations import log_softmax, logsigmoid
-from ._fused import fused, raw
+from ._fused import constant, fused
 from ._settings import Applied
 
 
@@ -101,11 +101,11 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
         This share of the target is spread evenly.
     """
     axis = 1 if input.ndim > 1 else 0
-    labels: Any = raw(target) if not (isinstance(target, dif.Tensor) and target.dtype.kind == "f") else target
+    labels: Any = target if isinstance(target, dif.Tensor) and target.dtype.kind == "f" else constant(target, input)
     if labels.dtype.kind in "iu":
-        if (weight is None and not label_smoothing and reduction == "mean" and input.ndim == 2
-                and labels.shape == input.shape[:1] and labels.size and 0 <= labels.min()
-                and labels.max() < input.shape[1]):  # fmt: skip
+        usual = weight is None and not label_smoothing and reduction == "mean" and input.ndim == 2
+        if (usual and isinstance(labels, np.ndarray) and labels.shape == input.shape[:1] and labels.size
+                and 0 <= labels.min() and labels.max() < input.shape[1]):  # fmt: skip
             return fused(_xent_plain(labels), _xent_forward(labels), _xent_backward(labels))(input)
         return nll_loss(log_softmax(input, axis), labels, weight, ignore_index, reduction, label_smoothing)
     target = _same_shape("cross_entropy", input, target)
@@ -122,18 +122,22 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
              label_smoothing: float = 0.0) -> Any:  # fmt: skip
     """Minus the log-probability ``input`` (N, C, ...) of the class `target` (N, ...); see `cross_entropy`."""
     axis = 1 if input.ndim > 1 else 0
-    index = raw(target)
+    index = constant(target, input)
     classes = input.shape[axis]
     if index.shape != input.shape[:axis] + input.shape[axis + 1 :]:
         raise ValueError(
             f"nll_loss: input {input.shape} has classes on axis {axis}; target {index.shape} must have the other axes"
         )
     counts = index != ignore_index
-    index = np.where(counts, index, 0)
-    if index.size and not 0 <= index.min() <= index.max() < classes:
+    index = dif.where(counts, index, 0)
+    w = counts.astype(input.dtype)
+    if not isinstance(index, np.ndarray):  # to look would be a trip to the host: what is out of range costs NaN
+        known = (index >= 0) & (index < classes)
+        index, w = dif.where(known, index, 0), dif.where(known, w, np.nan)
+    elif index.size and not 0 <= index.min() <= index.max() < classes:
         raise IndexError(f"nll_loss: targets between {index.min()} and {index.max()}, but there are {classes} classes")
-    w = counts.astype(input.dtype) if weight is None else counts * raw(weight)[index].astype(input.dtype)
-    values = -dif.take_along_axis(input, np.expand_dims(index, axis), axis=axis).squeeze(axis) * w
+    w = w if weight is None else w * weight[index]
+    values = -dif.take_along_axis(input, dif.expand_dims(index, axis), axis=axis).squeeze(axis) * w
     if label_smoothing:
         each = input if weight is None else input * dif.reshape(weight, (-1, *[1] * (input.ndim - axis - 1)))
         spread = -each.sum(axis=axis) * counts.astype(input.dtype)
@@ -183,7 +187,7 @@ def gaussian_nll_loss(input: Any, target: Any, var: Any, full: bool = False, eps
     t = _same_shape("gaussian_nll_loss", input, target)
     if var.shape == input.shape[:-1]:
         var = var[..., None]
-    if (raw(var) < 0).any():
+    if bool((constant(var, input) < 0).any()):
         raise ValueError("gaussian_nll_loss: variances must not be negative")
     v = var + dif.maximum(eps - var.detach(), 0.0)  # bounded below; the gradient passes
     values = 0.5 * (dif.log(v) + (input - t) ** 2 / v)
@@ -197,7 +201,7 @@ def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
 
 def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
     """Distances where target is 1, ``max(0, margin - distance)`` where it is -1."""
-    t = raw(_same_shape("hinge_embedding_loss", input, target))
+    t = constant(_same_shape("hinge_embedding_loss", input, target), input)
     return _reduce(dif.where(t == 1, input, _positive(margin - input)), reduction)
 
 
@@ -211,7 +215,7 @@ def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float =
     """``1 - cos`` where target is 1, ``max(0, cos - margin)`` where it is -1; vectors along the last axis."""
     eps = 1e-12  # PyTorch's
     cos = (input1 * input2).sum(-1) / dif.sqrt(((input1**2).sum(-1) + eps) * ((input2**2).sum(-1) + eps))
-    return _reduce(dif.where(raw(target) == 1, 1 - cos, _positive(cos - margin)), reduction)
+    return _reduce(dif.where(constant(target, cos) == 1, 1 - cos, _positive(cos - margin)), reduction)
 
 
 def triplet_margin_loss(anchor: Any, positive: Any, negative: Any, margin: float = 1.0, p: float = 2.0,
@@ -246,15 +250,12 @@ def triplet_margin_with_distance_loss(
 def multilabel_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """``sum_{i, j} max(0, 1 - x_j + x_i) / C`` over classes j in the target, which -1 ends, and i that are not."""
     if input.ndim == 1:
-        found = multilabel_margin_loss(input[None], raw(target)[None], "none")
+        found = multilabel_margin_loss(input[None], constant(target, input)[None], "none")
         return found[0] if reduction == "none" else _reduce(found, reduction)
-    t = raw(target)
-    counts = np.cumprod(t >= 0, axis=1).astype(bool)
-    index = np.where(counts, t, 0)
-    inside = np.zeros(input.shape, bool)
-    rows, _ = np.nonzero(counts)
-    inside[rows, t[counts]] = True
-    chosen = dif.take_along_axis(input, index, axis=1)
+    t = constant(target, input)
+    counts = dif.cumulative_sum((t < 0).astype(int), axis=1) == 0
+    inside = ((t[:, :, None] == constant(np.arange(input.shape[1]), input)) & counts[:, :, None]).any(axis=1)
+    chosen = dif.take_along_axis(input, dif.where(counts, t, 0), axis=1)
     terms = _positive(1 - chosen[:, :, None] + input[:, None, :])
     terms = terms * (counts[:, :, None] & ~inside[:, None, :])
     return _reduce(terms.sum(axis=(1, 2)) / input.shape[1], reduction)
@@ -263,12 +264,12 @@ def multilabel_margin_loss(input: Any, target: Any, reduction: str = "mean") -> 
 def multi_margin_loss(input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None,
                       reduction: str = "mean") -> Any:  # fmt: skip
     """``sum_{i != t} max(0, margin - x_t + x_i)^p / C``."""
-    t = raw(target)
+    t = constant(target, input)
     chosen = dif.take_along_axis(input, t[:, None], axis=1)
     terms = _at_least_zero(margin - chosen + input) ** p
-    terms = terms * (np.arange(input.shape[1]) != t[:, None])
+    terms = terms * (constant(np.arange(input.shape[1]), input) != t[:, None])
     if weight is not None:
-        terms = terms * raw(weight)[t][:, None]
+        terms = terms * weight[t][:, None]
     return _reduce(terms.sum(axis=1) / input.shape[1], reduction)
 
 

@@ -135,7 +135,7 @@ class _Norm(Module):
         if track_running_stats:
             self.running_mean = dif.zeros(num_features, dtype=dtype, device=device)
             self.running_var = dif.ones(num_features, dtype=dtype, device=device)
-            self.num_batches_tracked = dif.zeros((), dtype=np.int64)
+            self.num_batches_tracked = dif.zeros((), dtype=np.int64, device=device)
         else:
             self.running_mean = self.running_var = self.num_batches_tracked = None
 
@@ -152,8 +152,11 @@ class _Norm(Module):
             return
         with dif.no_grad():
             if self.counts:
-                self.num_batches_tracked = dif.tensor(int(self.num_batches_tracked) + 1)
-            m = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+                self.num_batches_tracked = self.num_batches_tracked.copy()
+                self.num_batches_tracked += 1
+            m: Any = self.momentum
+            if m is None:
+                m = (1 / self.num_batches_tracked).astype(self.running_mean.dtype)
             var = var.reshape(-1) * (count / max(count - 1, 1))
             self.running_mean = (1 - m) * self.running_mean + m * mean.reshape(-1)
             self.running_var = (1 - m) * self.running_var + m * var

@@ -9,6 +9,8 @@ import numpy as np
 
 import difftensor as dif
 
+from ._fused import taken
+
 
 class PackedSequence(NamedTuple):
     """The rows of all examples, step by step: first those of step 0, then of step 1 ..., longest example first.
@@ -61,6 +63,8 @@ def pack_padded_sequence(input: Any, lengths: Any, batch_first: bool = False,
     Examples
     --------
     >>> import difftensor as dif
+
+from ._fused import taken
     >>> from difftensor import nn
     >>> packed = nn.pack_padded_sequence(dif.ones((4, 3, 2)), [2, 4, 1], enforce_sorted=False)
     >>> packed.data.shape, packed.batch_sizes.tolist()
@@ -74,7 +78,7 @@ def pack_padded_sequence(input: Any, lengths: Any, batch_first: bool = False,
     by_length = lengths if order is None else lengths[order]
     sizes = (by_length > np.arange(by_length[0])[:, None]).sum(axis=1)
     steps, examples = _places(sizes)
-    rows = x[steps, examples if order is None else order[examples]]
+    rows = taken(x, steps, examples if order is None else order[examples])
     return PackedSequence(rows, sizes, order, None if order is None else np.argsort(order))
 
 
@@ -93,7 +97,7 @@ def pad_packed_sequence(sequence: PackedSequence, batch_first: bool = False, pad
     if unsorted is not None:
         at, lengths = at[:, unsorted], lengths[unsorted]
     padding = dif.full((1, *data.shape[1:]), padding_value, dtype=data.dtype, device=getattr(data, "device", None))
-    padded = dif.concatenate([data, padding if isinstance(data, dif.Tensor) else padding.numpy()])[at]
+    padded = taken(dif.concatenate([data, padding if isinstance(data, dif.Tensor) else padding.numpy()]), at)
     return (padded.swapaxes(0, 1) if batch_first else padded), lengths
 
 
@@ -101,7 +105,8 @@ def repacked(y: Any, like: PackedSequence, batch_first: bool) -> PackedSequence:
     """Padded results as rows in the order of `like`."""
     y = y.swapaxes(0, 1) if batch_first else y
     steps, examples = _places(like.batch_sizes)
-    return like._replace(data=y[steps, examples if like.sorted_indices is None else like.sorted_indices[examples]])
+    order = like.sorted_indices
+    return like._replace(data=taken(y, steps, examples if order is None else order[examples]))
 
 
 def pad_sequence(sequences: Sequence, batch_first: bool = False, padding_value: float = 0.0) -> Any:

@@ -10,9 +10,9 @@ import numpy as np
 import difftensor as dif
 
 from . import init
-from ._cells import gru_cell, lstm_cell, rnn_cell, sequence
+from ._cells import at_ends, gru_cell, lstm_cell, rnn_cell, sequence
 from ._dropout import dropout
-from ._fused import beside
+from ._fused import beside, taken
 from ._module import Module, parameter
 from ._packed import PackedSequence, checked_lengths, pad_packed_sequence, repacked
 
@@ -102,7 +102,7 @@ def _turned(x: Any, lengths: Any) -> Any:
     if lengths is None:
         return x[::-1]
     steps = np.arange(len(x))[:, None]
-    return x[np.where(steps < lengths, lengths - 1 - steps, steps), np.arange(x.shape[1])]
+    return taken(x, np.where(steps < lengths, lengths - 1 - steps, steps), np.arange(x.shape[1]))
 
 
 class RNN(_Recurrent):
@@ -182,8 +182,7 @@ class LSTM(_Recurrent):
             h = h @ image.T
             found.append((h, c))
         hs, cs = (dif.stack(column) for column in zip(*found))
-        at = -1 if lengths is None else (lengths - 1, np.arange(len(lengths)))
-        return (_turned(hs, lengths) if turned else hs), (hs[at], cs[at])
+        return (_turned(hs, lengths) if turned else hs), (at_ends(hs, lengths), at_ends(cs, lengths))
 
 
 class _Cell(Module):

@@ -9,7 +9,7 @@ import numpy as np
 
 import difftensor as dif
 
-from ._fused import beside
+from ._fused import beside, constant
 from ._module import Module
 from ._pooling import adaptive_average
 
@@ -81,7 +81,7 @@ def interpolate(input: Any, size: Any = None, scale_factor: Any = None, mode: st
         if mode.startswith("nearest"):
             at = (np.arange(m) + (0.5 if mode == "nearest-exact" else 0)) * scale
             index = np.minimum(np.floor(at).astype(int), n - 1)
-            input = input[(slice(None),) * axis + (index,)]
+            input = input[(slice(None),) * axis + (constant(index, input),)]
             continue
         w = beside(_matrix(n, m, scale, mode, bool(align_corners)), input)
         input = dif.moveaxis(dif.moveaxis(input, axis, -1) @ w, -1, axis)

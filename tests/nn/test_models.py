@@ -101,3 +101,5 @@ def test_weights_to_and_from_pytorch(tmp_path, rng):
     np.testing.assert_allclose(ours.eval()(dif.asarray(x)).detach(), theirs.eval()(torch.tensor(x)).detach(), atol=1e-5)
     nn.models.save(make(nn).to(dtype=np.float32), tmp_path / "b.safetensors")
     theirs.load_state_dict(safetensors.torch.load_file(tmp_path / "b.safetensors"))
+    again = nn.models.load(make(nn).to(dtype=np.float32), tmp_path / "b.safetensors")
+    assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in theirs.state_dict().items()}

@@ -27,7 +27,7 @@ def save(model: Module, path: str | os.PathLike) -> str:
 
     PyTorch reads it: ``torch_model.load_state_dict(safetensors.torch.load_file(path))``.
     """
-    arrays = {k: np.ascontiguousarray(t.to_device("cpu").numpy()) for k, t in model.state_dict().items()}
+    arrays = {k: np.asarray(t.to_device("cpu").numpy(), order="C") for k, t in model.state_dict().items()}
     data = _safetensors().save(arrays)
     beside = f"{os.fspath(path)}.{os.getpid()}.part"
     try:
