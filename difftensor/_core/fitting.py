@@ -55,8 +55,8 @@ class Fits:
 
     def __init__(self, ad: Any, bd: Any, yd: Any, guards: tuple = ()):
         self.shape, self.dtype, self.guards = yd.shape, yd.dtype, guards
-        self.a = self._of(ad)
-        self.b = self._of(bd)
+        self.a = None if ad is yd else self._of(ad)
+        self.b = None if bd is yd else self._of(bd)
 
     def _of(self, x: Any) -> tuple | None:
         shape = getattr(x, "shape", None)
@@ -90,8 +90,11 @@ class Guard:
 
     def _sample(self) -> bytes:
         a = self.array
-        step = _SAMPLE if a.ndim > 1 else 8 * _SAMPLE
-        places = [slice(None, None, max(1, n // step)) if i < 2 else slice(0, 2) for i, n in enumerate(a.shape)]
+        if a.ndim == 1:
+            return a[:: a.shape[0] // (8 * _SAMPLE) or 1].tobytes()
+        if a.ndim == 2:
+            return a[:: a.shape[0] // _SAMPLE or 1, :: a.shape[1] // _SAMPLE or 1].tobytes()
+        places = [slice(None, None, max(1, n // _SAMPLE)) if i < 2 else slice(0, 2) for i, n in enumerate(a.shape)]
         return a[tuple(places)].tobytes()
 
     def _unchanged(self) -> bool:

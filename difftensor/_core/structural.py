@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from numpy import float64
+from numpy import float64, ndarray
 
 from difftensor._backend import is_array
 from difftensor._core.fitting import Guard, fit
@@ -129,9 +129,19 @@ def _bilinear_function(op: Primitive, unusual: Callable) -> Callable:
     forward, name = op.forward, op.name
 
     def f(a: Any, b: Any, *params: Any) -> Any:
-        if a.__class__ is not Tensor or b.__class__ is not Tensor:
+        kind, other = a.__class__, b.__class__
+        if kind is Tensor:
+            ad, p = a._data, a.node
+            if other is Tensor:
+                bd, q = b._data, b.node
+            elif other is ndarray:
+                bd, q = b, None
+            else:
+                return unusual(op, f, (a, b), params)
+        elif kind is ndarray and other is Tensor:
+            ad, bd, p, q = a, b._data, None, b.node
+        else:
             return unusual(op, f, (a, b), params)
-        ad, bd = a._data, b._data
         try:
             yd = forward(ad, bd, *params)
         except Exception as error:
@@ -141,7 +151,6 @@ def _bilinear_function(op: Primitive, unusual: Callable) -> Callable:
         y._data = yd
         y.alias = None
         y.saved = False
-        p, q = a.node, b.node
         if (p is None and q is None) or not recording():
             y.node = None
             return y
@@ -154,14 +163,14 @@ def _bilinear_function(op: Primitive, unusual: Callable) -> Callable:
         n.params = params
         if q is None:
             n.a = Like(ad)
-        elif a.alias is None:
+        elif kind is Tensor and a.alias is None:
             a.saved = True
             n.a = ad
         else:
             n.a = kept(a)
         if p is None:
             n.b = Like(bd)
-        elif b.alias is None:
+        elif other is Tensor and b.alias is None:
             b.saved = True
             n.b = bd
         else:

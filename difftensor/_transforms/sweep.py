@@ -92,7 +92,10 @@ again: ContextVar[int] = ContextVar("difftensor.again", default=-1)
 def observed(leaves: list[Leaf]) -> bool:
     """Is somebody outside still interested in derivatives with respect to one of `leaves`?"""
     start = again.get()
-    return any(leaf.live or leaf.seq < start for leaf in leaves)
+    for leaf in leaves:
+        if leaf.live or leaf.seq < start:
+            return True
+    return False
 
 
 def watched(nodes: list[Node]) -> bool:
@@ -172,6 +175,17 @@ def _as_cotangent(g: Any, lifted: bool) -> Any:
 
 
 def pull_back(
+def _nested(places: Any, given: Any) -> bool:
+    """Are derivatives asked for at places that others are asked for too, or is what is given tracked itself?"""
+    for n in places:
+        if n.__class__ is not Leaf:
+            return True
+    for g in given:
+        if isinstance(g, Tensor) and g.node is not None:
+            return True
+    return False
+
+
     seeds: dict[Node, Any], targets: list[Node], create: bool | None = None, tape: tuple | None = None
 ) -> tuple[dict, bool]:
     """Cotangents of `targets` for the cotangents `seeds`; and whether the sweep was recorded.
@@ -181,18 +195,16 @@ def pull_back(
     """
     order, leaves = trace(seeds, targets) if tape is None else tape
     if create is None:
-        create = recording() and (
-            observed(leaves)
-            or any(n.__class__ is not Leaf for n in targets)
-            or any(isinstance(g, Tensor) and g.node is not None for g in seeds.values())
-        )
+        create = recording() and (observed(leaves) or _nested(targets, seeds.values()))
     needed = None
     goal = set(targets)
-    if any(leaf not in goal for leaf in leaves):
+    if not goal.issuperset(leaves):
         needed = dependents(order, goal)
         order = [n for n in order if n in needed]
     # batched cotangents run on Tensors too, recorded or not
-    lifted = create or any(isinstance(g, Batched) for g in seeds.values())
+    lifted = create
+    for g in seeds.values():
+        lifted = lifted or isinstance(g, Batched)
     seeds = {n: _as_cotangent(g, lifted) for n, g in seeds.items()}
     with _Recorded(create, lifted):
         table = sweeping.table
@@ -220,11 +232,7 @@ def push_forward(
     """Tangents of `roots` for the tangents of the nodes that are placed."""
     order, leaves = trace(roots, tangents) if tape is None else tape
     if create is None:
-        create = recording() and (
-            observed(leaves)
-            or any(n.__class__ is not Leaf for n in tangents)
-            or any(isinstance(t, Tensor) and t.node is not None for t in tangents.values())
-        )
+        create = recording() and (observed(leaves) or _nested(tangents, tangents.values()))
     lifted = create or any(isinstance(t, Batched) for t in tangents.values())
     ts = {n: _as_cotangent(t, lifted) for n, t in tangents.items()}
     with _Recorded(create, lifted):
