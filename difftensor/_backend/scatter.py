@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend.arrays import namespace, on_gpu, unwrap_scalar
+from difftensor._backend.rows import add_rows
 
 deterministic: ContextVar[bool] = ContextVar("difftensor.deterministic", default=True)
 _ATOMIC = frozenset("efdiIlLqQ")  # the dtypes that cupy.add.at takes
@@ -23,7 +24,8 @@ _ATOMIC = frozenset("efdiIlLqQ")  # the dtypes that cupy.add.at takes
 def add_at(buffer: Any, index: Any, values: Any) -> None:
     """``np.add.at(buffer, index, values)`` on the device of raw array `buffer`."""
     if not on_gpu(buffer):
-        np.add.at(buffer, index, values)
+        if not add_rows(buffer, index, values):
+            np.add.at(buffer, index, values)
     elif not deterministic.get() and buffer.dtype.char in _ATOMIC:
         namespace(buffer).add.at(buffer, index, values)  # np.add.at refuses tuples beside CuPy's arrays
     else:
