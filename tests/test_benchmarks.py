@@ -6,7 +6,7 @@ from asv_benchmarks.libraries import LIBRARIES
 from asv_benchmarks.workloads import WORKLOADS, Case, agree
 
 PEERS = {"autograd", "torch", "jax"}
-LEFT_OUT = {"hand", "torch_compile"}  # the reference; a compiler that takes half a minute for each, and is compared when timed
+LEFT_OUT = {"hand", "torch_compile"}  # the reference; a compiler that takes half a minute for each
 PAIRS = [
     pytest.param(workload, library, id=f"{workload.name}-{library}",
                  marks=[pytest.mark.peers(library)] if library in PEERS else [])
