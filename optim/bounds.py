@@ -67,6 +67,11 @@ class Box:
         """Where a step along ``-g`` is not stopped by a bound at once."""
         return ~(((x <= self.lower) & (g > 0)) | ((x >= self.upper) & (g < 0)))
 
+    def ahead(self, x, g):
+        """The bounds that a step along ``-g`` approaches, infinite where there is none, and how far they are."""
+        bound = np.where(g < 0, self.upper, self.lower)
+        return bound, np.abs(bound - x)
+
     def projected_gradient(self, x, g):
         """``x - project(x - g)``, zero exactly at the points that satisfy the first-order conditions."""
         return x - self.project(x - g)

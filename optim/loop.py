@@ -185,7 +185,7 @@ def _believe(problem, method, stop, state, reason):
     if doubt.direction is not None:
         new = method.escape(problem, state, doubt.direction)
         if new is not None:
-            new.k = state.k
+            new.k = state.k + 1
             return new, stop, None
     # Small is relative: go on for as long as the gradient can be made smaller.
     gtol = 0.1 * min(state.optimality, stop.gtol)

@@ -24,7 +24,16 @@ def check_search(search: str) -> None:
         raise ValueError(f"optim: search must be one of {', '.join(SEARCHES)}, got {search!r}")
 
 
-def first_step(point, p) -> float:
-    """The first trial along the steepest descent: a step of length 1 or less, for want of curvature."""
+def first_step(point, p, change=None) -> float:
+    """The first trial along the steepest descent, for want of curvature.
+
+    Where the parabola that has its minimum at f = 0 is lowest, as in Fletcher's rule, but no further than the size of
+    x (or 1), and no less than a hundredth of that. With ``change``: where no variable changes by more than that.
+    """
     size = float(abs(p).max())
-    return min(1.0, 1.0 / size) if size > 0 else 1.0
+    if not size > 0:
+        return 1.0
+    if change is not None:
+        return min(1.0, change / size)
+    far = max(1.0, float(abs(point.x).max())) / size
+    return min(max(2.0 * abs(point.f) / float(p.dot(p)), 0.01 * far), far)

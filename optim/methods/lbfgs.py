@@ -10,12 +10,14 @@ from ..loop import Method, State
 from ..search import SearchFailed
 from ..stop import stuck
 from .descent import MOST_FLAT, along, check_search, first_step
+from .multistep import curvature_pair
 
 
 @dataclass(slots=True)
 class LBFGSState(State):
     flat: int = 0  # steps in a row that did not lower f
-    pairs: tuple = ()  # (s, y, 1 / s.y), the newest last
+    pairs: tuple = ()  # (s, y, 1 / s.y) of the secant equations, the newest last
+    pair: tuple | None = None  # (s, y) of the last step
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class LBFGS(Method):
     search : {"strong-wolfe", "weak-wolfe", "armijo"}
     c1, c2 : float
         The constants of the Wolfe conditions.
+    multistep : bool
+        Whether the secant equations look back over two steps and at values of f (see `BFGS`).
 
     Notes
     -----
@@ -45,6 +49,7 @@ class LBFGS(Method):
     search: str = "strong-wolfe"
     c1: float = 1e-4
     c2: float = 0.9
+    multistep: bool = True
 
     name = "l-bfgs"
     bounds = True
@@ -80,12 +85,14 @@ class LBFGS(Method):
                         g.dot(_direction(state.pairs, g, free)))  # fmt: skip
                     return replace(state, stuck=stuck(problem, point, decrement, str(failure)))
                 pairs = ()
-        s, y = new.x - point.x, new.g - g
+        pair = new.x - point.x, new.g - g
+        last = state.pair if self.multistep and self.search != "weak-wolfe" else None
+        s, y = pair if last is None else curvature_pair(problem, point, new, alpha, pair, last)
         sy = float(s.dot(y))
         if sy > 1e-14 * float(np.sqrt(s.dot(s) * y.dot(y))):
             pairs = (*pairs[-(self.memory - 1) :], (s, y, 1.0 / sy)) if self.memory > 1 else ((s, y, 1.0 / sy),)
         flat = 0 if new.f < point.f else state.flat + 1
-        return LBFGSState(new, problem.optimality(new), alpha, flat=flat, pairs=pairs)
+        return LBFGSState(new, problem.optimality(new), alpha, flat=flat, pairs=pairs, pair=pair)
 
 
 def _direction(pairs, g, free):

@@ -58,7 +58,7 @@ class NonlinearCG(Method):
             p = p * free
         while True:
             if p is None:
-                p, first = steepest, first_step(point, steepest)
+                p, first = steepest, first_step(point, steepest, 1.0)
                 if state.step:  # a restart: expect the decrease of the last step
                     first = state.step * state.slope / -float(steepest.dot(steepest))
             else:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..loop import Method, State
 from ..stop import Reason, stuck
-from ..trust import Quadratic, dogleg, exact, lanczos, steihaug
+from ..trust import Quadratic, Step, descend, dogleg, exact, lanczos, steihaug
 
 
 @dataclass(slots=True)
@@ -80,33 +80,36 @@ class TrustRegion(Method):
         if math.isnan(radius):
             radius = model.length(point.x) or 1.0
         noise = problem.noise(point)
-        while True:
-            try:
-                p, boundary = type(self).solve(model, radius)
-            except FloatingPointError as error:
-                return replace(state, stuck=Reason("not finite", False, f"{error}; look for a kink or an overflow"))
-            predicted = None
+
+        def propose(radius):
+            p, boundary = type(self).solve(model, radius)
             if problem.box is not None:
                 p, boundary = _inside(problem, model, p, radius, boundary, self.dense)
-            predicted = model.decrease(p, self.dense)
-            size = model.length(p)
-            new = problem.at(point.x + p)
+            return Step(p, model.decrease(p, self.dense), not boundary, model.length(p))
+
+        def judge(new, step):
             decrease = point.f - new.f
-            if not math.isfinite(new.f) or not predicted > 0:
-                ratio = -math.inf
-            elif predicted <= noise and abs(decrease) <= noise:
-                # f cannot tell; the gradient can
-                ratio = 1.0 if problem.optimality(new) < state.optimality else -math.inf
-            else:
-                ratio = decrease / predicted
+            if not math.isfinite(new.f) or not step.predicted > 0:
+                return -math.inf
+            if step.predicted <= noise and abs(decrease) <= noise:  # f cannot tell; the gradient can
+                return 1.0 if problem.optimality(new) < state.optimality else -math.inf
+            return decrease / step.predicted
+
+        def resize(radius, step, ratio, new):
             if ratio < 0.25:
-                radius = 0.25 * min(size, radius)
-            elif ratio > 0.75 and boundary:
-                radius = 2.0 * max(radius, size) if state.k else 4.0 * size
-            if ratio > self.eta:
-                return type(state)(new, problem.optimality(new), size, radius=radius, scale=scale)
-            if not radius > problem.eps * (1e-3 + model.length(point.x)):
-                return replace(state, stuck=stuck(problem, point, max(predicted, 0.0), "no step lowers f"))
+                return 0.25 * min(step.size, radius)
+            if ratio > 0.75 and not step.inside:
+                return 2.0 * max(radius, step.size) if state.k else 4.0 * step.size
+            return radius
+
+        least = problem.eps * (1e-3 + model.length(point.x))
+        try:
+            new, step, radius = descend(problem, point, radius, propose, judge, resize, least, self.eta)
+        except FloatingPointError as error:
+            return replace(state, stuck=Reason("not finite", False, f"{error}; look for a kink or an overflow"))
+        if new is None:
+            return replace(state, stuck=stuck(problem, point, max(step.predicted, 0.0), "no step lowers f"))
+        return type(state)(new, problem.optimality(new), step.size, radius=radius, scale=scale)
 
 
 def _inside(problem, model, p, radius, boundary, dense):

@@ -13,9 +13,10 @@ from ..minimize import _adapt, configure
 from ..result import Result
 from .levenberg_marquardt import LevenbergMarquardt
 from .problem import SquaresProblem
+from .reflective import TrustRegionReflective
 from .sparse import SparseLevenbergMarquardt
 
-METHODS = ("lm", "trf", "dogbox")
+METHODS = (None, "lm", "trf", "dogbox")
 
 
 def least_squares(
@@ -23,7 +24,7 @@ def least_squares(
     x0,
     jac=None,
     bounds=(-np.inf, np.inf),
-    method="trf",
+    method=None,
     ftol=0.0,
     xtol=0.0,
     gtol=1e-8,
@@ -50,10 +51,11 @@ def least_squares(
     bounds : optional
         ``(lower, upper)``, each a number, or an array or a pytree like ``x0``; or an object with ``lb`` and
         ``ub``.
-    method : {"trf", "lm", "dogbox"}
-        SciPy's names, so that calls carry over. All three run one algorithm, the trust-region Levenberg-Marquardt
-        method of `LevenbergMarquardt`, which takes bounds by bending steps at them; it is neither the
-        trust-region-reflective nor the dogbox method. With a sparse Jacobian: `SparseLevenbergMarquardt`.
+    method : {"trf", "lm", "dogbox"}, optional
+        "lm" is More's `LevenbergMarquardt`, which takes bounds by bending steps at them; "trf" is
+        `TrustRegionReflective`, whose iterates stay between the bounds. "dogbox" is accepted so that SciPy's calls carry
+        over, and runs "lm". With a sparse Jacobian "lm" is `SparseLevenbergMarquardt`, and "trf" works in a plane.
+        None: "trf" with bounds, else "lm".
     ftol, xtol : float
         0 (off) by default: a small change is no proof of a solution.
     gtol : float
@@ -81,6 +83,8 @@ def least_squares(
     ----------
     .. [1] J. J. More, The Levenberg-Marquardt algorithm: implementation and theory, in Numerical Analysis, ed.
        G. A. Watson, Springer 1978, 105-116.
+    .. [2] M. A. Branch, T. F. Coleman, Y. Li, A subspace, interior, and conjugate gradient method for large-scale
+       bound-constrained minimization problems, SIAM J. Sci. Comput. 21 (1999) 1-23.
 
     Examples
     --------
@@ -90,7 +94,7 @@ def least_squares(
     (True, [1.0, 1.0])
     """
     if method not in METHODS:
-        raise ValueError(f"optim: method must be one of {', '.join(METHODS)}, got {method!r}")
+        raise ValueError(f"optim: method must be one of {', '.join(METHODS[1:])}, got {method!r}")
     sparsity = _sparsity(jac_sparsity, jac)
     problem = SquaresProblem(
         fun, x0, args, jac=jac, box=read_pair(bounds, x0), loss=loss, f_scale=f_scale, sparsity=sparsity
@@ -99,13 +103,23 @@ def least_squares(
     on_interrupt = settings.pop("on_interrupt", "raise")
 
     def solve():
-        rule = SparseLevenbergMarquardt if problem.sparse else LevenbergMarquardt
+        rule, choice = _pick(method, problem)
         rule, stop = configure(rule, settings)
         show = progress_line.line(stop.max_steps) if progress else None
         return persist(problem, rule, stop, state=resume, callback=_adapt(callback), progress=show,
-                       on_interrupt=on_interrupt)  # fmt: skip
+                       on_interrupt=on_interrupt, choice=choice)  # fmt: skip
 
     return implicit.through(solve, problem, implicit.gradient_of_cost)
+
+
+def _pick(method, problem):
+    """The method, and why it was picked if nobody asked for it."""
+    choice, sparse = "", problem.sparse  # looked for now, for both methods
+    if method is None:
+        method, choice = ("lm", "no bounds") if problem.box is None else ("trf", "there are bounds")
+    if method == "trf":
+        return TrustRegionReflective, choice
+    return SparseLevenbergMarquardt if sparse else LevenbergMarquardt, choice
 
 
 def _sparsity(given, jac):

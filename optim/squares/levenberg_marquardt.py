@@ -10,8 +10,8 @@ import numpy as np
 from ..loop import Method, State, run
 from ..methods import BFGS
 from ..stop import Doubt, Reason, Stop, stuck
-from ..trust import boundary_multiplier
-from .jacobians import column_norms
+from ..trust import Step, boundary_multiplier, descend
+from .jacobians import column_norms, is_finite
 
 
 class SquaresMethod(Method):
@@ -23,8 +23,15 @@ class SquaresMethod(Method):
         """The full step of the linear least-squares problem around a point, over the free variables."""
         raise NotImplementedError
 
+    def settled(self, problem, point):
+        """The point that a run towards ``point`` ends at; for methods that only approach bounds, on them."""
+        return point
+
     def finish(self, problem, state) -> State:
         """Gauss-Newton steps as long as they shrink; Newton steps where those shrink slowly."""
+        settled = self.settled(problem, state.point)
+        if settled is not state.point:
+            state = replace(state, point=settled, optimality=problem.optimality(settled))
         if not self.polish or problem.rho is not None:
             return state
         point, last, newton = state.point, math.inf, False
@@ -68,8 +75,9 @@ class SquaresMethod(Method):
         return p, norm(scale * p)
 
     def doubt(self, problem, state):
-        doubt = problem.doubt(state.point)
-        return doubt if doubt is not None else self._far(problem, state.point)
+        point = self.settled(problem, state.point)
+        doubt = problem.doubt(point)
+        return doubt if doubt is not None else self._far(problem, point)
 
     def _far(self, problem, point) -> Doubt | None:
         p = self.gauss_newton(problem, point)
@@ -110,6 +118,9 @@ class LevenbergMarquardt(SquaresMethod):
     polish : bool
         Close with Gauss-Newton steps as long as they shrink, which carries the parameters to the accuracy of
         float64 where the sum of squares itself no longer tells points apart.
+    after_bfgs : bool
+        Start from where BFGS on the sum of squares arrives: far from a solution with large residuals the Gauss-Newton
+        model lacks the curvature of the residuals, which BFGS gathers [2]_.
 
     Notes
     -----
@@ -123,15 +134,19 @@ class LevenbergMarquardt(SquaresMethod):
     ----------
     .. [1] J. J. More, The Levenberg-Marquardt algorithm: implementation and theory, in Numerical Analysis, ed.
        G. A. Watson, Springer 1978, 105-116.
+    .. [2] R. Fletcher, C. Xu, Hybrid methods for nonlinear least squares, IMA J. Numer. Anal. 7 (1987) 371-389.
     """
 
     factor: float = 100.0
     scaled: bool = True
     polish: bool = True
+    after_bfgs: bool = False
 
     name = "lm"
 
     def start(self, problem, x) -> LMState:
+        if self.after_bfgs:
+            x = run(problem, BFGS(), Stop(gtol=1e-6, max_steps=2000, verify=False)).state.point.x
         point = problem.at(x)
         if not math.isfinite(point.f):
             return LMState(point, math.inf)
@@ -140,50 +155,46 @@ class LevenbergMarquardt(SquaresMethod):
     def step(self, problem, state) -> LMState:
         point = state.point
         r, J = point.scaled
-        if not np.isfinite(J).all():
+        if not is_finite(J):
             reason = Reason("not finite", False, "the Jacobian is not finite although the residuals are; look "
                             "for a kink, a square root or a power at zero, or an overflow in between")  # fmt: skip
             return replace(state, stuck=reason)
-        columns = np.sqrt(np.einsum("ij,ij->j", J, J))
+        columns = column_norms(J)
         if not self.scaled:
             D = np.ones(problem.n)
         else:
             D = columns if state.scale is None else np.maximum(state.scale, columns)
         scale = np.where(D > 0, D, 1.0)
         radius = state.radius
+        model = self.model(problem, point, r, J, scale)
         if math.isnan(radius):
-            size = norm(scale * point.x)
+            size = model.length(point.x)
             radius = self.factor * (size if size > 0 else 1.0)
-        model = Model(problem, point, r, J, scale)
         if model.best <= problem.noise(point):
             reason = Reason("float64 limit", True, f"the decrease that is left, {model.best:.1g}, is below what "
                             "the residuals resolve in float64; this point is as good as they can tell")  # fmt: skip
             return replace(state, stuck=reason)
-        while True:
-            p, predicted, inside = model.solve(radius)
-            size = norm(scale * p)
-            new = problem.at(point.x + p)
-            f = new.f
-            decrease = point.f - f
-            ratio = decrease / predicted if math.isfinite(f) and predicted > 0 else -math.inf
-            if ratio < 0.25:
-                slope = float(point.g.dot(p))
-                shrink = 0.5 * slope / (slope + decrease) if math.isfinite(f) and decrease < 0 else 0.5
-                radius = min(max(shrink, 0.1), 0.5) * min(radius, size)
-            elif ratio > 0.75 or inside:
-                radius = max(radius, 2.0 * size) if not inside else 2.0 * size
-            if ratio > 1e-4:
-                return LMState(new, problem.optimality(new), size, scale=D, radius=radius)
-            if not size > problem.eps * norm(scale * point.x) or not radius > 0:
-                reason = stuck(problem, point, model.best, "no step lowers the sum of squares")
-                return replace(state, stuck=reason)
+        least = problem.eps * max(norm(scale * point.x), norm(r))  # such steps change neither x nor the residuals
+        new, step, radius = descend(problem, point, radius, model.solve, _judge(point), _resize(point), least)
+        if new is None:
+            settled = self.settled(problem, point)
+            return replace(state, stuck=stuck(problem, settled, model.best, "no step lowers the sum of squares"))
+        return LMState(new, problem.optimality(new), step.size, scale=D, radius=radius)
+
+    def model(self, problem, point, r, J, scale):
+        """The model around a point, with ``solve(radius) -> Step``."""
+        return Model(problem, point, r, J, scale)
+
+    def escape(self, problem, state, direction):
+        settled = replace(state, point=self.settled(problem, state.point))
+        return super(LevenbergMarquardt, replace(self, after_bfgs=False)).escape(problem, settled, direction)
 
     def second_thoughts(self):
         # A run that loses its way from a far start often finds it with curvature that J does not have, or in a
         # trust region of another shape and size.
         others = ((False, 0.1), (False, 1.0), (True, 0.1))
         return (
-            AfterBFGS(self.factor, self.scaled, self.polish),
+            replace(self, after_bfgs=True),
             *(replace(self, scaled=scaled, factor=factor) for scaled, factor in others),
         )
 
@@ -193,20 +204,28 @@ class LevenbergMarquardt(SquaresMethod):
         return Model(problem, point, r, J, np.where(columns > 0, columns, 1.0)).gauss_newton()
 
 
-@dataclass(frozen=True)
-class AfterBFGS(LevenbergMarquardt):
-    """Levenberg-Marquardt from where BFGS on the sum of squares arrives.
+def _judge(point):
+    def ratio(new, step):
+        if not (math.isfinite(new.f) and step.predicted > 0):
+            return -math.inf
+        return (point.f - new.f - step.correction) / step.predicted
 
-    Far from a solution with large residuals the Gauss-Newton model lacks the curvature of the residuals, which BFGS
-    gathers; see R. Fletcher, C. Xu, Hybrid methods for nonlinear least squares, IMA J. Numer. Anal. 7 (1987) 371-389.
-    """
+    return ratio
 
-    def start(self, problem, x) -> LMState:
-        arrived = run(problem, BFGS(), Stop(gtol=1e-6, max_steps=2000, verify=False))
-        return super().start(problem, arrived.state.point.x)
 
-    def second_thoughts(self):
-        return ()
+def _resize(point):
+    """Section 4 of [1]_ of `LevenbergMarquardt`."""
+
+    def resize(radius, step, ratio, new):
+        if ratio < 0.25:
+            slope, decrease = float(point.g.dot(step.p)), point.f - new.f
+            shrink = 0.5 * slope / (slope + decrease) if math.isfinite(new.f) and decrease < 0 else 0.5
+            return min(max(shrink, 0.1), 0.5) * min(radius, step.size)
+        if step.inside:
+            return 2.0 * step.size
+        return max(radius, 2.0 * step.size) if ratio > 0.75 else radius
+
+    return resize
 
 
 class Model:
@@ -246,13 +265,15 @@ class Model:
     def gauss_newton(self):
         return self._step(self.first, math.inf)[0]
 
-    def solve(self, radius):
-        """The step, the decrease of f it promises, and whether it lies inside the trust region."""
+    def solve(self, radius) -> Step:
         p, inside = self._step(self.first, radius)
         if self.box is not None:
             p, inside = self._bend(p, inside, radius)
         Jp = self.J.dot(p)
-        return p, -float(Jp.dot(self.r) + 0.5 * Jp.dot(Jp)), inside
+        return Step(p, -float(Jp.dot(self.r) + 0.5 * Jp.dot(Jp)), inside, self.length(p))
+
+    def length(self, p) -> float:
+        return norm(self.scale * p)
 
     def _bend(self, p, inside, radius):
         """Stop crossing variables at their bounds and solve for the others again."""

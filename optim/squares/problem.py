@@ -228,15 +228,31 @@ class SquaresProblem(Problem):
         size = math.sqrt(float(r.dot(r)))
         if size == 0.0:
             return 0.0
-        g = point.g
         if self.njev <= 1:
-            self._mattered |= g != 0
-        columns = column_norms(J)
+            self._mattered |= point.g != 0
+        cosines = self._cosines(point, column_norms(J), size)
         if self.box is not None:
-            g = np.where(self.box.free(point.x, g), g, 0.0)
+            cosines = np.minimum(cosines, self._room(point, column_norms(J), size))
+        return float(cosines.max())
+
+    @staticmethod
+    def _cosines(point, columns, size):
         with np.errstate(divide="ignore", invalid="ignore"):
-            cosines = np.abs(g) / (columns * size)
-        return float(np.where(columns > 0, cosines, 0.0).max())
+            cosines = np.abs(point.g) / (columns * size)
+        return np.where(columns > 0, cosines, 0.0)
+
+    def _room(self, point, columns, size):
+        """The distances to the bounds that ``-g`` points at, in units in which the gradient is a cosine."""
+        _, distance = self.box.ahead(point.x, point.g)
+        return distance * np.where(columns > 0, columns, 1.0) / size
+
+    def leaning(self, point):
+        """Variables at whose bounds the gradient pushes, and that are all but there."""
+        r, J = self.weighted(point)
+        size, columns = math.sqrt(float(r.dot(r))), column_norms(J)
+        if size == 0.0:
+            return np.zeros(self.n, dtype=bool)
+        return self._room(point, columns, size) <= 1e-3 * self._cosines(point, columns, size)
 
     def noise(self, point) -> float:
         """The rounding error of f: every residual carries about eps times the terms it is made of."""

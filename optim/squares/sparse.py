@@ -10,7 +10,7 @@ import numpy as np
 
 from ..loop import State
 from ..stop import Reason, stuck
-from .jacobians import column_norms, is_finite, scale_columns
+from .jacobians import column_norms, is_finite, is_sparse, scale_columns
 from .levenberg_marquardt import SquaresMethod, norm
 
 MOST_PRODUCTS = 5e7  # more multiplications than this to form J^T J: iterate instead
@@ -105,7 +105,7 @@ class SparseLevenbergMarquardt(SquaresMethod):
 class Damped:
     """The damped linear least-squares problem around a point, over the free variables."""
 
-    def __init__(self, problem, point, r, J, scale, solver):
+    def __init__(self, problem, point, r, J, scale, solver="auto"):
         self.box, self.x, self.r, self.J, self.scale = problem.box, point.x, r, J, scale
         free = np.ones(len(scale), dtype=bool) if self.box is None else self.box.free(point.x, point.g)
         self.free = np.flatnonzero(free)
@@ -114,8 +114,7 @@ class Damped:
             self.A = self.A[:, self.free]
         self.b = -(self.A.T @ r)
         if solver == "auto":
-            entries = np.diff(J.tocsr().indptr).astype(float)
-            solver = "normal" if float((entries**2).sum()) <= MOST_PRODUCTS else "lsmr"
+            solver = "normal" if thin_rows(J) else "lsmr"
         self.solver = solver
         self.normal = (self.A.T @ self.A).tocsc() if solver == "normal" else None
 
@@ -137,6 +136,27 @@ class Damped:
 
         most = 4 * max(self.A.shape)
         return spl.lsmr(self.A, -self.r, damp=math.sqrt(mu), atol=1e-13, btol=1e-13, conlim=0, maxiter=most)[0]
+
+
+def thin_rows(J) -> bool:
+    """Whether ``J^T J`` is cheap to form."""
+    entries = np.diff(J.tocsr().indptr).astype(float)
+    return float((entries**2).sum()) <= MOST_PRODUCTS
+
+
+def augmented_step(A, r, C):
+    """The least-squares solution of ``[A; C^{1/2}] q = [-r; 0]``, for A sparse or dense."""
+    import scipy.sparse as sp
+    import scipy.sparse.linalg as spl
+
+    if is_sparse(A) and thin_rows(A):
+        N = A.T @ A + sp.diags_array(C)
+        q = _factorized(N, 1e-12 * float(N.diagonal().max()), -(A.T @ r))
+        if q is not None:
+            return q
+    both = sp.vstack([sp.csr_array(A), sp.diags_array(np.sqrt(C))]).tocsr()
+    most = 4 * max(A.shape)
+    return spl.lsmr(both, np.concatenate([-r, 0 * C]), atol=1e-13, btol=1e-13, conlim=0, maxiter=most)[0]
 
 
 def _factorized(N, mu, b):

@@ -1,10 +1,13 @@
 """Trust-region subproblems: ``solve(model, radius) -> step, boundary``, plain functions."""
 
-from .dogleg import dogleg
+from .dogleg import dogleg, to_boundary
 from .exact import exact
 from .lanczos import lanczos
 from .model import Quadratic
+from .region import Step, descend
 from .secular import boundary_multiplier
 from .steihaug import steihaug
 
-__all__ = ["Quadratic", "boundary_multiplier", "dogleg", "exact", "lanczos", "steihaug"]
+__all__ = [
+    "Quadratic", "Step", "boundary_multiplier", "descend", "dogleg", "exact", "lanczos", "steihaug", "to_boundary",
+]  # fmt: skip
