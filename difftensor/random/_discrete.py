@@ -7,14 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from difftensor._backend import device_of
 from difftensor._core import Tensor, X
 from difftensor.random import _counts, _integers
 from difftensor.random._base import Draws, tensor, widened
 from difftensor.random._parameters import checked, constant, parameter, shape_of, sized, values
-
-_MOST = 2**63 - 1
-# above it the normal approximation of the largest value leaves int64
-_LARGEST_MEAN = _MOST - 10 * _MOST**0.5
 
 
 class Discrete(Draws):
@@ -123,9 +120,6 @@ class Discrete(Draws):
         MissingDerivativeError
             `lam` is tracked: the draws are integers.
         """
-        constant(lam, "poisson", "lam")
-        if self._device.kind == "cpu" and np.any(np.asarray(values(parameter(lam, "poisson", "lam"))) > _LARGEST_MEAN):
-            raise ValueError("lam value too large")
         return self._counted("poisson", _counts.poisson, size, lam=(lam, "a mean"))
 
     def binomial(self, n: Any, p: Any, size: Any = None) -> Any:
@@ -157,7 +151,7 @@ class Discrete(Draws):
         ngood, nbad, nsample = (
             _whole(v, "hypergeometric", w) for v, w in ((ngood, "ngood"), (nbad, "nbad"), (nsample, "nsample"))
         )
-        if self._device.kind == "cpu":
+        if all(device_of(values(v)).kind == "cpu" for v in (ngood, nbad, nsample)):
             good, bad, sample = (np.asarray(values(v)) for v in (ngood, nbad, nsample))
             if (good >= 10**9).any() or (bad >= 10**9).any():
                 raise ValueError("both ngood and nbad must be less than 1000000000")

@@ -59,11 +59,13 @@ def sized(size: Any, *parameters: Any) -> tuple[tuple, bool]:
     return shape, False
 
 
+LARGEST_MEAN = 2.0**63 - 10 * 2.0**31.5  # ten standard deviations above it int64 ends
+
 # What is allowed, and how NumPy says that something is not.
 _RULES = {
     "positive": (lambda v: (v > 0) | (v != v), "{0} <= 0"),
     "not negative": (lambda v: (v >= 0) | (v != v), "{0} < 0"),
-    "a mean": (lambda v: v >= 0, "{0} < 0 or {0} is NaN"),
+    "a mean": (lambda v: (v >= 0) & (v <= LARGEST_MEAN), "{0} < 0, {0} is NaN or its value too large"),
     "a probability": (lambda v: (v >= 0) & (v <= 1), "{0} < 0, {0} > 1 or {0} is NaN"),
     "a positive probability": (lambda v: (v > 0) & (v <= 1), "{0} <= 0, {0} > 1 or {0} contains NaNs"),
     "a fraction": (lambda v: (v >= 0) & (v < 1), "{0} < 0, {0} >= 1 or {0} is NaN"),

@@ -89,7 +89,7 @@ def test_uniform_numbers_and_bytes_are_numpys():
     assert dif.random.default_rng(3).bytes(13) == np.random.Philox(3).random_raw(2).astype("<u8").tobytes()[:13]
 
 
-# Going on from where one was ------------------------------------------------------------------------------------------
+# Going on from where one was ----------------------------------------------------------------------------------------
 
 
 def draws(rng):
@@ -177,7 +177,7 @@ def test_advance():
     assert a.advance(10).random_raw() == b.random_raw()
 
 
-# Children -------------------------------------------------------------------------------------------------------------
+# Children -----------------------------------------------------------------------------------------------------------
 
 
 def test_children_are_numpys_and_independent():
@@ -198,7 +198,7 @@ def test_a_key_has_no_children():
         dif.random.default_rng(Philox(key=3)).spawn(1)
 
 
-# Wrong calls ----------------------------------------------------------------------------------------------------------
+# Wrong calls --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("other", [np.random.default_rng(0), np.random.PCG64(0), np.random.RandomState(0)])
