@@ -10,6 +10,8 @@ from threading import Lock
 from typing import Any
 from weakref import ref
 
+from numpy import ndarray
+
 from difftensor._backend import is_element, is_view
 from difftensor._core.fitting import Fits, Guard, constant
 from difftensor._core.primitive import Primitive
@@ -48,23 +50,25 @@ class Storage:
         """The members that still exist."""
         return [m for m in (r() for r in self.members) if m is not None and m.alias is self]
 
-    def add(self, y: Tensor) -> None:
-        self.members.append(ref(y))
-        if len(self.members) > self.limit:
-            with _lock:  # other threads may append meanwhile, behind what is deleted
-                for i in reversed(range(len(self.members))):
-                    if self.members[i]() is None:
-                        del self.members[i]
-                self.limit = 2 * len(self.members) + 8
+    def forget_dead(self) -> None:
+        """The members that are gone leave the list, once it has grown to twice its size."""
+        with _lock:  # other threads may append meanwhile, behind what is deleted
+            for i in reversed(range(len(self.members))):
+                if self.members[i]() is None:
+                    del self.members[i]
+            self.limit = 2 * len(self.members) + 8
 
 
 def share_if_view(x: Tensor, y: Tensor, op: Primitive, params: tuple) -> None:
     """Let `y`, just made from `x` by `op`, share its storage if it is a view."""
     yd, xd = y._data, x._data
-    base = getattr(yd, "base", None)
-    if (base is None or (base is not xd and base is not xd.base)) and not is_view(yd, xd):
+    if yd.__class__ is ndarray:
+        base = yd.base
+        if base is not xd and (base is None or base is not xd.base) and not is_view(yd, xd):
+            return
+    elif not is_view(yd, xd):
         return
-    if op.name == "getitem" and is_element(yd, params):
+    elif op.name == "getitem" and is_element(yd, params):
         y._data = yd.copy()
         return
     storage = x.alias
@@ -73,7 +77,10 @@ def share_if_view(x: Tensor, y: Tensor, op: Primitive, params: tuple) -> None:
             storage = x.alias or Storage(x)
     y.alias = storage
     y.path = (*x.path, (op, params))
-    storage.add(y)
+    members = storage.members
+    members.append(ref(y))
+    if len(members) > storage.limit:
+        storage.forget_dead()
 
 
 def adopt_foreign(x: Tensor) -> Tensor:
@@ -137,7 +144,7 @@ def keep_any(x: Any, data: Any, n: Node, slot: str) -> Any:
 
 def _guarded(n: Node, slot: str, data: Any, guard: Guard) -> Any:
     if n.params is None:
-        n.params = Fits(data, data, data)
+        n.params = Fits(data, data, data)  # nothing to undo
     n.params.guards = (*n.params.guards, (slot, guard))
     return data
 

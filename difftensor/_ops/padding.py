@@ -50,7 +50,7 @@ _pad_zeros = linear(
 
 @composition(np.pad)
 def pad(array, pad_width, mode="constant", **kwargs):
-    x = X.asarray(array)
+    x = array if array.__class__ is Tensor else X.asarray(array)
     if mode == "constant" and not kwargs and pad_width.__class__ is int and pad_width >= 0 and x.dtype.kind in "fc":
         return _pad_zeros(x, ((pad_width, pad_width),) * x.ndim)
     if isinstance(pad_width, dict):
