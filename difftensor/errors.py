@@ -136,9 +136,9 @@ def _memory_there() -> str:
     )
 
 
-def not_there(what: str, lacks: str = "such a function") -> DeviceError:
+def not_there(what: str, lacks: str = "such function") -> DeviceError:
     """The error of an operation that has no implementation on a GPU."""
-    return DeviceError(f"{what}: not available on a GPU, CuPy has not {lacks}; use x.to_device('cpu')")
+    return DeviceError(f"{what}: not available on a GPU, CuPy has no {lacks}; use x.to_device('cpu')")
 
 
 def would_lose(what: str, t: object) -> TrackedValueError:

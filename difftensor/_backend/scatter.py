@@ -56,7 +56,7 @@ def put_at(buffer: Any, index: Any, values: Any) -> None:
         buffer[...] = rows.reshape(buffer.shape)
 
 
-def stayed(buffer: Any, index: Any) -> Any:
+def last_written(buffer: Any, index: Any) -> Any:
     """Which of the values of ``buffer[index] = values`` are there after it: a mask of the shape of the values."""
     import cupy
 

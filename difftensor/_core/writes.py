@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend import on_gpu
-from difftensor._backend.scatter import put_at, stayed
+from difftensor._backend.scatter import last_written, put_at
 from difftensor._core.fitting import fit
 from difftensor._core.operands import same_device
 from difftensor._core.primitive import Primitive
@@ -174,7 +174,7 @@ def _winners(target: Any, index: Any) -> Any:
     if not any(getattr(i, "dtype", None) is not None and i.dtype.kind in "iu" and i.ndim for i in parts):
         return None
     if on_gpu(target):
-        return stayed(target, index)
+        return last_written(target, index)
     order = np.empty(target.shape, dtype=np.intp)
     picked = order[index]
     numbers = np.arange(picked.size).reshape(picked.shape)

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from difftensor._backend import as_device, library, move
+from difftensor._backend import as_device, library, move, on_gpu
 from difftensor._core import Tensor, X, adopt_foreign, linear, publish, recording, take_over, wrap
 from difftensor._core.tape import Leaf
 from difftensor._core.tensor import export
@@ -30,9 +30,16 @@ def _in_place(f, ufunc):
                 return _overwritten(x, ufunc, y._data)
         t = f(x, y)
         # A NumPy scalar has no buffer: the name is bound to the result, as with NumPy's own.
-        return t if t is NotImplemented or isinstance(data, np.generic) else take_over(x, t, ufunc)
+        if t is NotImplemented or isinstance(data, np.generic) or (data.__class__ is not np.ndarray and _is_number(x)):
+            return t
+        return take_over(x, t, ufunc)
 
     return op
+
+
+def _is_number(x):
+    """Is `x` a number on a GPU? CuPy has 0-d arrays for those; a leaf of the user's stays what it is."""
+    return not x._data.ndim and x.alias is None and x.node.__class__ is not Leaf and on_gpu(x._data)
 
 
 def _overwritten(x, ufunc, other):

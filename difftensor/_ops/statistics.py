@@ -188,7 +188,7 @@ def _bins_of(raw, edges):
 def _edges_there(a, bins, range, weights):
     """The edges of bins of an array on a GPU: CuPy has no such function, and NumPy's looks at the ends only."""
     if isinstance(bins, str):
-        raise not_there(f"histogram with bins={bins!r}", "these estimates of the width")
+        raise not_there(f"histogram with bins={bins!r}", "estimates of the width")
     if np.ndim(bins):
         return np.histogram_bin_edges(np.empty(0), bins.get() if on_gpu(bins) else bins)
     ends = (float(a.min()), float(a.max())) if range is None and a.size else range

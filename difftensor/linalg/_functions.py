@@ -130,7 +130,7 @@ def _logm_forward(a: Any) -> Any:
         if bool((w > 0).all()):
             return hermitian_part((v * np.log(w)[..., None, :]) @ mH(v))
     if on_gpu(a):
-        raise not_there("linalg.logm of a matrix that is not Hermitian and positive", "a Schur form")
+        raise not_there("linalg.logm of a matrix that is not Hermitian and positive", "Schur form")
     return each_matrix(_scipy_logm, a)
 
 
@@ -188,7 +188,7 @@ def _sqrtm_forward(a: Any) -> Any:
         if bool((w >= 0).all()):
             return hermitian_part((v * np.sqrt(w)[..., None, :]) @ mH(v))
     if on_gpu(a):
-        raise not_there("linalg.sqrtm of a matrix that is not Hermitian and positive", "a Schur form")
+        raise not_there("linalg.sqrtm of a matrix that is not Hermitian and positive", "Schur form")
     from scipy.linalg import sqrtm as root
 
     return each_matrix(root, a)

@@ -24,7 +24,7 @@ def _forward(a: Any, b: Any, q: Any) -> Any:
             )
         return u @ ((mH(u) @ q @ v) / total) @ mH(v)
     if on_gpu(q):
-        raise not_there("linalg.solve_sylvester of matrices that are not Hermitian", "a Schur form")
+        raise not_there("linalg.solve_sylvester of matrices that are not Hermitian", "Schur form")
     from scipy.linalg import solve_sylvester as solve
 
     x = each_matrix(solve, a, b, q)

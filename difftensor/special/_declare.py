@@ -10,7 +10,8 @@ import scipy.special
 
 from difftensor._backend import science, several_devices
 from difftensor._core import binary, unary
-from difftensor.errors import DeviceError, MissingDerivativeError
+from difftensor.errors import MissingDerivativeError, not_there
+from difftensor.special._integer_order import SUBSTITUTES
 
 
 def forward_of(name: str, ufunc: Any = None) -> Callable:
@@ -23,9 +24,9 @@ def forward_of(name: str, ufunc: Any = None) -> Callable:
         space = science(xs, "special")
         if space is scipy.special:
             return ufunc(*xs)
-        twin = getattr(space, name.lstrip("_"), None)
+        twin = getattr(space, name.lstrip("_"), None) or SUBSTITUTES.get(name)
         if twin is None:
-            raise DeviceError(f"special.{name}: CuPy has no such function; use x.to_device('cpu')")
+            raise not_there(f"special.{name}")
         return twin(*xs)
 
     return forward

@@ -13,7 +13,18 @@ import numpy as np
 import scipy
 
 from tests.standin.array import (
-    DEVICES, FACTS, OutOfMemoryError, _Device, copies, current, device, device_now, host, made, memory, ndarray,
+    DEVICES,
+    FACTS,
+    OutOfMemoryError,
+    _Device,
+    copies,
+    current,
+    device,
+    device_now,
+    host,
+    made,
+    memory,
+    ndarray,
 )  # fmt: skip
 
 TWINS = {"cupy": np, "cupyx": types.ModuleType("cupyx")}
@@ -86,8 +97,11 @@ def function(name, twin, rows):
                 twin_at = theirs[i] if i < len(theirs) else None
                 if bound.signature.parameters[parameter].kind is inspect.Parameter.VAR_KEYWORD:
                     keywords.update(value)
-                elif len(positional) == i and twin_at is not None and twin_at.kind in (0, 1) and (
-                    twin_at.name == parameter or parameter not in known
+                elif (
+                    len(positional) == i
+                    and twin_at is not None
+                    and twin_at.kind in (0, 1)
+                    and (twin_at.name == parameter or parameter not in known)
                 ):
                     positional.append(value)
                 else:
