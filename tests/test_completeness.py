@@ -11,7 +11,7 @@ from difftensor._core import COMPOSITIONS, FUNCTIONS, UFUNCS
 from tests.samples import PRIMITIVES, SAMPLES, sample_name
 from tests.test_primitives import ELEMENTWISE, KINKS, arity, intervals
 
-NAMESPACES = [dif, dif.linalg, dif.fft, dif.special, dif.tree, dif.testing, dif.errors]
+NAMESPACES = [dif, dif.linalg, dif.fft, dif.special, dif.random, dif.tree, dif.testing, dif.errors]
 
 
 def public(namespace):
