@@ -23,7 +23,8 @@ def multistart(fun, x0=None, bounds=None, starts=20, *, rng=None, **settings):
         ``1 + |x0|``.
     starts : int or array, shape (k, n)
         How many starts, or the starts themselves.
-    rng : int or numpy.random.Generator, optional
+    rng : int or Generator, optional
+        A Generator of `dif.random` gives the seed.
     **settings
         Further arguments of `minimize`, such as ``method``.
 
@@ -72,6 +73,8 @@ def multistart(fun, x0=None, bounds=None, starts=20, *, rng=None, **settings):
 
 
 def _scatter(center, box, count, rng):
+    if hasattr(rng, "bit_generator") and not isinstance(rng, np.random.Generator):  # of dif.random
+        rng = int(rng.integers(2**63))
     rng = np.random.default_rng(rng)
     n = len(center)
     slices = np.stack([rng.permutation(count) for _ in range(n)], axis=1)
