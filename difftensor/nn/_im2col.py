@@ -99,7 +99,7 @@ def scatter(g: Any, w: Any, space: tuple, geo: Geometry) -> Any:
     wide = np.zeros_like(g, order="C", dtype=np.result_type(g.dtype, w.dtype), shape=(c, *geo.wide(space), n))
     g = _batch_last(g).reshape(geo.groups, o // geo.groups, out[0], -1)
     w = _contiguous(w).reshape(geo.groups, o // geo.groups, -1).transpose(0, 2, 1)
-    for rows in _pieces(g, c * prod(kernel) * prod(out) * n, out[0], 2):  # larger ones: each is added tap by tap
+    for rows in _pieces(g, c * prod(kernel) * prod(out) * n, out[0], 3):  # larger ones: each is added tap by tap
         part = (w @ g[:, :, rows].reshape(*g.shape[:2], -1)).reshape(c, *kernel, -1, *out[1:], n)
         starts, sizes = (rows.start, *[0] * len(out[1:])), (rows.stop - rows.start, *out[1:])
         for tap in product(*map(range, kernel)):

@@ -62,11 +62,11 @@ def picture(losses, x, y, logits):
     wrong = np.flatnonzero(logits.argmax(1) != y)
     least = np.argsort(np.sort(logits, axis=1)[:, -1] - np.sort(logits, axis=1)[:, -2])
     shown = [*wrong, *(i for i in least if i not in wrong)][:10]
-    tiles = np.full((2 * 9, 5 * 9), np.nan)
+    tiles = np.full((21, 5 * 9), np.nan)
     for k, i in enumerate(shown):
         r, c = divmod(k, 5)
-        tiles[9 * r : 9 * r + 8, 9 * c : 9 * c + 8] = x[i, 0]
-        axes[1].text(9 * c + 3.5, 9 * r - 0.6, f"{y[i]} read as {logits[i].argmax()}", ha="center", va="bottom",
+        tiles[11 * r : 11 * r + 8, 9 * c : 9 * c + 8] = x[i, 0]
+        axes[1].text(9 * c + 3.5, 11 * r - 0.6, f"{y[i]} read as {logits[i].argmax()}", ha="center", va="bottom",
                      color=look.RED if i in wrong else "black", fontsize=9)  # fmt: skip
     axes[1].imshow(tiles, cmap="gray_r")
     axes[1].set_axis_off()

@@ -68,7 +68,7 @@ def picture(true, learnt, unseen, unseen_learnt, losses):
         axes[0].plot(*a.T, color=color, lw=3, alpha=0.35, label=f"{name}: truth")
         axes[0].plot(*b.T, color=color, lw=1, label=f"{name}: network")
     axes[0].set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal", title="trajectories")
-    axes[0].legend()
+    axes[0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axes[1].semilogy(losses, color=look.BLUE, lw=0.7)
     axes[1].set(xlabel="iteration", ylabel="mean squared distance", title="loss")
     look.save(axes[0].figure, "nn_neural_ode")

@@ -67,8 +67,8 @@ def picture(net, x, t, u):
     axes[0].set(xlabel="x", ylabel="u", title="exact (wide) and learnt (thin)")
     axes[0].legend()
     shown = axes[1].imshow(np.log10(abs(u - exact(x, t[:, None])) + 1e-16), aspect="auto", origin="lower",
-                           extent=(LEFT, RIGHT, 0, END), cmap="viridis")  # fmt: skip
-    axes[1].figure.colorbar(shown, label="$\\log_{10}$ error")
+                           extent=(LEFT, RIGHT, 0, END), cmap="viridis", vmin=-7)  # fmt: skip
+    axes[1].figure.colorbar(shown, label="$\\log_{10}$ error", extend="min")
     axes[1].set(xlabel="x", ylabel="t", title="error")
     look.save(axes[0].figure, "nn_pinn")
 
