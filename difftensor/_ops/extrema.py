@@ -49,31 +49,22 @@ def _push_extremum(xp, ts, y, x, axes, keepdims):
     return sum_over(xp.where(hit, ts[0], 0), axes, keepdims) / sum_over(xp.astype(hit, y.dtype), axes, keepdims)
 
 
-_TIES = "ties share evenly"
-_max = general(
-    "maximum.reduce",
-    _extreme(np.maximum),
-    _pull_extremum,
-    _push_extremum,
-    saves="xy",
-    public=False,
-    kinks=_TIES,
-    samples="axes",
-    real=True,
-    batch="trailing",
-)
-_min = general(
-    "minimum.reduce",
-    _extreme(np.minimum),
-    _pull_extremum,
-    _push_extremum,
-    saves="xy",
-    public=False,
-    kinks=_TIES,
-    samples="axes",
-    real=True,
-    batch="trailing",
-)
+def _reduction(ufunc):
+    return general(
+        f"{ufunc.__name__}.reduce",
+        _extreme(ufunc),
+        _pull_extremum,
+        _push_extremum,
+        saves="xy",
+        public=False,
+        kinks="ties share evenly",
+        samples="axes",
+        real=True,
+        batch="trailing",
+    )
+
+
+_max, _min = _reduction(np.maximum), _reduction(np.minimum)
 
 
 def _extremum(primitive, name, pairwise, worst):

@@ -39,7 +39,7 @@ def _in_place(f, ufunc):
 
 def _is_number(x):
     """Is `x` a number on a GPU? CuPy has 0-d arrays for those; a leaf of the user's stays what it is."""
-    return not x._data.ndim and x.alias is None and x.node.__class__ is not Leaf and on_gpu(x._data)
+    return on_gpu(x._data) and not x._data.ndim and x.alias is None and x.node.__class__ is not Leaf
 
 
 def _overwritten(x, ufunc, other):

@@ -18,7 +18,7 @@ from difftensor._core.operands import _with_keywords
 from difftensor._core.sweeping import repaired, trace
 from difftensor._core.tape import _site, tick
 from difftensor._core.tensor import snapshot
-from difftensor._transforms.batch import Batched, apart, innermost, is_scalar, levels, like, matched
+from difftensor._transforms.batch import Batched, apart, behind, innermost, is_scalar, levels, like
 from difftensor._transforms.sweep import ALIAS, _finite, _forward, streaming
 from difftensor.errors import InPlaceError, MissingDerivativeError
 
@@ -159,7 +159,7 @@ def dispatch(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dic
     for x, v in zip(xs, values):
         if _level(x) == level and v.dtype.kind in "fc":
             v = _placed(v)
-            tangents[v.node] = innermost(matched(v, x._data.tangent))
+            tangents[v.node] = behind(v, x._data.tangent)
         placed.append(v)
     with enable_grad():
         y = _run(op, placed, params, keywords)
@@ -188,7 +188,7 @@ def carried(f: Callable, leaves: list, level: int) -> list:
             v = x._data.value
             if v.dtype.kind in "fc":
                 v = _placed(v)
-                tangents[innermost(v).node] = innermost(matched(v, x._data.tangent))
+                tangents[v.node] = behind(v, x._data.tangent)
         placed.append(v)
     with enable_grad():
         found = f(placed)
@@ -257,7 +257,7 @@ def _with_tangent(y: Tensor, tangents: dict, level: int, around: Iterable[Node] 
     watched = recording() and (
         bool(around) or any(n.__class__ is not Leaf for n in tangents) or any(leaf.live for leaf in leaves)
     )
-    lifted = watched or any(t.node is not None for t in tangents.values())
+    lifted = watched or any(t.__class__ is not Tensor or t.node is not None for t in tangents.values())
     ts = {n: t if lifted else t._data for n, t in tangents.items()}
     with np.errstate(all="ignore"):
         site = _site.get()

@@ -17,7 +17,7 @@ from difftensor._core.pushing import forward
 from difftensor._core.sweeping import dependents, trace
 from difftensor._core.tape import Leaf, _recording, _site, getframe, tick, user_site, warn_user
 from difftensor._transforms import replay
-from difftensor._transforms.batch import Batched, expand, innermost, levels, like, matched
+from difftensor._transforms.batch import Batched, behind, expand, innermost, levels, like
 from difftensor.errors import LostGradientWarning, MissingDerivativeError
 
 ALIAS = Primitive("alias", "linear", lambda x: x)
@@ -37,11 +37,12 @@ def place(x: Any, name: str) -> Tensor:
     if active:
         x = expand(x if isinstance(x, Tensor) else X.asarray(x), active)
     if isinstance(x, Batched):
-        return like(x, _place(innermost(x), name))
-    return _place(x, name)
+        return like(x, place_one(innermost(x), name))
+    return place_one(x, name)
 
 
-def _place(x: Any, name: str) -> Tensor:
+def place_one(x: Any, name: str) -> Tensor:
+    """As `place`, for a plain Tensor or array."""
     if isinstance(x, Tensor):
         if hasattr(x._data, "level"):
             raise streaming(name)
@@ -174,7 +175,6 @@ def _as_cotangent(g: Any, lifted: bool) -> Any:
     return wrap(g) if lifted else g
 
 
-def pull_back(
 def _nested(places: Any, given: Any) -> bool:
     """Are derivatives asked for at places that others are asked for too, or is what is given tracked itself?"""
     for n in places:
@@ -186,6 +186,7 @@ def _nested(places: Any, given: Any) -> bool:
     return False
 
 
+def pull_back(
     seeds: dict[Node, Any], targets: list[Node], create: bool | None = None, tape: tuple | None = None
 ) -> tuple[dict, bool]:
     """Cotangents of `targets` for the cotangents `seeds`; and whether the sweep was recorded.
@@ -268,7 +269,7 @@ def seed_like(g: Any, y: Tensor, name: str) -> Any:
         g = g.astype(y.dtype)
     if not isinstance(g, Tensor) and g.ndim == 0 and isinstance(y._data, np.generic):
         g = g[()]
-    return innermost(matched(y, g)) if isinstance(y, Batched) else g
+    return behind(y, g)
 
 
 def one_like(y: Tensor) -> Any:

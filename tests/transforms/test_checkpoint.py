@@ -173,3 +173,33 @@ def test_bad_loops():
     with pytest.raises(ValueError, match="structure"):
         dif.grad(lambda x: dif.checkpoint_loop(lambda u, i: (u, u), x, 3))(1.0)
     assert float(dif.checkpoint_loop(euler, 1.0, 0)) == 1.0
+
+
+def test_inside_vmap_it_uses_batched_values_of_its_surroundings(rng):
+    W, X = rng.normal(size=(3, 3)), rng.normal(size=(4, 3))
+
+    def plain(w, x):
+        return dif.sum(dif.sin(w @ x) * x)
+
+    def kept(w, x):
+        return dif.checkpoint(lambda w: dif.sum(dif.sin(w @ x) * x))(w)
+
+    def both(w, x):
+        return dif.checkpoint(lambda w, u: dif.sum(dif.sin(w @ u) * x))(w, x)
+
+    for f in (kept, both):
+        for t in (dif.grad, dif.hessian):
+            found = dif.vmap(lambda x, f=f, t=t: t(f, argnums=1)(W, x))(X)
+            np.testing.assert_allclose(found, [t(plain, argnums=1)(W, x) for x in X], atol=1e-12)
+        # of weights that all examples share: the sum over the examples
+        total = lambda g: lambda w: dif.sum(dif.vmap(lambda x: g(w, x))(X))  # noqa: E731
+        np.testing.assert_allclose(dif.grad(total(f))(W), dif.grad(total(plain))(W), atol=1e-12)
+        np.testing.assert_allclose(dif.hessian(total(f))(W), dif.hessian(total(plain))(W), atol=1e-12)
+        squares = lambda g: lambda w: dif.sum(dif.vmap(lambda x: dif.grad(g)(w, x))(X) ** 2)  # noqa: E731
+        np.testing.assert_allclose(dif.grad(squares(f))(W), dif.grad(squares(plain))(W), atol=1e-12)
+
+
+def test_inside_vmap_examples_may_take_different_branches(rng):
+    X = rng.normal(size=(6, 3))
+    f = dif.checkpoint(lambda u: dif.sum(u**2) if float(u[0].detach()) > 0 else dif.sum(u**3))
+    np.testing.assert_allclose(dif.vmap(dif.grad(f))(X), np.where(X[:, :1] > 0, 2 * X, 3 * X**2))

@@ -245,3 +245,33 @@ def test_questions_about_shape_and_dtype_have_one_answer(np_):
 
     dif.vmap(f)(a)
     assert answers == [((2, 4), 2, 8, False, True), (np.float64, np.float64)]
+
+
+def derivatives_of_examples():
+    """(name, transformed) where the directions are swept in batches of their own, inside the batch of examples."""
+    f = lambda x: dif.sum(dif.sin(x[::-1] * x) * x**2) + x[0] * dif.linalg.norm(x)  # noqa: E731
+    g = dif.grad(f)
+    eye = np.eye(12)
+    return {
+        "hessian": dif.hessian(f),
+        "fwd": dif.jacobian(g, mode="fwd"),
+        "rev": dif.jacobian(g, mode="rev"),
+        "pull": lambda x: dif.vmap(dif.vjp(g, x)[1])(eye)[0],
+        "push": lambda x: dif.vmap(lambda e: dif.jvp(g, (x,), (e,))[1])(eye),
+        "stream": lambda x: dif.vmap(lambda e: dif.jvp(f, (x,), (e,), stream=True)[1])(eye),
+        "twice": dif.jacobian(dif.hessian(lambda x: dif.sum(x**3 * x[0]))),
+    }
+
+
+@pytest.mark.parametrize("name", derivatives_of_examples())
+@pytest.mark.parametrize("size", [12, 5, 1])  # as many examples as directions: shapes alone tell no mistake
+def test_many_directions_of_many_examples(name, size, rng):
+    f = derivatives_of_examples()[name]
+    X = rng.normal(size=(size, 12))
+    expected = np.stack([f(x) for x in X])
+    np.testing.assert_allclose(dif.vmap(f)(X), expected, atol=1e-10)
+    nested = dif.vmap(dif.vmap(f))(np.stack([X, 0.5 * X]))
+    np.testing.assert_allclose(nested, [expected, [f(0.5 * x) for x in X]], atol=1e-10)
+    total = lambda x: dif.sum(f(x) ** 2)  # noqa: E731
+    if name in ("hessian", "pull", "rev"):  # and the derivative of that
+        np.testing.assert_allclose(dif.vmap(dif.grad(total))(X), [dif.grad(total)(x) for x in X], atol=1e-8)

@@ -17,6 +17,7 @@ from difftensor._transforms.batch.tensor import (
     Physical,
     apart,
     batched,
+    behind,
     example_by_example,
     expand,
     innermost,
@@ -24,7 +25,6 @@ from difftensor._transforms.batch.tensor import (
     level_of,
     levels,
     like,
-    matched,
 )
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Physical",
     "apart",
     "batched",
+    "behind",
     "calls",
     "example_by_example",
     "expand",
@@ -40,6 +41,5 @@ __all__ = [
     "level_of",
     "levels",
     "like",
-    "matched",
     "writes",
 ]

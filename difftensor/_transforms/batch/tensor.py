@@ -158,11 +158,54 @@ def innermost(x: Any) -> Any:
     return x
 
 
+def _levels_of(x: Any) -> list[int]:
+    """The levels that `x` is batched at, ascending: the order of the axes in front of its innermost Tensor."""
+    found = []
+    while isinstance(x, Batched):
+        found.append(x._data.level)
+        x = x._data.inner
+    return found[::-1]
+
+
+def _at(x: Tensor, found: list[int]) -> Tensor:
+    """`x`, whose first axes are those of the levels `found` (ascending), as batched at them."""
+    for level in found:
+        x = batched(x, level)
+    return x
+
+
 def like(x: Any, inner: Any) -> Any:
-    """`inner`, a physical Tensor shaped as the one behind `x`, seen at the levels of `x`."""
+    """`inner`, a physical Tensor shaped as the one behind `x`, seen at the levels of `x`, and at its own if it has."""
     if not isinstance(x, Batched):
         return inner
-    return batched(like(x._data.inner, inner), x._data.level)
+    own, those = _levels_of(inner), _levels_of(x)
+    if own:
+        inner = _ordered(innermost(inner), own + those)
+    return _at(inner, sorted(own + those))
+
+
+def behind(x: Tensor, g: Any) -> Any:
+    """Cotangent or tangent `g` of `x`, in the shape of the Tensor behind `x`; batched still at levels of its own.
+
+    These are the levels of a vmap over directions: of the sweep, not of the function.
+    """
+    if not isinstance(x, Batched):
+        return g
+    g = nought(x.detach()) + g
+    found, those = _levels_of(g), _levels_of(x)
+    own = [k for k in found if k not in those]
+    g = innermost(g)
+    if not own:
+        return g
+    order = own + those
+    axes = [found.index(k) for k in order]
+    return _at(X.transpose(g, (*axes, *range(len(found), g.ndim))), own)
+
+
+def _ordered(x: Tensor, found: list[int]) -> Tensor:
+    """`x`, whose first axes are those of the levels `found`, with these axes in ascending order."""
+    axes = sorted(range(len(found)), key=found.__getitem__)
+    return X.transpose(x, (*axes, *range(len(found), x.ndim)))
 
 
 def apart(x: Tensor) -> Tensor:
@@ -186,8 +229,3 @@ def _expand_level(x: Tensor, level: int, size: Any) -> Tensor:
     if level_of(x) == level:
         return x
     return batched(X.broadcast_to(x, (size, *x.shape)), level)
-
-
-def matched(x: Tensor, g: Any) -> Any:
-    """Cotangent or tangent `g`, batched where `x` is."""
-    return nought(x.detach()) + g if isinstance(x, Batched) else g
