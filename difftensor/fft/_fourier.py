@@ -89,8 +89,12 @@ def _irfftn_pull(xp: Any, g: Any, shape: tuple, s: tuple, axes: tuple, norm: str
 
 _fftn = linear("fft._fftn", _transform(np.fft.fft, np.fft.fftn, _pocketfft.fft), _fftn_pull, batch="trailing")
 _ifftn = linear("fft._ifftn", _transform(np.fft.ifft, np.fft.ifftn, _pocketfft.ifft), _ifftn_pull, batch="trailing")
-_rfftn = linear("fft._rfftn", _transform(np.fft.rfft, np.fft.rfftn, _pocketfft.rfft), _rfftn_pull, real=True, batch="trailing")
-_irfftn = linear("fft._irfftn", _transform(np.fft.irfft, np.fft.irfftn, _pocketfft.irfft), _irfftn_pull, batch="trailing")
+_rfftn = linear(
+    "fft._rfftn", _transform(np.fft.rfft, np.fft.rfftn, _pocketfft.rfft), _rfftn_pull, real=True, batch="trailing"
+)
+_irfftn = linear(
+    "fft._irfftn", _transform(np.fft.irfft, np.fft.irfftn, _pocketfft.irfft), _irfftn_pull, batch="trailing"
+)
 
 
 def _plan(x: Any, s: Any, axes: Any, half: bool) -> tuple[tuple, tuple]:

@@ -12,7 +12,6 @@ from difftensor.linalg import _factor, _small
 from difftensor.linalg._algebra import eps_of, fitted, identity, mH, mT
 from difftensor.linalg._solve import inv, inverse_transposed
 
-
 _SMALLEST = 32  # size from which one factorization pays: for value and inverse NumPy makes three
 
 

@@ -99,7 +99,7 @@ def available(dtype: Any) -> bool:
 @cache
 def triangular_available(dtype: Any) -> bool:
     """The same for the routines of triangular matrices."""
-    if not _serves(dtype, "trsm", "trtri", "potrf"):
+    if not _serves(dtype, "trsm", "trtri", "potrf", "gemm"):
         return False
     a = np.array([[2, 0], [6, 4]], dtype)
     b = np.array([[2, 4], [14, 20]], dtype)
@@ -109,6 +109,7 @@ def triangular_available(dtype: Any) -> bool:
         and np.allclose(triangular_solve(a.T, np.array([[8], [4]], dtype), False), [[1], [1]])
         and np.allclose(triangular_inverse(a, True) @ a, np.eye(2))
         and np.allclose(cholesky(spd), a)
+        and np.allclose(_sum_and_product(a, b), a.T @ b - a)
     )
 
 
@@ -120,6 +121,12 @@ def qr_available(dtype: Any) -> bool:
     a = np.array([[3, 1], [4, 1], [0, 1]], dtype)
     q, r = qr(a)
     return bool(np.allclose(q @ r, a) and np.allclose(q.T @ q, np.eye(2)))
+
+
+def _sum_and_product(a: Any, b: Any) -> Any:
+    c = -a
+    add_product(c, 1, a, b, adjoint=True)
+    return c
 
 
 def _singular() -> Any:
@@ -147,6 +154,15 @@ def triangular_solve(a: Any, b: Any, lower: bool, overwrite: bool = False) -> An
         side, trans = b"R", b"N" if transposed else b"T"
     _call("trsm", a.dtype.char, side, which, trans, b"N", x.shape[1], x.shape[0], np.ones(1, a.dtype), m, ld, x, width)
     return x.T if by_columns else x
+
+
+def add_product(c: Any, factor: float, a: Any, b: Any, adjoint: bool = False) -> None:
+    """``c += factor * a @ b``, or with ``a^H`` for a; all of them blocks of arrays in C order."""
+    (m, n), char = c.shape, c.dtype.char
+    (a, height), (b, width) = _rows(a), _rows(b)
+    numbers = np.array([factor, 1], char)
+    trans = b"C" if adjoint else b"N"  # what lies in rows is c^T += factor b^T a^T
+    _call("gemm", char, b"N", trans, n, m, len(b), numbers[:1], b, width, a, height, numbers[1:], c, _rows(c)[1])
 
 
 def triangular_inverse(a: Any, lower: bool) -> Any:

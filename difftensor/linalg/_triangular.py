@@ -91,9 +91,7 @@ solve_lower_or_upper = general(
 
 
 @composition(name="linalg.solve_triangular")
-def solve_triangular(
-    a: Any, b: Any, trans: int | str = 0, lower: bool = False, unit_diagonal: bool = False
-) -> Any:
+def solve_triangular(a: Any, b: Any, trans: int | str = 0, lower: bool = False, unit_diagonal: bool = False) -> Any:
     """Solution of ``a @ x = b`` for triangular `a`, as ``scipy.linalg.solve_triangular``.
 
     Parameters
