@@ -157,6 +157,8 @@ class Philox:
             xp_words = self.words(start, count, device)
             xp = namespace(xp_words)
             return f(xp, xp_words.view(np.uint32)[:n] if halves else xp_words).reshape(shape)
+        if count <= BLOCK and not halves:
+            return f(np, self.words(start, count)).reshape(shape)
         out = np.empty(shape, dtype)
         flat = out.reshape(-1)
         with self.lock:

@@ -1,8 +1,11 @@
 """The words: published answers, NumPy's compiled Philox word for word, positions, lanes, states, children."""
 
 import copy
+import ctypes
 import json
 import pickle
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -52,6 +55,27 @@ def test_array_code_gives_numpys_words(start, n):
     assert (philox.words_in_a_row(np, KEY, start, n) == expected).all()
     assert (philox.words_at(KEY, np.arange(start, start + n, dtype=np.uint64)) == expected).all()
     assert (philox.words(KEY, start, n, CPU) == expected).all()
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_the_kernels_source_gives_the_same_words(tmp_path):
+    """The body of the CUDA kernel, compiled for the CPU."""
+    program = """
+    #include <stddef.h>
+    static unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+        return (unsigned long long)(((unsigned __int128)a * b) >> 64);
+    }
+    void words(unsigned long long k0, unsigned long long k1, unsigned long long first, unsigned long long lane,
+               unsigned long long *w, ptrdiff_t size) { for (ptrdiff_t i = 0; i < size; ++i) { %s } }
+    """
+    (tmp_path / "philox.c").write_text(program % philox._SOURCE)
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", "philox.so", "philox.c"], cwd=tmp_path, check=True)
+    words = ctypes.CDLL(str(tmp_path / "philox.so")).words
+    w = np.empty(400, dtype=np.uint64)
+    for start, lane in ((0, 0), (4000, 3), (8, 1 << 32)):
+        numbers = (*KEY, start // 4 + 1, lane)
+        words(*map(ctypes.c_ulonglong, numbers), w.ctypes.data_as(ctypes.c_void_p), ctypes.c_ssize_t(100))
+        assert (w == philox.words_in_a_row(np, KEY, start, 400, lane)).all()
 
 
 @pytest.mark.parametrize("lane", [1, 2, 1 << 32])
