@@ -1,0 +1,54 @@
+"""Reductions of large arrays over a short last axis take a way of their own: NumPy's results, bit for bit."""
+
+import numpy as np
+import pytest
+
+import difftensor as dif
+from difftensor._ops.short_axes import _BLOCK, SHORT, addable, multipliable
+
+DTYPES = [np.float64, np.float32, np.float16, np.complex128, np.complex64, np.int32]
+
+
+def sample(rng, shape, dtype):
+    x = 10 * rng.standard_normal(shape)
+    if np.dtype(dtype).kind == "c":
+        x = x + 1j * rng.standard_normal(shape)
+    x = x.astype(dtype)
+    x.reshape(-1)[::7] = -0.0
+    x[..., :2, :] = -0.0
+    return x
+
+
+def bits(x):
+    return np.ascontiguousarray(x).view(np.uint8)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
+@pytest.mark.parametrize("name", ["sum", "prod", "max", "min"])
+@pytest.mark.parametrize("m", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17])
+def test_as_numpy(rng, name, dtype, m):
+    if name in ("max", "min") and np.dtype(dtype).kind == "c":
+        pytest.skip("no order")
+    for shape in [(SHORT + 5, m), (_BLOCK // m + 3, m), (7, 900, m)]:
+        x = sample(rng, shape, dtype)
+        for view in (x, x.swapaxes(0, -2), x[::2]):
+            with np.errstate(over="ignore", invalid="ignore"):
+                expected, found = getattr(np, name)(view, -1), getattr(dif, name)(dif.tensor(view), axis=-1).numpy()
+            assert found.dtype == expected.dtype
+            np.testing.assert_array_equal(bits(found), bits(expected))
+
+
+def test_the_way_is_taken(rng):
+    """Else the test above compares NumPy with itself."""
+    x = sample(rng, (SHORT, 3), np.float64)
+    assert addable(x, (-1,)) and multipliable(x, (-1,))
+    assert not addable(x.astype(np.float16), (-1,)) and not multipliable(x.astype(complex), (-1,))
+    assert not addable(x, (-2,)) and not addable(x[:10], (-1,)) and not addable(x.reshape(3, SHORT), (-1,))
+
+
+def test_nan_and_keepdims(rng):
+    x = rng.standard_normal((SHORT, 3))
+    x[5, 1] = np.nan
+    for name in ("sum", "prod", "max", "min"):
+        expected = getattr(np, name)(x, -1, keepdims=True)
+        np.testing.assert_array_equal(getattr(dif, name)(dif.tensor(x), axis=-1, keepdims=True).numpy(), expected)
