@@ -14,6 +14,7 @@ from ._convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpo
 from ._ctc import ctc_loss
 from ._dropout import alpha_dropout, dropout, feature_alpha_dropout, feature_dropout
 from ._folding import fold, unfold
+from ._grid import affine_grid, grid_sample
 from ._linear import bilinear, cosine_similarity, embedding, embedding_bag, linear, one_hot
 from ._losses import (
     binary_cross_entropy, binary_cross_entropy_with_logits, cosine_embedding_loss, cross_entropy, gaussian_nll_loss,

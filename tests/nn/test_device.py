@@ -138,6 +138,8 @@ OTHERS = {
     "causal": (_on(lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True)), [(2, 4, 6)], 1),
     "ctc": (_on(lambda x: F.ctc_loss(F.log_softmax(x), [[1, 2], [2, 2]], [6, 5], [2, 2])), [(6, 2, 4)], 1),
     "area": (_on(lambda x: F.interpolate(x, (3, 4), mode="area")), [(2, 3, 7, 5)], 1),
+    "grid": (_on(lambda x, t: F.grid_sample(x, F.affine_grid(t, (2, 3, 4, 5)), padding_mode="reflection")),
+             [(2, 3, 6, 5), (2, 2, 3)], 1),
     "weight norm": (lambda: nn.weight_norm(nn.Linear(4, 3, rng=0)), [(5, 4)], 1),
     "spectral norm": (lambda: nn.spectral_norm(nn.Conv1d(2, 3, 2, rng=0), rng=1), [(2, 2, 5)], 1),
     "orthogonal": (lambda: nn.orthogonal(nn.Linear(4, 3, rng=0)), [(5, 4)], 3),  # expm looks at norms

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,10 @@ def test_weights_go_through_a_file(tmp_path, rng):
     other = nn.models.load(nn.models.lenet(rng=1), path, sha256=checksum[:8])
     x = dif.asarray(rng.normal(size=(2, 1, 28, 28)))
     np.testing.assert_array_equal(model(x).detach(), other(x).detach())
+    pickled = tmp_path / "weights.pth"
+    pickled.write_bytes(pickle.dumps({"weight": np.ones(3)}))
+    with pytest.raises(ValueError, match="no safetensors file.*never read"):
+        nn.models.load(other, pickled)
     with pytest.raises(ValueError, match="SHA-256"):
         nn.models.load(other, path, sha256="0" * 64)
     with pytest.raises(ValueError, match=r"11\.weight: \(10, 84\) for \(7, 84\)"):

@@ -87,6 +87,24 @@ def test_area_and_errors(dtype, rng):
             F.interpolate(x, **settings)
 
 
+@BOTH
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize(
+    "mode, shape", [("bilinear", (2, 3, 4, 5)), ("nearest", (2, 3, 4, 5)), ("bilinear", (2, 2, 3, 4, 2))]
+)
+def test_grid_sample(mode, shape, padding, align, dtype, rng):
+    import torch
+
+    n = len(shape) - 2
+    x, grid = rng.normal(size=shape).astype(dtype), rng.uniform(-1.6, 1.6, size=(2, *[3] * n, n)).astype(dtype)
+    sample = lambda f: lambda x, g: f.grid_sample(x, g, mode, padding, align) + 0 * g.sum()
+    compare(sample(F), sample(torch.nn.functional), [x, grid], dtype, rng)
+    points = lambda f: lambda theta: f.affine_grid(theta, shape, align)
+    theta = rng.normal(size=(2, n, n + 1)).astype(dtype)
+    compare(points(F), points(torch.nn.functional), [theta], dtype, rng)
+
+
 def test_rrelu(rng):
     import torch
 

@@ -64,7 +64,7 @@ def load(model: Module, path: str | os.PathLike, *, sha256: str | None = None, s
     Raises
     ------
     ValueError
-        The checksum or a shape differs.
+        The checksum or a shape differs, or the file is of another kind.
     KeyError
         Names are missing or unknown.
     """
@@ -75,7 +75,15 @@ def load(model: Module, path: str | os.PathLike, *, sha256: str | None = None, s
         raise ValueError(
             f"load: {os.fspath(path)} has the SHA-256 {found}, expected {sha256}; it is another file, or damaged"
         )
-    state = {rename(k) if rename else k: v for k, v in _safetensors().load(data).items()}
+    library = _safetensors()
+    try:
+        loaded = library.load(data)
+    except Exception as error:
+        raise ValueError(
+            f"load: {os.fspath(path)} is no safetensors file ({error}). Pickled files (.pt, .pth) can run code and are "
+            "never read; convert them where they come from: safetensors.torch.save_file(model.state_dict(), path)"
+        ) from error
+    state = {rename(k) if rename else k: v for k, v in loaded.items()}
     mine = model.state_dict()
     for name in mine.keys() - state.keys():
         if name.endswith("num_batches_tracked"):  # older files do not have it
