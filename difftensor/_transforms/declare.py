@@ -20,7 +20,7 @@ def primitive(
     operands: int | None = None,
     outputs: int = 1,
     check: Callable | None = None,
-    batch: str | None = None,
+    batch: str | Callable | None = None,
 ) -> Callable:
     """Declare an operation: how it is computed on plain arrays, and its derivative rules.
 
@@ -47,9 +47,12 @@ def primitive(
     check : callable, optional
         Of the kind "general": ``check(g, y, *operands, *params)`` sees concrete values before the rule runs and may
         raise.
-    batch : {None, "trailing"}
+    batch : {None, "trailing"} or callable
         "trailing": `forward` treats axes in front of those it works on as a stack, so that ``vmap`` may hand it one.
         None: vmap runs example by example. Elementwise operations are batched anyway.
+        A function does it in its own way: ``batch(call, x, *params)`` for one operand, ``batch(call, operands, flags,
+        size, *params)`` for more. `call` is the operation; operands whose flag is set have the batch, of this size, in
+        front; so must the result.
 
     Returns
     -------

@@ -71,7 +71,10 @@ def lstm_cell(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_
 class _RNN:
     """The fast form of a step. ``a[t]`` comes as the inputs' part of the gates and stays as the gates' values."""
 
-    rows, logistic, plain, settings = (0,), 0, staticmethod(_rnn_gates), ("tanh",)
+    rows: tuple = (0,)  # gates in the order of the fast form
+    logistic = 0  # of them, the first so many are
+    plain: Any = staticmethod(_rnn_gates)
+    cs: Any = None
 
     def __init__(self, a: Any, hs: Any, b_hh: Any, state: tuple, settings: tuple):
         self.a, self.hs, self.tanh = a, hs, settings[0] == "tanh"
@@ -100,7 +103,7 @@ class _RNN:
 
 
 class _GRU(_RNN):
-    rows, logistic, plain, settings = (0, 1, 2), 2, staticmethod(_gru_gates), ()
+    rows, logistic, plain = (0, 1, 2), 2, staticmethod(_gru_gates)
 
     def __init__(self, a: Any, hs: Any, b_hh: Any, state: tuple, settings: tuple):
         self.a, self.hs, self.size = a, hs, hs.shape[1]
@@ -142,7 +145,7 @@ class _GRU(_RNN):
 
 
 class _LSTM(_RNN):
-    rows, logistic, plain, settings = (0, 1, 3, 2), 3, staticmethod(_lstm_gates), ()  # input, forget, output; cell
+    rows, logistic, plain = (0, 1, 3, 2), 3, staticmethod(_lstm_gates)  # input, forget, output; cell
 
     def __init__(self, a: Any, hs: Any, b_hh: Any, state: tuple, settings: tuple):
         self.a, self.hs, self.size = a, hs, hs.shape[1]
@@ -256,8 +259,10 @@ def _sequence(name: str, settings: tuple, ends: tuple | None, to_x: bool) -> Any
         cell.begin(rest, last)
         dh, carry = np.zeros_like(cell.hs[0]), np.zeros_like(cell.hs[0])
         w_in, back = _ordered(w_ih, make.rows).T, _ordered(w_hh, make.rows).T.copy()
-        gx = np.empty_like(wide[:, :width], order="C") if to_x else None
-        g_in, g_hh, g_b = 0, 0, 0
+        gx: Any = np.empty_like(wide[:, :width], order="C") if to_x else None
+        g_in: Any = 0
+        g_hh: Any = 0
+        g_b: Any = 0
         # the gradients of the weights are summed over a few steps at a time, which are still in the cache
         length = max(1, PIECE // batch)
         d = np.empty_like(cell.a[:length])

@@ -67,9 +67,9 @@ def _shape(x: Any) -> tuple:
 def _batched(weights: bool) -> Callable:
     """The rule for vmap: the batch joins the examples of the layer, or where `weights` differ, groups of channels."""
 
-    def rule(call: Callable, lanes: list, flags: list, size: int, *params: Any) -> Any:
+    def rule(call: Callable, lanes: list, flags: list, size: int, *settings: Any) -> Any:
         a, b = lanes
-        (*params, geo) = params
+        *params, geo = settings
         if weights and not flags[1]:
             y = call(a.reshape((-1, *a.shape[2:])), b, *params, geo)
             return y.reshape((size, -1, *y.shape[1:]))

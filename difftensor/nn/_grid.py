@@ -96,7 +96,9 @@ def grid_sample(input: Any, grid: Any, mode: str = "bilinear", padding_mode: str
     flat = input.reshape((n, c, -1))
     total: Any = 0
     for corner in product(*corners):
-        place, weight, inside = 0, None, True
+        place: Any = 0
+        inside: Any = True
+        weight: Any = None
         for (index, part), size in zip(corner, space):
             inside = inside & (index >= 0) & (index <= size - 1)
             place = place * size + dif.clip(index, 0, size - 1).astype(np.int64)

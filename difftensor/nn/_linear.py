@@ -77,7 +77,7 @@ def embedding_bag(index: Any, weight: Any, offsets: Any = None, mode: str = "mea
     rows = taken(weight, at)
     rows = rows if factors is None else rows * factors[:, None]
     total = dif.zeros((count, weight.shape[1]), dtype=rows.dtype, device=getattr(weight, "device", None))
-    dif.add.at(total, constant(bags, rows), rows)
+    np.add.at(total, constant(bags, rows), rows)
     total = total if isinstance(rows, dif.Tensor) else total.numpy()
     return total if mode == "sum" else total / beside(np.maximum(sizes, 1), rows)[:, None]
 

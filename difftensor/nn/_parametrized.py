@@ -59,7 +59,7 @@ class ParametrizationList(ModuleList):
 
 
 @cache
-def _class(cls: type, names: tuple) -> type:
+def _class(cls: Any, names: tuple) -> type:
     """`cls` with attributes that are computed when they are asked for."""
 
     def made(name: str) -> property:
@@ -71,7 +71,7 @@ def _class(cls: type, names: tuple) -> type:
     return type(f"Parametrized{cls.__name__}", (cls,), {**facts, "plain_class": cls, "__doc__": cls.__doc__})
 
 
-def register_parametrization(module: Module, tensor_name: str, parametrization: Module) -> Module:
+def register_parametrization(module: Any, tensor_name: str, parametrization: Module) -> Module:
     """Make parameter `tensor_name` of `module` the result of `parametrization`.
 
     Parameters
@@ -101,18 +101,18 @@ def register_parametrization(module: Module, tensor_name: str, parametrization: 
         module.parametrizations = ModuleDict()
     module.parametrizations[tensor_name] = ParametrizationList(parametrization, value)
     del module.__dict__[tensor_name]
-    plain = getattr(type(module), "plain_class", type(module))
+    plain: Any = getattr(type(module), "plain_class", type(module))
     module.__class__ = _class(plain, tuple(sorted(module.parametrizations)))
     return module
 
 
-def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
+def is_parametrized(module: Any, tensor_name: str | None = None) -> bool:
     """Is this parameter, or any, computed?"""
     found = module.__dict__.get("parametrizations")
     return isinstance(found, ModuleDict) and (tensor_name is None or tensor_name in found)
 
 
-def remove_parametrizations(module: Module, tensor_name: str) -> Module:
+def remove_parametrizations(module: Any, tensor_name: str) -> Module:
     """Make the computed value the parameter."""
     if not is_parametrized(module, tensor_name):
         raise ValueError(f"remove_parametrizations: {tensor_name!r} of {type(module).__name__} is not parametrized")
@@ -230,7 +230,7 @@ class _Orthogonal(Module):
         return q if n >= k else q.swapaxes(-1, -2)
 
 
-def orthogonal(module: Module, name: str = "weight", rng: init.Rng = None) -> Module:
+def orthogonal(module: Any, name: str = "weight", rng: init.Rng = None) -> Module:
     """A weight with orthonormal rows or columns, whichever are fewer: the exponential of a skew-symmetric matrix.
 
     M. Lezcano-Casado, D. Martinez-Rubio, arXiv:1901.08428. The weight starts at the orthogonal factor of its polar
