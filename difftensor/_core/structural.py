@@ -41,7 +41,7 @@ def linear(
     op = Primitive(name, "linear", forward, **facts)
     op.views = views
     op.pull = lambda xp, g, n: (pull(xp, g, n.a, *n.params),)
-    op.push = lambda xp, ts, n: op.call(ts[0], *n.params)
+    op.push = lambda xp, ts, n: (op.forward if ts[0].__class__ is ndarray else op.call)(ts[0], *n.params)
 
     def f(x: Any, *params: Any) -> Any:
         if normalize is not None and params[0].__class__ not in usual:
