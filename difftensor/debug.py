@@ -17,7 +17,8 @@ from weakref import ref
 
 import numpy as np
 
-from difftensor._backend import is_array
+from difftensor._backend import is_array, on_gpu
+from difftensor._backend.device import elapsed, mark
 from difftensor._core import Primitive, Tensor, engine, fitting, pushing, sweeping
 from difftensor._core.tape import Node, _site, line_of, user_site
 from difftensor.errors import NonFiniteError
@@ -164,7 +165,7 @@ class _WatchedTable(dict):
 
 
 class profile:
-    """Context manager that measures each operation, forward and backward.
+    """Context manager that measures each operation, forward and backward: on a GPU by events of the device.
 
     Attributes
     ----------
@@ -177,7 +178,9 @@ class profile:
     Notes
     -----
     Watches the calls of this thread with ``sys.setprofile``: the program runs slower, the times of the operations
-    themselves are little affected. Operations inside the rule of another one count as its time.
+    themselves are little affected. Operations inside the rule of another one count as its time. What has a result on
+    a GPU is measured between two events in the stream, which include the device's waiting for the host; they are read
+    when the block ends, which waits for the device.
 
     Examples
     --------
@@ -194,6 +197,7 @@ class profile:
         self.seconds = 0.0
         self._kept: dict[int, Any] = {}  # weak references to the buffers that were counted, by their id
         self._open: list = []
+        self._spans: list = []  # (entry of the table, event before, event after)
         self._last: Any = None
 
     def __enter__(self) -> profile:
@@ -204,6 +208,9 @@ class profile:
 
     def __exit__(self, *exc: Any) -> None:
         sys.setprofile(self._before)
+        for entry, start, end in self._spans:
+            entry[1] += elapsed(start, end)
+        self._spans.clear()
         self.seconds = perf_counter() - self._start
         self._kept.clear()
         self._last = None
@@ -214,13 +221,16 @@ class profile:
             if not self._open:
                 what, call = self._measured(frame)
                 if what is not None:
-                    self._open.append((frame, what, call is not self._last, perf_counter()))
+                    self._open.append((frame, what, call is not self._last, perf_counter(), mark()))
                     self._last = call
         elif event == "return" and self._open and self._open[-1][0] is frame:
-            _, what, new, start = self._open.pop()
+            _, what, new, start, before = self._open.pop()
             entry = self.table.setdefault(what, [0, 0.0, 0])
             entry[0] += new
-            entry[1] += now - start
+            if before is not None and _is_there(arg):
+                self._spans.append((entry, before, mark()))
+            else:
+                entry[1] += now - start
             self._count(entry, arg)
 
     def _measured(self, frame: FrameType) -> tuple[tuple[str, str] | None, Any]:
@@ -246,7 +256,7 @@ class profile:
             if n is not None:
                 for a in (n.y, n.a, getattr(n, "b", None)):
                     for part in a if a.__class__ is tuple else (a,):
-                        if isinstance(part, np.ndarray):
+                        if isinstance(part, np.ndarray) or on_gpu(part):
                             self._keep(part)
 
     def _keep(self, a: np.ndarray) -> None:
@@ -273,6 +283,13 @@ class profile:
         return "\n".join([*lines, f"{times}; the tape kept {self.saved / 1e6:.3f} MB"])
 
     __repr__ = __str__
+
+
+def _is_there(result: Any) -> bool:
+    """Is a result on a GPU?"""
+    if result.__class__ in (tuple, list):
+        return any(map(_is_there, result))
+    return on_gpu(result._data if isinstance(result, Tensor) else result)
 
 
 class _Module(ModuleType):

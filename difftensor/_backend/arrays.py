@@ -34,10 +34,16 @@ def on_gpu(a: object) -> bool:
     if cupy is None or not isinstance(a, cupy.ndarray):
         return False
     if not used:
-        used.add(cupy.__name__)
+        use()
+    return True
+
+
+def use() -> None:
+    """A GPU is in use from now on."""
+    if not used:
+        used.add("cuda")
         for act in when_used:
             act()
-    return True
 
 
 used: set[str] = set()  # not empty once an array on a GPU was met

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._backend.arrays import on_gpu
+from difftensor._backend.arrays import on_gpu, use, used
 from difftensor.errors import DeviceError
 
 OLDEST = 14  # CuPy's first version with NumPy 2's promotion, `linalg.eig` and the array API's functions
@@ -234,19 +234,47 @@ def library_of(device: Device) -> Any:
 
 def inside(device: Device) -> Any:
     """A context in which CuPy works on `device`."""
-    return library_of(device).cuda.Device(device.index)
+    cupy = library_of(device)
+    use()
+    return cupy.cuda.Device(device.index)
+
+
+def mark() -> Any:
+    """An event in the current stream of the GPU; None as long as none is in use."""
+    if not used:
+        return None
+    event = sys.modules["cupy"].cuda.Event()
+    event.record()
+    return event
+
+
+def elapsed(start: Any, end: Any) -> float:
+    """Seconds between two events, on the device."""
+    end.synchronize()
+    return 1e-3 * sys.modules["cupy"].cuda.get_elapsed_time(start, end)
 
 
 def many_gpus() -> bool:
     """Has this machine more than one GPU?"""
-    return sys.modules["cupy"].cuda.runtime.getDeviceCount() > 1
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and cupy.cuda.runtime.getDeviceCount() > 1
 
 
 def inside_of(a: Any) -> Any:
-    """A context in which CuPy works on the device of its array `a`."""
+    """A context in which CuPy works on the device of raw array `a`."""
+    if not on_gpu(a):
+        return nullcontext()
     cupy = sys.modules["cupy"]
     index = a.data.device_id
     return nullcontext() if index == cupy.cuda.runtime.getDevice() else cupy.cuda.Device(index)
+
+
+def duplicate(a: Any, order: str = "C") -> Any:
+    """A copy of raw array `a` where it is: CuPy's own goes to the current device."""
+    if a.__class__ is np.ndarray:
+        return a.copy(order)
+    with inside_of(a):
+        return a.copy(order)
 
 
 def move(a: Any, device: Device) -> Any:

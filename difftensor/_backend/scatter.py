@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend.arrays import namespace, on_gpu, unwrap_scalar
+from difftensor._backend.device import inside_of
 from difftensor._backend.rows import add_rows
 
 deterministic: ContextVar[bool] = ContextVar("difftensor.deterministic", default=True)
@@ -26,7 +27,13 @@ def add_at(buffer: Any, index: Any, values: Any) -> None:
     if not on_gpu(buffer):
         if not add_rows(buffer, index, values):
             np.add.at(buffer, index, values)
-    elif not deterministic.get() and buffer.dtype.char in _ATOMIC:
+        return
+    with inside_of(buffer):
+        _add_there(buffer, index, values)
+
+
+def _add_there(buffer: Any, index: Any, values: Any) -> None:
+    if not deterministic.get() and buffer.dtype.char in _ATOMIC:
         namespace(buffer).add.at(buffer, index, values)  # np.add.at refuses tuples beside CuPy's arrays
     else:
         rows, places, values = _aligned(buffer, index, values)
@@ -47,8 +54,16 @@ def weighted_counts(x: Any, weights: Any, least: int) -> Any:
 
 def put_at(buffer: Any, index: Any, values: Any) -> None:
     """``buffer[index] = values``; where the index names an element twice the last value stays, as with NumPy."""
-    if not on_gpu(buffer) or not repeats(index) or not on_gpu(values):  # one number: all writes agree
-        buffer[index] = unwrap_scalar(values)
+    if not on_gpu(buffer):
+        buffer[index] = values
+        return
+    with inside_of(buffer):
+        _put_there(buffer, index, unwrap_scalar(values))
+
+
+def _put_there(buffer: Any, index: Any, values: Any) -> None:
+    if not repeats(index) or not on_gpu(values):  # one number: all writes agree
+        buffer[index] = values
         return
     rows, places, values = _aligned(buffer, index, values)
     rows[places] = values[winners(places, len(rows))]

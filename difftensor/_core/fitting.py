@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from difftensor._backend import duplicate
 from difftensor.errors import MutatedConstantError
 
 COPY_LIMIT = 4096  # bytes: plain arrays up to this size are copied when the tape saves them (about 0.1 us)
@@ -125,7 +126,7 @@ def constant(a: Any) -> tuple[Any, Guard | None]:
     if a.__class__ in _IMMUTABLE or isinstance(a, np.generic):
         return a, None
     if a.nbytes <= COPY_LIMIT or not isinstance(a, np.ndarray):
-        return a.copy(), None
+        return a.copy() if a.__class__ is np.ndarray else duplicate(a), None
     return a, Guard(a)
 
 

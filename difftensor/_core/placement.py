@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -25,14 +26,12 @@ def watch(op: Primitive) -> None:
     several = many_gpus()
     if several:
         op.forward = _there(op.forward)
-    if op.kind == "general":  # their functions ask for the signature of the forward
-        return
     for f in (op.call, getattr(op.call, "operator", None), getattr(op.call, "reflected", None)):
         cell = _cell(f)
         if cell is None:
             continue
         forward = _there(cell.cell_contents) if several else cell.cell_contents
-        if op.operands == 2:
+        if op.operands == 2 and op.kind != "general":
             forward = _of_two(forward)
         cell.cell_contents = forward
 
@@ -60,6 +59,7 @@ def _of_two(forward: Callable) -> Callable:
 def _there(forward: Callable) -> Callable:
     """`forward`, run on the device of its first operand that is on a GPU."""
 
+    @wraps(forward)  # its signature is asked for
     def f(*args: Any) -> Any:
         for a in args[0] if args and args[0].__class__ in (tuple, list) else args:
             if arrays.on_gpu(a):

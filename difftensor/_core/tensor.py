@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from difftensor._backend import Device, as_device, device_of
+from difftensor._backend import Device, as_device, device_of, duplicate
 from difftensor._core.tape import Leaf, Node
 from difftensor.errors import TrackedValueError, would_lose
 
@@ -288,7 +288,7 @@ class Tensor:
     def __deepcopy__(self, memo: dict) -> Tensor:
         if not self._stands_alone():
             raise would_lose("copy.deepcopy", self)
-        y = _rebuild(self._data.copy(), self.node is not None)
+        y = _rebuild(duplicate(self._data), self.node is not None)
         memo[id(self)] = y
         return y
 
@@ -356,7 +356,7 @@ def snapshot(x: Tensor) -> Any:
     x.saved = True
     if x.alias is not None:
         if x.alias.foreign:
-            return x._data.copy()
+            return duplicate(x._data)
         x.alias.saved = True
     return x._data
 

@@ -12,7 +12,7 @@ from weakref import ref
 
 from numpy import ndarray
 
-from difftensor._backend import is_element, is_view
+from difftensor._backend import duplicate, is_element, is_view
 from difftensor._core.fitting import Fits, Guard, constant
 from difftensor._core.primitive import Primitive
 from difftensor._core.tape import Node
@@ -69,7 +69,7 @@ def share_if_view(x: Tensor, y: Tensor, op: Primitive, params: tuple) -> None:
     elif not is_view(yd, xd):
         return
     elif op.name == "getitem" and is_element(yd, params):
-        y._data = yd.copy()
+        y._data = duplicate(yd)
         return
     storage = x.alias
     if storage is None:
@@ -119,7 +119,7 @@ def keep_raw(x: Tensor) -> tuple[Any, Guard | None]:
         x.saved = True
         return x._data, None
     if s.written:
-        return x._data.copy(), None
+        return duplicate(x._data), None
     if s.foreign:
         data, guard = constant(x._data)
         if guard is not None:
@@ -157,7 +157,7 @@ def unshare(x: Tensor) -> None:
     storage = x.alias
     if storage is None:
         if x.saved:
-            x._data = x._data.copy("K")
+            x._data = duplicate(x._data, "K")
             x.saved = False
     elif storage.foreign:  # the buffer stays what it is; large values that were saved by reference are copied now
         for r in storage.guards:
@@ -166,7 +166,7 @@ def unshare(x: Tensor) -> None:
                 guard.secure()
         storage.guards = []
     elif storage.saved:
-        storage.data = storage.data.copy("K")  # the memory order decides what a reshape step can view: keep it
+        storage.data = duplicate(storage.data, "K")  # the memory order decides what a reshape step can view: keep it
         storage.saved = False
         for m in storage.live():
             m._data = walk(m.path, storage.data)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._backend import on_gpu
+from difftensor._backend import duplicate, on_gpu
 from difftensor._backend.scatter import last_written, put_at
 from difftensor._core.fitting import fit
 from difftensor._core.operands import same_device
@@ -131,7 +131,7 @@ def take_over(x: Tensor, t: Tensor, ufunc: Any = np.add) -> Tensor:
         x._data = t._data
         x.saved = t.saved
     else:  # later views see the memory order, and may not see another Tensor's memory; a 0-d array stays an array
-        x._data = x._data.copy("K")
+        x._data = duplicate(x._data, "K")
         x._data[...] = t._data
         x.saved = False
     if x.node.__class__ is not Leaf or not x.node.user:

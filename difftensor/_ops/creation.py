@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from difftensor._backend import as_device, device_of, is_array, library, made_on, move, on_gpu
+from difftensor._backend import as_device, device_of, duplicate, is_array, library, made_on, move, on_gpu
 from difftensor._backend.arrays import is_refused
 from difftensor._core import Tensor, X, adopt_foreign, composition, holds_tensor, publish, wrap
 from difftensor._core.primitive import signed
@@ -56,7 +56,7 @@ def tensor(data, dtype=None, *, device=None, requires_grad=False):
     if dtype is not None and raw.dtype != dtype:
         moved = moved.astype(dtype)
     elif moved is raw:
-        moved = np.array(raw) if isinstance(raw, (np.ndarray, np.generic)) else raw.copy()
+        moved = np.array(raw) if isinstance(raw, (np.ndarray, np.generic)) else duplicate(raw)
     t = wrap(moved)
     return t.requires_grad_() if requires_grad else t
 

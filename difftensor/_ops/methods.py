@@ -7,6 +7,7 @@ import sys
 import numpy as np
 
 from difftensor._backend import as_device, library, move, on_gpu
+from difftensor._backend.device import enter
 from difftensor._core import Tensor, X, adopt_foreign, linear, publish, recording, take_over, wrap
 from difftensor._core.tape import Leaf
 from difftensor._core.tensor import export
@@ -259,10 +260,18 @@ def zero_grad(x):
 
 # Devices and other libraries ------------------------------------------------------------------------------------------
 
+
+
+def _arrived(g):
+    """Cotangent `g`, which the sweep goes on with where it now is."""
+    enter(g)
+    return g
+
+
 _moved = linear(
     "to_device",
     lambda x, new, old: move(x, new),
-    lambda xp, g, shape, new, old: g.to_device(old) if isinstance(g, Tensor) else move(g, old),
+    lambda xp, g, shape, new, old: g.to_device(old) if isinstance(g, Tensor) else _arrived(move(g, old)),
 )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._backend import device_of, move, namespace, several_devices
-from difftensor._backend.device import here, leave, strong_zero
+from difftensor._backend import device_of, duplicate, move, namespace, several_devices
+from difftensor._backend.device import here, inside_of, leave, strong_zero
 from difftensor._core import Node, Primitive, Tensor, X, lift, recording, snapshot, sweeping, wrap
 from difftensor._core.engine import reverse
 from difftensor._core.fitting import fit
@@ -51,7 +51,7 @@ def place_one(x: Any, name: str) -> Tensor:
     else:  # a copy: the function may change the array behind our back
         x = operand(x, name)
         plain = not isinstance(x, np.ndarray) and not hasattr(x, "__cuda_array_interface__")
-        data, node = np.asarray(x)[()] if plain else x.copy("K"), None
+        data, node = np.asarray(x)[()] if plain else duplicate(x, "K"), None
     kind = data.dtype.kind
     if kind in "iub":
         data = data.astype(np.float64)
@@ -277,12 +277,16 @@ def one_like(y: Tensor) -> Any:
     d = innermost(y)._data
     if isinstance(d, np.generic):
         return d.dtype.type(1)
-    return namespace(d).ones(d.shape, d.dtype)
+    if d.__class__ is np.ndarray:
+        return np.ones(d.shape, d.dtype)
+    with inside_of(d):
+        return namespace(d).ones(d.shape, d.dtype)
 
 
 def zeros_like(y: Any) -> Any:
     d = y._data if isinstance(y, Tensor) else y
-    return namespace(d).zeros(d.shape, d.dtype)
+    with inside_of(d):
+        return namespace(d).zeros(d.shape, d.dtype)
 
 
 def given(seeds: dict[Node, Any]) -> set[int]:
@@ -295,7 +299,7 @@ def fresh(c: Any, seen: set[int]) -> Any:
     if isinstance(c, Tensor):
         c = c.copy() if id(c) in seen or c.alias is not None else c
     elif getattr(c, "base", None) is not None or id(c) in seen or (c.__class__ is np.ndarray and not c.flags.writeable):
-        c = c.copy()
+        c = duplicate(c)
     seen.add(id(c))
     return c
 
@@ -340,7 +344,7 @@ def hand_out(y: Any, tensors: bool, watching: bool | None = None) -> Any:
     if d.__class__ is np.ndarray and d.ndim == 0:
         return d[()]
     if y.alias is not None or y.saved:
-        d = d.copy()
+        d = duplicate(d)
     return d
 
 
