@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from difftensor import tree
-from difftensor._core import Leaf, Tensor, enable_grad, lift, no_grad, wrap
+from difftensor._core import Leaf, Tensor, X, enable_grad, lift, no_grad, wrap
 from difftensor._core.tape import tick
+from difftensor._transforms.batch import expand, innermost, levels, like
 from difftensor._transforms.checkpoint import _boundary
 from difftensor._transforms.derived import jacobian
 from difftensor._transforms.forward import linearize
@@ -132,23 +133,66 @@ def _tie(F: Callable, x: Any, method: str, symmetric: bool) -> Any:
     if method not in kinds:
         raise ValueError(f"implicit: method {method!r} is not one of 'auto', 'dense', 'krylov'")
     flat, structure = tree.ravel(x)
-    flat = flat.detach().numpy() if isinstance(flat, Tensor) else flat
+    flat = flat.detach() if isinstance(flat, Tensor) else lift(flat, None)
     f = _vector(F, structure)
-    residual = f(lift(flat, None))
+    residual = f(flat)
     if residual.shape != flat.shape:
         raise ValueError(f"implicit: {residual.size} equations for {flat.size} unknowns")
-    if isinstance(residual, Batched) or rides(residual):
+    if rides(residual):
         raise MissingDerivativeError(
-            "implicit: the equations use a value of an outer vmap or streaming jvp that is not among the parameters: "
+            "implicit: the equations use a value of an outer streaming jvp that is not among the parameters: "
             "pass it as one (implicit.root(F, solve, value, ...))"
         )
     if not tracked([residual]):
         return x
+    if isinstance(residual, Batched):
+        return structure(_tied_batch(f, flat))
+    numbers = flat.numpy()
     with no_grad():
-        inverse = kinds[method](f, flat, symmetric)
+        inverse = kinds[method](f, numbers, symmetric)
+    return structure(_polished(f, numbers, inverse))
+
+
+def _polished(f: Callable, v: Any, inverse: Any) -> Any:
+    with no_grad():
         for _ in range(POLISH):
-            flat = flat - inverse.solve(np.asarray(f(lift(flat, None)).detach()), False)
-    return structure(_solution(f, flat, inverse))
+            v = v - inverse.solve(np.asarray(f(lift(v, None)).detach()), False)
+    return _solution(f, v, inverse)
+
+
+class _Blocks:
+    """The Jacobians (..., n, n) of the examples of a batch."""
+
+    def __init__(self, J: Any):
+        if J.size and not (np.linalg.cond(J) < 1 / np.finfo(float).eps).all():
+            raise np.linalg.LinAlgError("implicit: the Jacobian of the equations is singular for one of the examples")
+        self.J = J
+
+    def solve(self, v: Any, transposed: bool) -> Any:
+        J = self.J.swapaxes(-1, -2) if transposed else self.J
+        return np.linalg.solve(J, v.reshape((*J.shape[:-1], 1))).reshape(-1)
+
+
+def _tied_batch(f: Callable, flat: Tensor) -> Any:
+    """The numbers `flat` inside vmap, where the equations use batched values: one system of all examples."""
+    active = levels.get()
+    flat = expand(flat, active)
+    shape = innermost(flat).shape
+
+    def of_all(v: Any) -> Any:
+        token = levels.set(active)
+        try:
+            return innermost(expand(f(like(flat, v.reshape(shape))), active)).reshape(-1)
+        finally:
+            levels.reset(token)
+
+    with no_grad():
+        inverse = _Blocks(innermost(expand(X.asarray(jacobian(f)(flat)), active)).numpy())
+    token = levels.set((None,) * len(active))  # the one system is not batched itself
+    try:
+        return like(flat, _polished(of_all, innermost(flat).numpy().reshape(-1), inverse).reshape(shape))
+    finally:
+        levels.reset(token)
 
 
 def _each(f: Callable, params: tuple) -> Any:

@@ -14,6 +14,7 @@ from difftensor._core.fitting import nought
 from difftensor._transforms.forward import linearize
 from difftensor._transforms.reverse import differentiated, grad, vjp
 from difftensor._transforms.vmap import vmap
+from difftensor.errors import BatchedValueError
 
 
 def _only(args: tuple, argnums: int, f: Callable, kwargs: dict) -> tuple[Any, Callable]:
@@ -108,12 +109,16 @@ def _directions(x: Any) -> Any:
 def _along(f: Callable, basis: Any, tensors: bool) -> list:
     """The leaves of f(e) for all e of `basis`, stacked in front."""
     n = basis.shape[0]
-    if n <= _FEW:
-        rows = [tree.leaves(f(basis[i] if tensors else basis[i]._data)) for i in range(n)]
-        return [X.stack(column) for column in zip(*rows)]
-    chunks = [tree.leaves(vmap(f)(basis[i : i + _CHUNK])) for i in range(0, n, _CHUNK)]
-    parts = [c[0] if len(c) == 1 else X.concatenate(list(c)) for c in zip(*chunks)]
-    return parts if tensors else [_plain(p) for p in parts]
+    if n > _FEW:
+        try:
+            chunks = [tree.leaves(vmap(f)(basis[i : i + _CHUNK])) for i in range(0, n, _CHUNK)]
+        except BatchedValueError:  # a rule of the user's, or of an implicit function, wants numbers
+            pass
+        else:
+            parts = [c[0] if len(c) == 1 else X.concatenate(list(c)) for c in zip(*chunks)]
+            return parts if tensors else [_plain(p) for p in parts]
+    rows = [tree.leaves(f(basis[i] if tensors else basis[i]._data)) for i in range(n)]
+    return [X.stack(column) for column in zip(*rows)]
 
 
 def _plain(p: Any) -> Any:

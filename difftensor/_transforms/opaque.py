@@ -14,7 +14,8 @@ import numpy as np
 from difftensor._core import Node, Primitive, Tensor, X, lift, recording, snapshot
 from difftensor._core.recording import pick
 from difftensor._core.tape import getframe, tick, user_site
-from difftensor._transforms.batch import Batched, batched, example_by_example, innermost, level_of, levels
+from difftensor._transforms.batch import Batched, example_by_example, innermost, level_of, levels
+from difftensor._transforms.batch.calls import joined
 from difftensor._transforms.sweep import again
 
 _primitives: dict[tuple, Primitive] = {}
@@ -134,10 +135,8 @@ def in_lanes(f: Callable, leaves: list) -> list | None:
         return carried(lambda parts: through(f, parts), leaves, level)
     size = next(x for x in leaves if level_of(x) == level)._data.inner.shape[0]
     with example_by_example(level):
-        rows = [
-            through(f, [x._data.inner[i] if level_of(x) == level else x for x in leaves]) for i in range(size)
-        ]
-    return [batched(X.stack([X.asarray(v) for v in column]), level) for column in zip(*rows)]
+        rows = [through(f, [x._data.inner[i] if level_of(x) == level else x for x in leaves]) for i in range(size)]
+    return [joined("a function that stands on the tape as one node", list(column), level) for column in zip(*rows)]
 
 
 __all__ = ["Batched", "Rules", "in_lanes", "record", "rides", "through", "tracked"]

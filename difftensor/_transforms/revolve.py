@@ -14,6 +14,7 @@ from typing import Any
 from difftensor import tree
 from difftensor._core import Leaf, Node, Tensor, X, enable_grad, lift, no_grad, recording
 from difftensor._core.tape import tick
+from difftensor._transforms.batch import Batched
 from difftensor._transforms.checkpoint import _boundary
 from difftensor._transforms.draws import rewound, watched
 from difftensor._transforms.opaque import Rules, in_lanes, record, rides
@@ -160,7 +161,8 @@ def _loop(step: Callable, leaves: list, shape: Any, n: int, s: int) -> list:
         with watched() as drawn:
             found, placed, start = steps.recorded(state, i)
         steps.drawn.append(drawn)
-        if any(map(rides, found)):  # the step uses what a streaming jvp carries: nothing will be kept anyway
+        if any(rides(v) or isinstance(v, Batched) for v in found):
+            # the step uses what a streaming jvp carries, which keeps nothing, or a batched value around it
             return steps.carried(leaves, n)
         roots = [v.node for v in found if isinstance(v, Tensor) and v.node is not None]
         outside.update(dict.fromkeys(_boundary(roots, placed, start)))

@@ -121,3 +121,36 @@ def test_singular_equations_say_so():
         dif.grad(lambda a: implicit.root(lambda x, a: (x - 1) ** 2 * a, lambda a: 1.0, a))(2.0)
     with pytest.raises(ValueError, match="2 equations for 1 unknowns"):
         dif.grad(lambda a: implicit.root(lambda x, a: dif.array([x, a]), lambda a: 1.0, a))(2.0)
+
+
+def test_inside_vmap_equations_use_batched_values_of_their_surroundings(rng):
+    M, b = rng.normal(size=(4, 3, 3)) * 0.1 + 2 * np.eye(3), rng.normal(size=3)
+
+    def newton(m):
+        x = m[0] * 0
+        for _ in range(60):
+            x = x - 0.3 * (m @ x + 0.1 * x**3 - b)
+        return x
+
+    def closed(m):
+        steady = m.detach() if isinstance(m, dif.Tensor) else m
+        return dif.sum(dif.implicit.root(lambda x: m @ x + 0.1 * x**3 - b, lambda: newton(steady)) ** 2)
+
+    def unrolled(m):
+        return dif.sum(newton(m) ** 2)
+
+    for t in (lambda f: f, dif.grad, dif.hessian, lambda f: dif.jacobian(dif.grad(f), mode="rev")):
+        np.testing.assert_allclose(dif.vmap(t(closed))(M), [t(unrolled)(m) for m in M], atol=1e-9)
+    total = lambda f: lambda M: dif.sum(dif.vmap(f)(M) ** 2)  # noqa: E731
+    np.testing.assert_allclose(dif.grad(total(closed))(M), dif.grad(total(unrolled))(M), atol=1e-9)
+    np.testing.assert_allclose(dif.hvp(total(closed))(M, M), dif.hvp(total(unrolled))(M, M), atol=1e-9)
+
+
+def test_hessians_in_many_directions(rng):
+    """Rules of implicit functions want numbers: the sweeps go one by one."""
+    c = rng.uniform(1, 2, 12)
+
+    def f(c):
+        return dif.sum(dif.implicit.root(lambda x, c: x**2 - c, dif.sqrt, c) ** 3)
+
+    np.testing.assert_allclose(dif.hessian(f)(c), np.diag(0.75 / np.sqrt(c)), atol=1e-9)

@@ -275,3 +275,19 @@ def test_many_directions_of_many_examples(name, size, rng):
     total = lambda x: dif.sum(f(x) ** 2)  # noqa: E731
     if name in ("hessian", "pull", "rev"):  # and the derivative of that
         np.testing.assert_allclose(dif.vmap(dif.grad(total))(X), [dif.grad(total)(x) for x in X], atol=1e-8)
+
+
+def test_what_runs_one_by_one_refuses_batched_values_around_it():
+    """It would see the whole batch in every example."""
+
+    def ruled(x):
+        f = dif.custom_vjp(lambda u: u * x)
+        f.defvjp(lambda u: (u * x, None), lambda r, g: (g * x,))
+        return f(x)
+
+    X = np.array([[1.0, -2.0], [2.0, 3.0]])
+    looped_ = lambda x: dif.checkpoint_loop(lambda u, i: u * x, x, 3)  # noqa: E731
+    pieces = lambda x: dif.piecewise(x, [x > 0], [lambda u: u, lambda u: u * x[0]])  # noqa: E731
+    for f in (ruled, looped_, pieces):
+        with pytest.raises(dif.errors.BatchedValueError, match="surroundings"):
+            dif.vmap(f)(X)

@@ -10,7 +10,7 @@ import numpy as np
 from difftensor._core import Primitive, Tensor, X, aligned, everywhere
 from difftensor._core.operands import _with_keywords
 from difftensor._transforms.batch.indices import copied, physical_index
-from difftensor._transforms.batch.tensor import Batched, batched, example_by_example, level_of
+from difftensor._transforms.batch.tensor import Batched, batched, example_by_example, level_of, surrounded
 from difftensor.errors import BatchedValueError
 
 
@@ -108,16 +108,18 @@ def one_by_one(f: Callable, args: tuple, kwargs: dict) -> Any:
             rows.append(f(*a, **k))
     if not rows:
         raise ValueError("vmap over an empty batch: this function runs example by example, and none tells its shape")
-    return _joined(getattr(f, "__name__", str(f)), rows, level)
+    return joined(getattr(f, "__name__", str(f)), rows, level)
 
 
-def _joined(name: str, rows: list, level: int) -> Any:
+def joined(name: str, rows: list, level: int) -> Any:
     """The results of one function for all examples as one, batched."""
     first = rows[0]
     if isinstance(first, (tuple, list)):
-        parts = [_joined(name, list(column), level) for column in zip(*rows, strict=True)]
+        parts = [joined(name, list(column), level) for column in zip(*rows, strict=True)]
         return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
     column = [v if isinstance(v, Tensor) else X.asarray(v) for v in rows]
+    if any(level_of(v) >= level for v in column):
+        raise surrounded(name)
     if len({v.shape for v in column}) > 1:
         raise BatchedValueError(
             f"{name} inside vmap: its results have different shapes for different examples. Use "

@@ -151,6 +151,14 @@ def example_by_example(level: int) -> Any:
         levels.reset(token)
 
 
+def surrounded(name: str) -> BatchedValueError:
+    """The error of what runs one example after the other, and met a value of the whole batch."""
+    return BatchedValueError(
+        f"{name} inside vmap runs one example after the other, so it cannot use a batched value of its surroundings (a "
+        "closure or a global): pass it as an argument"
+    )
+
+
 def innermost(x: Any) -> Any:
     """The plain Tensor behind all levels of `x`."""
     while isinstance(x, Batched):

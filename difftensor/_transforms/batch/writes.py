@@ -8,7 +8,16 @@ import numpy as np
 
 from difftensor._core import Tensor, X, shares, wrap
 from difftensor._transforms.batch.indices import copied, physical_index
-from difftensor._transforms.batch.tensor import Batched, Physical, batched, innermost, is_scalar, level_of, levels
+from difftensor._transforms.batch.tensor import (
+    Batched,
+    Physical,
+    batched,
+    innermost,
+    is_scalar,
+    level_of,
+    levels,
+    surrounded,
+)
 from difftensor.errors import BatchedValueError, describe
 
 
@@ -17,6 +26,8 @@ def write(x: Tensor, index: Any, value: Any) -> None:
     parts = index if isinstance(index, tuple) else (index,)
     level = max(level_of(x), level_of(value), *(level_of(i) for i in parts))
     if level_of(x) < level:
+        if levels.get()[level] is None:
+            raise surrounded("this function")
         _become_batched(x, level, levels.get()[level])
     inner = x._data.inner
     if level_of(value) == level:
