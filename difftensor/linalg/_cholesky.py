@@ -14,6 +14,7 @@ from difftensor.linalg._triangular import solve_lower_or_upper
 
 _LARGE = 400  # size from which NumPy's copies cost more than the call of LAPACK by hand
 _ROWS = 256
+_ONE_BY_ONE = 24  # size from which the matrices of a stack are done one after the other
 _SMALL = 64  # size up to which the inverse is faster than two triangular solves
 
 
@@ -32,10 +33,12 @@ def _pull(xp: Any, g: Any, y: Any, a: Any) -> Any:
     The gradient is Hermitian, as A is: it is the one of the function on Hermitian matrices, whichever triangle NumPy
     reads.
     """
-    if xp is np and y.__class__ is np.ndarray and y.ndim == 2 and y.size and g.dtype == y.dtype:
+    n = y.shape[-1]
+    if xp is np and y.__class__ is np.ndarray and g.dtype == y.dtype and (n >= _ONE_BY_ONE or y.ndim == 2 and n):
         if _lapack.triangular_available(y.dtype):
             c = np.conjugate(g, order="C")
-            _pull_blocks(y, c)
+            for y1, c1 in zip(y.reshape(-1, n, n), c.reshape(-1, n, n), strict=True):
+                _pull_blocks(y1, c1)
             return mT(c)
     ut = mH(y)
     p = hermitian_part(lower_half(xp, ut @ g.conj()))

@@ -22,7 +22,7 @@ def _det_forward(a: Any, keep: Any) -> Any:
 
 
 def _det_pull(xp: Any, g: Any, y: Any, a: Any, keep: Any) -> Any:
-    return _scaled(g, cofactor(a, keep))
+    return _scaled(g, _cofactors(a, keep, y) if xp is np else cofactor(a, keep))
 
 
 def _det_push(xp: Any, ts: tuple, y: Any, a: Any, keep: Any) -> Any:
@@ -88,11 +88,17 @@ def _far_from_singular(a: Any, b: Any) -> bool:
         a, b = a.ravel(order="K"), b.ravel(order="K")
         bound = np.sqrt(np.vdot(a, a).real) * np.sqrt(np.vdot(b, b).real)
         return bool(bound * eps_of(np, a) ** 0.5 < 1)
-    bound = abs(a).sum(axis=-2).max(axis=-1) * abs(b).sum(axis=-2).max(axis=-1)
-    return bool((bound * eps_of(np, a) ** 0.5 < 1).all())
+    a, b = abs(a), abs(b)
+    bound = (a * a).sum(axis=(-2, -1)) * (b * b).sum(axis=(-2, -1))
+    return bool((bound * eps_of(np, a) < 1).all())
 
 
 def _cofactor_forward(a: Any, keep: Any) -> Any:
+    return _cofactors(a, keep, None)
+
+
+def _cofactors(a: Any, keep: Any, d: Any) -> Any:
+    """Matrices of cofactors; `d`: the determinants, if they are known."""
     if 0 < a.shape[-1] <= _small.LARGEST and a.dtype.kind in "fc":
         return _small.cofactor(a)
     if _factor.serves(keep, a):
@@ -103,7 +109,7 @@ def _cofactor_forward(a: Any, keep: Any) -> Any:
                 return found.det * it
         return _by_singular_values(a)
     b = _well_conditioned(a)
-    return _by_singular_values(a) if b is None else np.linalg.det(a)[..., None, None] * mT(b)
+    return _by_singular_values(a) if b is None else _scaled(np.linalg.det(a) if d is None else d, mT(b))
 
 
 def _by_singular_values(a: Any) -> Any:
