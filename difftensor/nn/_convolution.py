@@ -80,7 +80,8 @@ def conv1d(x: Any, weight: Any, bias: Any = None, stride: Size = 1, padding: Any
     Notes
     -----
     One matrix product with all windows (im2col), or, for large kernels, Fourier transforms: whichever takes fewer
-    operations. Derivatives choose for themselves.
+    operations; derivatives choose for themselves. Transforms round at the size of the largest element, and spread an
+    infinity or a NaN over the whole row.
     """
     return convolve(1, x, weight, bias, stride, padding, dilation, groups)
 

@@ -40,23 +40,26 @@ def spectral(n: int, channels: int, outputs: int, space: tuple, kernel: tuple, g
     return windows > TRANSFORM * rows * size * math.log2(size) + PRODUCT * products
 
 
-def _form(n: int, w_shape: tuple, space: tuple, geo: Geometry, moves: int = 1) -> Any:
+def _form(a: Any, b: Any, w_shape: tuple, space: tuple, geo: Geometry, moves: int = 1) -> Any:
+    """The better form for operands `a`, whose first axis counts examples, and `b`."""
+    if a.dtype.char not in "fd" or b.dtype.char not in "fd":
+        return _im2col  # integers, complex numbers, half precision
     o, cg, *kernel = w_shape
-    return _spectral if spectral(n, cg * geo.groups, o, tuple(space), tuple(kernel), geo, moves) else _im2col
+    return _spectral if spectral(len(a), cg * geo.groups, o, tuple(space), tuple(kernel), geo, moves) else _im2col
 
 
 def _correlate(x: Any, w: Any, geo: Geometry) -> Any:
-    return _form(len(x), w.shape, x.shape[2:], geo).correlate(x, w, geo)
+    return _form(x, w, w.shape, x.shape[2:], geo).correlate(x, w, geo)
 
 
 def _scatter(g: Any, w: Any, space: tuple, geo: Geometry) -> Any:
     moves = 1 if _im2col.turns(w.shape, geo) else ADDED
-    return _form(len(g), w.shape, space, geo, moves).scatter(g, w, space, geo)
+    return _form(g, w, w.shape, space, geo, moves).scatter(g, w, space, geo)
 
 
 def _gather(g: Any, x: Any, kernel: tuple, geo: Geometry) -> Any:
     shape = (g.shape[1], x.shape[1] // geo.groups, *kernel)
-    return _form(len(x), shape, x.shape[2:], geo).gather(g, x, kernel, geo)
+    return _form(x, g, shape, x.shape[2:], geo).gather(g, x, kernel, geo)
 
 
 def _shape(x: Any) -> tuple:

@@ -69,7 +69,8 @@ def correlate(x: Any, w: Any, geo: Geometry) -> Any:
     parts = _pieces(x, win.size, out[0])
     y: Any = None
     for rows in parts:
-        part = (w @ win[(*ahead, rows)].reshape(geo.groups, cg * taps, -1)).reshape(o, -1, *out[1:], n)
+        part = w @ win[(*ahead, rows)].reshape(geo.groups, cg * taps, -1)
+        part = part.reshape(o, rows.stop - rows.start, *out[1:], n)
         if len(parts) == 1:
             return _batch_first(part)
         y = np.empty_like(part, order="C", shape=(o, *out, n)) if y is None else y
@@ -100,8 +101,8 @@ def scatter(g: Any, w: Any, space: tuple, geo: Geometry) -> Any:
     g = _batch_last(g).reshape(geo.groups, o // geo.groups, out[0], -1)
     w = _contiguous(w).reshape(geo.groups, o // geo.groups, -1).transpose(0, 2, 1)
     for rows in _pieces(g, c * prod(kernel) * prod(out) * n, out[0], 3):  # larger ones: each is added tap by tap
-        part = (w @ g[:, :, rows].reshape(*g.shape[:2], -1)).reshape(c, *kernel, -1, *out[1:], n)
         starts, sizes = (rows.start, *[0] * len(out[1:])), (rows.stop - rows.start, *out[1:])
+        part = (w @ g[:, :, rows].reshape(*g.shape[:2], -1)).reshape(c, *kernel, *sizes, n)
         for tap in product(*map(range, kernel)):
             first = (r * s + t * d for r, s, t, d in zip(starts, geo.stride, tap, geo.dilation))
             at = tuple(slice(f, f + s * (m - 1) + 1, s) for f, m, s in zip(first, sizes, geo.stride))

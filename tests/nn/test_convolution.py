@@ -132,6 +132,25 @@ def test_a_constant_input_gets_no_gradient_and_costs_none(rng, monkeypatch):
     np.testing.assert_allclose(w.grad, dif.grad(lambda w: F.conv2d(x, w).sum())(w.detach()))
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.complex128, np.float16])
+def test_other_dtypes_go_by_windows(dtype, rng):
+    x = (10 * rng.normal(size=(1, 1, 3000)) + 5j * rng.normal(size=(1, 1, 3000))) * (1 + 0j)
+    x = (x if dtype == np.complex128 else x.real).astype(dtype)
+    w = np.ones((1, 1, 900), dtype)
+    y = F.conv1d(x, w)
+    assert y.dtype == dtype
+    if dtype != np.float16:
+        np.testing.assert_allclose(y[0, 0], np.convolve(x[0, 0], w[0, 0], "valid"), rtol=1e-10)
+
+
+def test_no_examples():
+    x, w = np.zeros((0, 2, 9)), np.ones((3, 2, 4))
+    y, pull = dif.vjp(F.conv1d, x, w)
+    assert y.shape == (0, 3, 6)
+    gx, gw = pull(y)
+    assert gx.shape == x.shape and gw.shape == w.shape and not gw.any()
+
+
 def test_a_kernel_larger_than_the_input_says_so(rng):
     with pytest.raises(ValueError, match="larger than the padded input"):
         F.conv1d(dif.ones((1, 1, 4)), dif.ones((1, 1, 5)))
