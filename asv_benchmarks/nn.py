@@ -35,12 +35,29 @@ def _lenet(nn):
     )
 
 
-# name: model, input shape, whether the result is the output of a recurrent layer
+def _filters(nn):
+    """Long kernels: convolution by Fourier transforms."""
+    return nn.Sequential(
+        nn.Conv1d(1, 8, 251, padding=125),
+        nn.ReLU(),
+        nn.MaxPool1d(4),
+        nn.Conv1d(8, 8, 125),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool1d(1),
+        nn.Flatten(),
+        nn.Linear(8, 10),
+    )
+
+
+# name: model, input shape
 STEPS = {
     "mlp": (_mlp, (128, 784)),
     "lenet": (_lenet, (64, 1, 28, 28)),
+    "filters": (_filters, (16, 1, 4096)),
     "lstm": (lambda nn: nn.LSTM(64, 128), (64, 32, 64)),
+    "gru": (lambda nn: nn.GRU(64, 128), (64, 32, 64)),
 }
+RECURRENT = ("lstm", "gru")
 
 
 class Step:
@@ -69,7 +86,7 @@ class Step:
 
         def step():
             out = model(x)
-            if self.name == "lstm":
+            if self.name in RECURRENT:
                 loss = nn.functional.mse_loss(out[0], target)
             else:
                 loss = nn.functional.cross_entropy(out, self.y)
@@ -96,7 +113,7 @@ class Step:
 
         def step():
             out = model(x)
-            if self.name == "lstm":
+            if self.name in RECURRENT:
                 loss = torch.nn.functional.mse_loss(out[0], target)
             else:
                 loss = torch.nn.functional.cross_entropy(out, y)
