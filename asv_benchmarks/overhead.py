@@ -3,6 +3,7 @@
     python -m asv_benchmarks.overhead
 """
 import timeit
+from time import process_time
 
 # As a function of the namespace `f`, and as an operator or method where there is one.
 FUNCTIONS = {
@@ -59,7 +60,8 @@ def table(statements, columns):
     print("|---" * (len(installed) + 2) + "|")
     for name, statement in statements.items():
         scopes = {column: names(*column) for column in [("np", PLAIN), *installed]}
-        least = seconds({column: timeit.Timer(statement, globals=scope) for column, scope in scopes.items()})
+        least = seconds({column: timeit.Timer(statement, timer=process_time, globals=scope)
+                         for column, scope in scopes.items()})
         base = least.pop(("np", PLAIN))
         extra = " | ".join(f"{1e6 * (time - base):+.2f}" for time in least.values())
         print(f"| {name} | {1e6 * base:.2f} | {extra} |", flush=True)
