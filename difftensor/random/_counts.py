@@ -226,7 +226,8 @@ def hypergeometric(source: Philox, shape: tuple, device: Device, good: Any, bad:
     """E. Stadlober, The ratio of uniforms approach for generating discrete random variates, Journal of Computational
     and Applied Mathematics 31 (1990) 181-189, algorithm HRUE: two words."""
     start = source.reserve(2 * math.prod(shape))
-    k = reject(source, start, shape, device, 2, 80, _propose_hypergeometric, good * 1.0, bad * 1.0, sample * 1.0)
+    # of small numbers only one proposal in four is accepted: 0.76^150 < 10^-17
+    k = reject(source, start, shape, device, 2, 150, _propose_hypergeometric, good * 1.0, bad * 1.0, sample * 1.0)
     total = good + bad
     k = np.where(good > bad, np.minimum(sample, total - sample) - k, k)
     return np.where(2 * sample > total, good - k, k).astype(np.int64)

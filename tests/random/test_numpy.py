@@ -20,7 +20,9 @@ def test_every_method_is_there_with_numpys_arguments(name):
         assert hasattr(Generator, name)
         return
     ours = getattr(Generator, name)
-    if inspect.signature(theirs) == inspect.signature(lambda self, /, *args, **kwargs: 0):
+    try:
+        inspect.signature(theirs)
+    except ValueError:
         pytest.skip("this NumPy does not say")
     expected, found = (inspect.signature(f).parameters.values() for f in (theirs, ours))
     assert [(p.name, p.kind) for p in found] == [(p.name, p.kind) for p in expected]
