@@ -99,7 +99,7 @@ def available(dtype: Any) -> bool:
 @cache
 def triangular_available(dtype: Any) -> bool:
     """The same for the routines of triangular matrices."""
-    if not _serves(dtype, "trsm", "trtri", "potrf", "gemm"):
+    if not _serves(dtype, "trtrs", "trsm", "trtri", "potrf", "gemm"):
         return False
     a = np.array([[2, 0], [6, 4]], dtype)
     b = np.array([[2, 4], [14, 20]], dtype)
@@ -133,27 +133,34 @@ def _singular() -> Any:
     return np.linalg.LinAlgError("Singular matrix")
 
 
+_FEW = 20_000  # elements up to which trtrs and getrs keep to one thread; trsm wakes the others for any size
+
+
 def triangular_solve(a: Any, b: Any, lower: bool, overwrite: bool = False) -> Any:
     """Solution of ``a @ x = b`` for triangular `a`; the other triangle is not read.
 
-    The solution lies in memory as `b` does, and in the place of `b` with `overwrite`, for which b or b.T must have
-    contiguous rows.
+    With `overwrite` it is in the place of `b`, for which b or b.T must have contiguous rows.
     """
-    if not bool(a.diagonal().all()):
-        raise _singular()
     by_columns = b.strides[0] == b.itemsize and b.strides[1] != b.itemsize
-    x = b.T if by_columns else b
-    x, width = _rows(x if overwrite else np.array(x, a.dtype, order="C"))
     # LAPACK finds the transpose of what lies in rows.
     transposed = a.strides[0] != a.itemsize
     m, ld = _rows(a if transposed else a.T)
     which = b"U" if lower == transposed else b"L"
-    if by_columns:
-        side, trans = b"L", b"T" if transposed else b"N"
-    else:  # x^T a^T = b^T
-        side, trans = b"R", b"N" if transposed else b"T"
-    _call("trsm", a.dtype.char, side, which, trans, b"N", x.shape[1], x.shape[0], np.ones(1, a.dtype), m, ld, x, width)
-    return x.T if by_columns else x
+    if by_columns or b.size <= _FEW:
+        trans = b"T" if transposed else b"N"
+        x, width = _rows(b.T if by_columns and overwrite else np.array(b.T, a.dtype, order="C"))
+        if _call_info("trtrs", a.dtype.char, which, trans, b"N", x.shape[1], len(x), m, ld, x, width):
+            raise _singular()
+        if not overwrite or by_columns:
+            return x.T
+        b[...] = x.T
+        return b
+    if not bool(a.diagonal().all()):
+        raise _singular()
+    x, width = _rows(b if overwrite else np.array(b, a.dtype, order="C"))
+    trans, one = b"N" if transposed else b"T", np.ones(1, a.dtype)  # x^T a^T = b^T
+    _call("trsm", a.dtype.char, b"R", which, trans, b"N", x.shape[1], len(x), one, m, ld, x, width)
+    return x
 
 
 def add_product(c: Any, factor: float, a: Any, b: Any, adjoint: bool = False) -> None:
@@ -222,10 +229,10 @@ def factors(a: Any) -> tuple[Any, Any]:
 def solve(lu: Any, pivots: Any, b: Any, transposed: bool) -> Any:
     """Solution of ``a @ x = b`` or ``a.T @ x = b``, for the `a` of `factors`; b is a vector or a matrix."""
     n = len(lu)
-    if b.ndim == 1 or b.shape[1] == 1:
-        x = np.array(b, order="C")
-        _call_info("getrs", lu.dtype.char, b"N" if transposed else b"T", n, 1, lu, n, pivots, x, n)
-        return x
+    if b.ndim == 1 or b.size <= _FEW:
+        x = np.array(b.T, order="C")
+        _call_info("getrs", lu.dtype.char, b"N" if transposed else b"T", n, x.size // n, lu, n, pivots, x, n)
+        return x.T
     # a.T = P L U. In rows lies x.T, to be multiplied from the right, so that nothing is transposed.
     order, k = _order(pivots), b.shape[1]
     x = b.take(order, axis=0) if transposed else np.array(b, order="C")

@@ -31,6 +31,8 @@ def _over_r(x: Any, r: Any) -> Any:
     """``x @ r^-H``, r upper triangular."""
     if x.__class__ is r.__class__ is np.ndarray and x.ndim == r.ndim == 2 and x.dtype == r.dtype and r.size:
         if _lapack.triangular_available(r.dtype):
+            if len(r) <= _SMALL:
+                return x @ mH(_lapack.triangular_inverse(r, False))
             return mH(_lapack.triangular_solve(r, mH(x), False))
     if r.shape[-1] <= _SMALL:
         return x @ mH(inv(r))

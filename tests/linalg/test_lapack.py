@@ -53,6 +53,7 @@ def test_factors(rng, char, n):
         close(f.solve(b[:, :1]), np.linalg.solve(m, b[:, :1]), char)
         close(f.solve(b[:, 0]), np.linalg.solve(m, b[:, 0]), char)
         close(f.solve(b[:, :0]), np.zeros((n, 0)), char)
+        close(f.solve(np.tile(b, (1, 60))), np.tile(np.linalg.solve(m, b), (1, 60)), char)
         close(f.inverse_transposed(), np.linalg.inv(m).T, char)
     sign, log = found.sign_and_log()
     expected = np.linalg.slogdet(a)
@@ -82,14 +83,17 @@ def test_triangular(rng, char, n, layout):
         for each in matrices:
             close(_lapack.triangular_solve(each, b, lower), expected, char)
             close(_lapack.triangular_solve(each, b[:, :1], lower), expected[:, :1], char)
+            wide = np.tile(b, (1, 50))
+            close(_lapack.triangular_solve(each, wide, lower), np.tile(expected, (1, 50)), char)
         close(_lapack.triangular_inverse(matrices[0], lower), np.linalg.inv(matrices[0]), char)
 
 
 @pytest.mark.parametrize("order", "CF")
-def test_triangular_in_place(rng, char, order):
+@pytest.mark.parametrize("k", [1, 5, 2000])
+def test_triangular_in_place(rng, char, order, k):
     served(_lapack.triangular_available, char)
     a = np.tril(matrix(rng, 20, 20, char))
-    b = np.array(matrix(rng, 20, 5, char), order=order)
+    b = np.array(matrix(rng, 20, k, char), order=order)
     expected = np.linalg.solve(a, b)
     x = _lapack.triangular_solve(a, b, True, overwrite=True)
     assert np.shares_memory(x, b)
