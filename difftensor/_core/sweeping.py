@@ -103,9 +103,12 @@ def repaired(xp: Any, g: Any, r: Any) -> Any:
 
 
 def concrete(g: Any) -> Any:
+    """The raw arrays of cotangents `g`; those of a vmap over directions have an axis more in front."""
     if g.__class__ in (list, tuple):
         return tuple(map(concrete, g))
-    return g._data if isinstance(g, Tensor) else g
+    while isinstance(g, Tensor):
+        g = g._data.inner if hasattr(type(g._data), "inner") else g._data
+    return g
 
 
 def missing_rule(op: Primitive) -> MissingDerivativeError:

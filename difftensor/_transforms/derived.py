@@ -14,7 +14,7 @@ from difftensor._core.fitting import nought
 from difftensor._transforms.forward import linearize
 from difftensor._transforms.reverse import differentiated, grad, vjp
 from difftensor._transforms.vmap import vmap
-from difftensor.errors import BatchedValueError
+from difftensor.errors import BatchedValueError, DegenerateError
 
 
 def _only(args: tuple, argnums: int, f: Callable, kwargs: dict) -> tuple[Any, Callable]:
@@ -206,10 +206,18 @@ def hessian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
                     "hessian of a complex argument: differentiate with respect to its real and imaginary parts"
                 )
         if isinstance(argnums, int):
-            return jacobian(grad(f, argnums), argnums, "fwd")(*args, **kwargs)
-        return tuple(jacobian(grad(f, i), tuple(argnums), "fwd")(*args, **kwargs) for i in argnums)
+            return _of_gradient(grad(f, argnums), argnums, args, kwargs)
+        return tuple(_of_gradient(grad(f, i), tuple(argnums), args, kwargs) for i in argnums)
 
     return hess
+
+
+def _of_gradient(g: Callable, argnums: int | tuple[int, ...], args: tuple, kwargs: dict) -> Any:
+    """The Jacobian of gradient `g`."""
+    try:
+        return jacobian(g, argnums, "fwd")(*args, **kwargs)
+    except DegenerateError:  # tangents reach all vectors of a degenerate group, cotangents only those that are used
+        return jacobian(g, argnums, "rev")(*args, **kwargs)
 
 
 def _gradient(f: Callable) -> Callable:
@@ -250,7 +258,10 @@ def hvp(f: Callable, argnums: int = 0) -> Callable:
             raise TypeError("hvp(f)(*args, v) needs the arguments of f and the vector")
         *primals, v = args
         x, g = _only(tuple(primals), argnums, f, kwargs)
-        return linearize(_gradient(g), x)[1](v)
+        try:
+            return linearize(_gradient(g), x)[1](v)
+        except DegenerateError:  # as in `hessian`
+            return vjp(_gradient(g), x)[1](v)[0]
 
     return product
 

@@ -46,7 +46,7 @@ def vectors(name: str, w: Any, g: Any, same: Any) -> None:
         return
     reached = grouped if g is None else grouped & (g != 0).any(axis=-2)
     if bool(reached.any()):
-        value = w[reached][0]
+        value = np.broadcast_to(w, reached.shape)[reached][0]
         raise DegenerateError(
             f"{name}: the derivative with respect to vectors of a degenerate group (value {value:.6g} occurs "
             f"more than once) "
