@@ -28,7 +28,9 @@ from difftensor.linalg._algebra import (
     is_hermitian,
     mH,
     mT,
+    raw,
 )
+from difftensor.linalg._funm import derivatives
 from difftensor.linalg._sylvester import solve_sylvester
 
 
@@ -151,11 +153,17 @@ def _scipy_logm(a: Any) -> Any:
 
 
 def _logm_pull(xp: Any, g: Any, y: Any, a: Any) -> Any:
-    return fitted(_along(xp, logm, mT(a), g), a)
+    return fitted(_logm_along(xp, mT(a), g), a)
 
 
 def _logm_push(xp: Any, ts: tuple, y: Any, a: Any) -> Any:
-    return _along(xp, logm, a, ts[0])
+    return _logm_along(xp, a, ts[0])
+
+
+def _logm_along(xp: Any, a: Any, e: Any) -> Any:
+    if on_gpu(raw(a)):  # Hermitian, for which the divided differences over the spectrum are as good as the block
+        return derivatives((a, e), np.log)
+    return _along(xp, logm, a, e)
 
 
 logm = general("linalg.logm", _logm_forward, _logm_pull, _logm_push, saves="x", numpy=None, batch="trailing")

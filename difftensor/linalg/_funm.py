@@ -158,9 +158,9 @@ def _core(func: Callable, w: Any, e: list[Any], eps: float) -> Any:
 def _pull(xp: Any, g: Any, y: Any, xs: tuple, func: Callable) -> tuple:
     """tr(g^T D_k(A; E...)) is symmetric in g^T and the E, so every cotangent is a D of the transposes."""
     a, *directions = map(mT, xs)
-    found = [_derivatives((a, *directions, g), func)]
+    found = [derivatives((a, *directions, g), func)]
     for j in range(len(directions)):
-        found.append(_derivatives((a, *directions[:j], g, *directions[j + 1 :]), func))
+        found.append(derivatives((a, *directions[:j], g, *directions[j + 1 :]), func))
     return tuple(fitted(c, x) for c, x in zip(found, xs, strict=True))
 
 
@@ -168,12 +168,12 @@ def _push(xp: Any, ts: tuple, y: Any, xs: tuple, func: Callable) -> Any:
     total: Any = None
     for j, t in enumerate(ts):
         if t is not None:
-            part = _derivatives((*xs, t) if j == 0 else (*xs[:j], t, *xs[j + 1 :]), func)
+            part = derivatives((*xs, t) if j == 0 else (*xs[:j], t, *xs[j + 1 :]), func)
             total = part if total is None else total + part
     return total
 
 
-_derivatives = general("linalg._funm", _forward, _pull, _push, saves="x", operands=None, numpy=None, batch="trailing")
+derivatives = general("linalg._funm", _forward, _pull, _push, saves="x", operands=None, numpy=None, batch="trailing")
 
 
 def funm(a: Any, func: Callable) -> Any:
@@ -216,4 +216,4 @@ def funm(a: Any, func: Callable) -> Any:
     array([[0.419974, 0.      ],
            [0.      , 0.419974]])
     """
-    return _derivatives((a,), func)
+    return derivatives((a,), func)

@@ -27,9 +27,17 @@ def forward_of(name: str, ufunc: Any = None) -> Callable:
         twin = getattr(space, name.lstrip("_"), None) or SUBSTITUTES.get(name)
         if twin is None:
             raise not_there(f"special.{name}")
-        return twin(*xs)
+        return _as_scipys(ufunc, xs, twin(*xs))
 
     return forward
+
+
+def _as_scipys(ufunc: Any, xs: tuple, y: Any) -> Any:
+    """Result `y` of CuPy in the dtype that SciPy's ufunc gives it: the two have different loops."""
+    if y.__class__ is tuple:
+        return tuple(_as_scipys(ufunc, xs, v) for v in y)
+    given = tuple(x.dtype if hasattr(x, "dtype") else type(x) for x in xs)
+    return y.astype(ufunc.resolve_dtypes((*given, *(None,) * ufunc.nout))[-1], copy=False)
 
 
 def _facts(ufunc: Any, facts: dict) -> dict:

@@ -269,7 +269,7 @@ class ndarray:
         host(self)
         key = _key(index)
         parts = key if isinstance(key, tuple) else (key,)
-        if sum(getattr(k, "dtype", None) == bool for k in parts) > 1:
+        if sum(getattr(k, "dtype", np.dtype(int)).kind == "b" for k in parts) > 1:
             raise NotImplementedError("more than one boolean array in an index")
         y = self._a[key]
         if isinstance(y, np.generic) and not any(isinstance(k, np.ndarray) for k in parts):
@@ -391,5 +391,5 @@ for _name, _f in {
                 return f(x, y, out=x)
 
             setattr(ndarray, f"__i{_dunder}__", _in_place)
-for _name in ("neg", "pos", "abs", "invert"):
-    setattr(ndarray, f"__{_name}__", lambda x, f=getattr(operator, _name): device(f(host(x)), x))
+for _name, _f in (("neg", operator.neg), ("pos", operator.pos), ("abs", abs), ("invert", operator.invert)):
+    setattr(ndarray, f"__{_name}__", lambda x, f=_f: device(f(host(x)), x))

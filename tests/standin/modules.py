@@ -123,13 +123,21 @@ def function(name, twin, rows):
     return f
 
 
+def _takes(char, x):
+    """Does an argument of type `char` take operand `x`?"""
+    if hasattr(x, "dtype"):
+        return np.can_cast(x.dtype, char)
+    order = "biufc"
+    kind = "b" if x.__class__ is bool else "i" if x.__class__ is int else "f" if x.__class__ is float else "c"
+    return order.index(np.dtype(char).kind.replace("u", "i")) >= order.index(kind)
+
+
 class Ufunc:
     """A ufunc with the keywords and loops that CuPy has."""
 
     def __init__(self, name, twin, row):
         self.name = self.__name__ = name
         self.twin, (self.nin, self.nout), self.types = twin, row["ufunc"], row["types"]
-        self._in = {t.partition("->")[0] for t in self.types}
 
     def __call__(self, *args, out=None, dtype=None, casting="same_kind", **unknown):
         if unknown:
@@ -138,9 +146,7 @@ class Ufunc:
             if not isinstance(a, (ndarray, bool, int, float, complex, np.generic)):
                 raise TypeError(f"Unsupported type {type(a)}")
         xs = [host(a) for a in args]
-        if self._in and any(x.dtype.kind == "c" for x in xs if hasattr(x, "dtype")):
-            if not any(set(t) & set("FD") for t in self._in):
-                raise TypeError(f"Wrong type of arguments for cupy_{self.name}: complex")
+        loop = None if dtype is not None or not self.types else self._loop(xs)
         keywords = {} if dtype is None else {"dtype": dtype}
         if isinstance(out, tuple):
             (out,) = out
@@ -149,7 +155,21 @@ class Ufunc:
             return out
         with np.errstate(all="ignore"):
             y = self.twin(*xs, **keywords)
+        if loop is not None:  # CuPy's choice, where NumPy has more loops or others
+            y = tuple(np.asarray(v).astype(c) for v, c in zip(y if self.nout > 1 else (y,), loop))
+            y = y if self.nout > 1 else y[0]
         return device(y, *args)
+
+    def _loop(self, xs):
+        """The dtypes of the results, of the first loop that takes the operands; Python's numbers are weak."""
+        for loop in self.types:
+            takes, gives = loop.split("->")
+            if all(_takes(c, x) for c, x in zip(takes, xs)) and any(hasattr(x, "dtype") for x in xs):
+                return gives
+        if not any(hasattr(x, "dtype") for x in xs):
+            return None
+        found = ", ".join(str(getattr(x, "dtype", type(x).__name__)) for x in xs)
+        raise TypeError(f"Wrong type ({found}) of arguments for cupy_{self.name}")
 
     def outer(self, a, b, **keywords):
         return device(self.twin.outer(host(a), host(b), **keywords))
@@ -344,7 +364,7 @@ def _method(name, rows):
     return f
 
 
-# In and out of sys.modules ----------------------------------------------------------------------------------------------
+# In and out of sys.modules ------------------------------------------------------------------------------------------
 
 
 def build():

@@ -16,8 +16,9 @@ import sys
 import types
 
 MODULES = (
-    "cupy", "cupy.linalg", "cupy.fft", "cupy.random", "cupy.lib", "cupy.lib.stride_tricks", "cupyx", "cupyx.scipy.special", "cupyx.scipy.linalg",
-    "cupyx.scipy.fft", "cupyx.scipy.sparse", "cupyx.scipy.ndimage", "cupyx.scipy.signal",
+    "cupy", "cupy.linalg", "cupy.fft", "cupy.random", "cupy.lib", "cupy.lib.stride_tricks", "cupyx",
+    "cupyx.scipy.special", "cupyx.scipy.linalg", "cupyx.scipy.fft", "cupyx.scipy.sparse", "cupyx.scipy.ndimage",
+    "cupyx.scipy.signal",
 )  # fmt: skip
 LIBRARIES = ("cublas", "cusolver", "cusparse", "curand", "cutensor", "cusparselt", "nccl", "cudnn")
 
@@ -95,11 +96,11 @@ def survey() -> dict:
 
 
 if __name__ == "__main__":
-    facts = survey()
-    print("{")
-    print(",\n".join(
-        json.dumps(k) + ": " + (json.dumps(v) if isinstance(v, str) else
-        "{\n" + ",\n".join(f" {json.dumps(n)}: {json.dumps(row, separators=(',', ':'))}" for n, row in v.items()) + "\n}")
-        for k, v in facts.items()
-    ))  # fmt: skip
-    print("}")
+    lines = []
+    for module, rows in survey().items():
+        if isinstance(rows, dict):
+            names = (f" {json.dumps(n)}: {json.dumps(row, separators=(',', ':'))}" for n, row in rows.items())
+            lines.append(json.dumps(module) + ": {\n" + ",\n".join(names) + "\n}")
+        else:
+            lines.append(f"{json.dumps(module)}: {json.dumps(rows)}")
+    print("{\n" + ",\n".join(lines) + "\n}")
