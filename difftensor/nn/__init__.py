@@ -65,5 +65,6 @@ from ._resampling import (
 from ._transformer import (
     Transformer, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer,
 )
+from ._unpooling import MaxUnpool1d, MaxUnpool2d, MaxUnpool3d
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -71,6 +71,8 @@ class MultiheadAttention(Module):
     dropout : float
         On the weights.
     bias : bool
+    add_bias_kv, add_zero_attn : bool
+        One more key and value: learnt, or zero.
     kdim, vdim : int, optional
         Dimensions of keys and values, `embed_dim` by default.
     batch_first : bool
@@ -81,7 +83,8 @@ class MultiheadAttention(Module):
     ``y, weights = attention(query, key, value)``; in masks of booleans True means hidden, as in PyTorch.
     """
 
-    def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, kdim: int | None = None,
+    def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True,
+                 add_bias_kv: bool = False, add_zero_attn: bool = False, kdim: int | None = None,
                  vdim: int | None = None, batch_first: bool = False, device: Any = None, dtype: Any = None,
                  rng: init.Rng = None):  # fmt: skip
         if embed_dim % num_heads:
@@ -102,6 +105,12 @@ class MultiheadAttention(Module):
         self.out_proj = Linear(e, e, bias, device, dtype, rng)
         if self.out_proj.bias is not None:
             init.zeros_(self.out_proj.bias)
+        self.add_zero_attn = add_zero_attn
+        self.bias_k = self.bias_v = None
+        if add_bias_kv:
+            deviation = math.sqrt(2 / (1 + e))  # xavier_normal_ as PyTorch counts fans of (1, 1, e)
+            draw = lambda: parameter(rng.normal(0.0, deviation, (1, 1, e)), dtype, device)  # noqa: E731
+            self.bias_k, self.bias_v = draw(), draw()
 
     def _projected(self, q: Any, k: Any, v: Any) -> list:
         b = [None] * 3 if self.in_proj_bias is None else dif.split(self.in_proj_bias, 3)
@@ -143,7 +152,14 @@ class MultiheadAttention(Module):
     def _batched(self, q: Any, k: Any, v: Any, padding: Any, mask: Any, causal: bool) -> tuple:
         n, length, heads = q.shape[0], q.shape[1], self.num_heads
         split = lambda x: x.reshape(n, x.shape[1], heads, -1).swapaxes(1, 2)  # noqa: E731
-        qs, ks, vs = map(split, self._projected(q, k, v))
+        qs, ks, vs = self._projected(q, k, v)
+        if self.bias_k is not None:
+            ks, vs = (dif.concatenate([x, dif.broadcast_to(b, (n, 1, self.embed_dim))], axis=1)
+                      for x, b in ((ks, self.bias_k), (vs, self.bias_v)))  # fmt: skip
+        if self.add_zero_attn:
+            ks, vs = (dif.pad(x, ((0, 0), (0, 1), (0, 0))) for x in (ks, vs))
+        more = ks.shape[1] - k.shape[1]  # keys that no mask knows
+        qs, ks, vs = map(split, (qs, ks, vs))
         bias = None
         if causal and mask is None:
             mask = ~np.tril(np.ones((length, k.shape[1]), bool))
@@ -154,5 +170,7 @@ class MultiheadAttention(Module):
         if padding is not None:
             hidden = _bias_of(padding, True, q)[:, None, None, :]
             bias = hidden if bias is None else bias + hidden
+        if more and bias is not None:
+            bias = dif.pad(bias, [*[(0, 0)] * (bias.ndim - 1), (0, more)])
         y, weights = _attend(qs, ks, vs, bias, self.dropout, self.training, self.rng, None)
         return self.out_proj(y.swapaxes(1, 2).reshape(n, length, self.embed_dim)), weights

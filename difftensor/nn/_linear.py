@@ -153,6 +153,13 @@ class Embedding(Module):
         self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
         self.weight = parameter(values, dtype, device)
 
+    @classmethod
+    def from_pretrained(cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
+        """A layer with these weights ``(number, dimension)``, which are not trained unless ``freeze=False``."""
+        made = cls(embeddings.shape[0], embeddings.shape[1], padding_idx, rng=0)
+        made.weight = dif.tensor(embeddings, requires_grad=not freeze)
+        return made
+
     def forward(self, index: Any) -> Any:
         return embedding(index, self.weight, self.padding_idx)
 

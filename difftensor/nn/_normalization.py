@@ -88,8 +88,14 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
     return _affine(_standardized(grouped, (-1,), eps)[0].reshape(x.shape), weight, bias, x.ndim)
 
 
-def instance_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
-    """Standardized over space, for each example and channel; D. Ulyanov et al., arXiv:1607.08022."""
+def instance_norm(x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
+                  use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5) -> Any:  # fmt: skip
+    """Standardized over space, for each example and channel; D. Ulyanov et al., arXiv:1607.08022.
+
+    Without `use_input_stats` by the running moments, which are not changed here: `nn.InstanceNorm2d` does that.
+    """
+    if not use_input_stats:
+        return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
     return _affine(_standardized(x, tuple(range(2 - x.ndim, 0)), eps)[0], weight, bias, x.ndim)
 
 
@@ -127,11 +133,12 @@ class _Norm(Module):
     counts = True
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
-                 track_running_stats: bool = True, device: Any = None, dtype: Any = None):  # fmt: skip
+                 track_running_stats: bool = True, bias: bool = True, device: Any = None,
+                 dtype: Any = None):  # fmt: skip
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         self.weight = parameter(np.ones(num_features), dtype, device) if affine else None
-        self.bias = parameter(np.zeros(num_features), dtype, device) if affine else None
+        self.bias = parameter(np.zeros(num_features), dtype, device) if affine and bias else None
         if track_running_stats:
             self.running_mean = dif.zeros(num_features, dtype=dtype, device=device)
             self.running_var = dif.ones(num_features, dtype=dtype, device=device)
@@ -210,8 +217,9 @@ class _InstanceNorm(_Norm):
     counts = False  # PyTorch has the counter here too and leaves it at 0
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = False,
-                 track_running_stats: bool = False, device: Any = None, dtype: Any = None):  # fmt: skip
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+                 track_running_stats: bool = False, bias: bool = True, device: Any = None,
+                 dtype: Any = None):  # fmt: skip
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, device, dtype)
 
     def forward(self, x: Any) -> Any:
         if x.ndim == self.axes[0] - 1:
@@ -272,11 +280,11 @@ class RMSNorm(Module):
 class GroupNorm(Module):
     """`nn.functional.group_norm` with a learnt factor and shift per channel."""
 
-    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, device: Any = None,
-                 dtype: Any = None):  # fmt: skip
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, bias: bool = True,
+                 device: Any = None, dtype: Any = None):  # fmt: skip
         self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
         self.weight = parameter(np.ones(num_channels), dtype, device) if affine else None
-        self.bias = parameter(np.zeros(num_channels), dtype, device) if affine else None
+        self.bias = parameter(np.zeros(num_channels), dtype, device) if affine and bias else None
 
     def forward(self, x: Any) -> Any:
         return group_norm(x, self.num_groups, self.weight, self.bias, self.eps)

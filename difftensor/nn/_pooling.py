@@ -11,9 +11,10 @@ import numpy as np
 
 import difftensor as dif
 
-from ._fused import beside, fused
+from ._fused import beside, constant, fused, taken
 from ._geometry import Size, each
 from ._settings import Applied
+from ._unpooling import places
 
 
 class _Windows(NamedTuple):
@@ -146,11 +147,25 @@ def _pool(n: int, x: Any, make: Any) -> Any:
     return make(x.shape[2:])(x)
 
 
-def _max_pool(n: int, x: Any, kernel: Size, stride: Size | None, padding: Size, dilation: Size, ceil: bool) -> Any:
+def _max_pool(n: int, x: Any, kernel: Size, stride: Size | None, padding: Size, dilation: Size, ceil: bool,
+              indices: bool = False) -> Any:  # fmt: skip
     kernel = each(kernel, n, "kernel_size")
     win = _Windows(kernel, each(kernel if stride is None else stride, n, "stride"), each(padding, n, "padding"),
                    each(dilation, n, "dilation"), ceil)  # fmt: skip
+    if indices:
+        return _with_places(n, x, lambda x: places(x, win.taps(win.out(x.shape[2:])), win.margins(x.shape[2:])))
     return _pool(n, x, lambda space: _maximum(win, tuple(space)))
+
+
+def _with_places(n: int, x: Any, find: Any) -> tuple:
+    """Maxima, and their numbers in the flat space."""
+    if x.ndim == n + 1:
+        y, at = _with_places(n, x[None], find)
+        return y[0], at[0]
+    at = find(x)
+    flat = at.reshape((*x.shape[:2], -1))
+    y = dif.take_along_axis(x.reshape((*x.shape[:2], -1)), flat, axis=-1).reshape(at.shape)
+    return y, dif.asarray(at) if isinstance(x, dif.Tensor) and isinstance(at, np.ndarray) else at
 
 
 def _avg_pool(n: int, x: Any, kernel: Size, stride: Size | None, padding: Size, ceil: bool, include: bool,
@@ -162,21 +177,21 @@ def _avg_pool(n: int, x: Any, kernel: Size, stride: Size | None, padding: Size, 
 
 
 def max_pool1d(x: Any, kernel_size: Size, stride: Any = None, padding: Size = 0, dilation: Size = 1,
-               ceil_mode: bool = False) -> Any:  # fmt: skip
+               ceil_mode: bool = False, return_indices: bool = False) -> Any:  # fmt: skip
     """The maximum of each window; of equal elements the first gets the gradient."""
-    return _max_pool(1, x, kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool(1, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def max_pool2d(x: Any, kernel_size: Size, stride: Any = None, padding: Size = 0, dilation: Size = 1,
-               ceil_mode: bool = False) -> Any:  # fmt: skip
+               ceil_mode: bool = False, return_indices: bool = False) -> Any:  # fmt: skip
     """The maximum of each window; of equal elements the first gets the gradient."""
-    return _max_pool(2, x, kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool(2, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def max_pool3d(x: Any, kernel_size: Size, stride: Any = None, padding: Size = 0, dilation: Size = 1,
-               ceil_mode: bool = False) -> Any:  # fmt: skip
+               ceil_mode: bool = False, return_indices: bool = False) -> Any:  # fmt: skip
     """The maximum of each window; of equal elements the first gets the gradient."""
-    return _max_pool(3, x, kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool(3, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def avg_pool1d(x: Any, kernel_size: Size, stride: Any = None, padding: Size = 0, ceil_mode: bool = False,
@@ -248,16 +263,22 @@ def adaptive_average(x: Any, output_size: Any, n: int | None = None) -> Any:
     return x
 
 
-def _adaptive_max(n: int, x: Any, output_size: Any) -> Any:
+def _adaptive_max(n: int, x: Any, output_size: Any, indices: bool) -> Any:
     sizes, space = _sizes(x, output_size, n), x.shape[-n:]
     if all(s % m == 0 for s, m in zip(space, sizes)):
-        return _max_pool(n, x, tuple(s // m for s, m in zip(space, sizes)), None, 0, 1, False)
-    found = []
-    for cell in product(*(_cells(s, m) for s, m in zip(space, sizes))):
-        flat = x[(..., *(slice(a, b) for a, b in cell))].reshape((*x.shape[:-n], -1))
-        first = dif.argmax(flat.detach(), axis=-1)[..., None]
-        found.append(dif.take_along_axis(flat, first, axis=-1)[..., 0])
-    return dif.stack(found, axis=-1).reshape((*x.shape[:-n], *sizes))
+        return _max_pool(n, x, tuple(s // m for s, m in zip(space, sizes)), None, 0, 1, False, indices)
+    numbers = np.arange(prod(space)).reshape(space)
+
+    def find(x: Any) -> Any:
+        x, found = constant(x, x), []
+        for cell in product(*(_cells(s, m) for s, m in zip(space, sizes))):
+            at = tuple(slice(a, b) for a, b in cell)
+            first = dif.argmax(x[(..., *at)].reshape((*x.shape[:2], -1)), axis=-1)
+            found.append(taken(constant(numbers[at].ravel(), x), first))
+        return dif.stack(found, axis=-1).reshape((*x.shape[:2], *sizes))
+
+    y, at = _with_places(n, x, find)
+    return (y, at) if indices else y
 
 
 def adaptive_avg_pool1d(x: Any, output_size: Any) -> Any:
@@ -275,19 +296,19 @@ def adaptive_avg_pool3d(x: Any, output_size: Any) -> Any:
     return adaptive_average(x, output_size, 3)
 
 
-def adaptive_max_pool1d(x: Any, output_size: Any) -> Any:
+def adaptive_max_pool1d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
     """Maxima of `output_size` cells that cover the axis."""
-    return _adaptive_max(1, x, output_size)
+    return _adaptive_max(1, x, output_size, return_indices)
 
 
-def adaptive_max_pool2d(x: Any, output_size: Any) -> Any:
+def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
     """Maxima of `output_size` cells that cover the axes; one number, two, or None for the axis as it is."""
-    return _adaptive_max(2, x, output_size)
+    return _adaptive_max(2, x, output_size, return_indices)
 
 
-def adaptive_max_pool3d(x: Any, output_size: Any) -> Any:
+def adaptive_max_pool3d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
     """Maxima of `output_size` cells that cover the axes."""
-    return _adaptive_max(3, x, output_size)
+    return _adaptive_max(3, x, output_size, return_indices)
 
 
 class _Pool(Applied):
@@ -296,21 +317,27 @@ class _Pool(Applied):
         return ("norm_type", "kernel_size")
 
 
+class _Max(_Pool):
+    def __init_subclass__(cls, **keywords: Any):
+        cls.settings = ("kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode")  # modules' order
+        super().__init_subclass__(**keywords)
+
+
 class _Adaptive(Applied):
     @classmethod
     def required(cls) -> tuple[str, ...]:
         return ("output_size",)
 
 
-class MaxPool1d(_Pool):
+class MaxPool1d(_Max):
     function = staticmethod(max_pool1d)
 
 
-class MaxPool2d(_Pool):
+class MaxPool2d(_Max):
     function = staticmethod(max_pool2d)
 
 
-class MaxPool3d(_Pool):
+class MaxPool3d(_Max):
     function = staticmethod(max_pool3d)
 
 

@@ -19,7 +19,8 @@ class Applied(Module):
         super().__init_subclass__(**keywords)
         if "function" in cls.__dict__:
             given = inspect.signature(cls.function).parameters.values()
-            cls.settings = tuple(p.name for p in given if p.default is not p.empty or p.name in cls.required())
+            names = tuple(p.name for p in given if p.default is not p.empty or p.name in cls.required())
+            cls.settings = cls.__dict__.get("settings", names)
             cls.__doc__ = cls.__doc__ or f"`nn.functional.{cls.function.__name__}` as a module, with its settings."
 
     @classmethod

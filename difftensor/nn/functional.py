@@ -29,6 +29,7 @@ from ._pooling import (
     adaptive_max_pool3d, avg_pool1d, avg_pool2d, avg_pool3d, lp_pool1d, lp_pool2d, lp_pool3d, max_pool1d, max_pool2d,
     max_pool3d,
 )
+from ._unpooling import max_unpool1d, max_unpool2d, max_unpool3d
 from ._resampling import channel_shuffle, interpolate, pixel_shuffle, pixel_unshuffle
 
 __all__ = [name for name in dir() if not name.startswith("_")]

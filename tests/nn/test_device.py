@@ -136,6 +136,8 @@ OTHERS = {
     "masks": (lambda: Called(nn.MultiheadAttention(6, 2, batch_first=True, rng=0),
                              lambda m, x: m(x, x, x, HIDDEN, attn_mask=MASK)), [(2, 4, 6)], 1),
     "causal": (_on(lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True)), [(2, 4, 6)], 1),
+    "unpool": (_on(lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2)), [(2, 3, 6, 4)], 1),
+    "adaptive places": (_on(lambda x: F.adaptive_max_pool2d(x, 3, True)), [(2, 3, 7, 5)], 1),
     "ctc": (_on(lambda x: F.ctc_loss(F.log_softmax(x), [[1, 2], [2, 2]], [6, 5], [2, 2])), [(6, 2, 4)], 1),
     "area": (_on(lambda x: F.interpolate(x, (3, 4), mode="area")), [(2, 3, 7, 5)], 1),
     "grid": (_on(lambda x, t: F.grid_sample(x, F.affine_grid(t, (2, 3, 4, 5)), padding_mode="reflection")),

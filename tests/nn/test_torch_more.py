@@ -126,6 +126,58 @@ def test_gumbel_softmax(rng):
     np.testing.assert_allclose(soft, hard)
 
 
+UNPOOL = [
+    (1, (2,), {}, (2, 3, 9)),
+    (2, ((3, 2), 2), {"padding": 1}, (2, 3, 7, 8)),
+    (2, (2,), {"dilation": 2, "ceil_mode": True}, (3, 7, 8)),
+    (3, (2,), {}, (1, 2, 4, 6, 2)),
+]
+
+
+@BOTH
+@pytest.mark.parametrize("n, args, settings, shape", UNPOOL)
+def test_places_of_maxima_and_the_way_back(n, args, settings, shape, dtype, rng):
+    import torch
+
+    x = rng.permutation(np.prod(shape)).reshape(shape).astype(dtype)
+    ours = getattr(nn, f"MaxPool{n}d")(*args, **settings, return_indices=True)
+    theirs = getattr(torch.nn, f"MaxPool{n}d")(*args, **settings, return_indices=True)
+    y, at = ours(dif.asarray(x))
+    z, where = theirs(torch.tensor(x))
+    np.testing.assert_array_equal(at, where)
+    compare(lambda x: ours(x)[0], lambda x: theirs(x)[0], [x], dtype, rng)
+    if "dilation" not in settings:
+        back, other = (getattr(m, f"MaxUnpool{n}d")(*args, padding=settings.get("padding", 0)) for m in (nn, torch.nn))
+        given = at.numpy()
+        values = rng.normal(size=y.shape).astype(dtype)
+        if n == 2:  # overlapping windows share maxima: one value for each place
+            values = values.ravel()[given % values.size].reshape(values.shape)
+        sizes = {"output_size": shape} if n == 2 else {}
+        np.testing.assert_array_equal(back(values, given, **sizes), other(torch.tensor(values), where, **sizes))
+        if n != 2:
+            compare(lambda v: back(v, given), lambda v: other(v, where), [values], dtype, rng)
+
+
+@BOTH
+def test_places_of_adaptive_maxima(dtype, rng):
+    import torch
+
+    x = rng.permutation(210).reshape(2, 3, 7, 5).astype(dtype)
+    for size in ((3, 2), (7, 1)):
+        ours, theirs = nn.AdaptiveMaxPool2d(size, True), torch.nn.AdaptiveMaxPool2d(size, True)
+        np.testing.assert_array_equal(ours(x)[1], theirs(torch.tensor(x))[1])
+        compare(lambda x, f=ours: f(x)[0], lambda x, f=theirs: f(x)[0], [x], dtype, rng)
+    with pytest.raises(IndexError, match="do not fit"):
+        F.max_unpool2d(x, np.full(x.shape, 10**6), 2)
+
+
+def test_pretrained_embedding(rng):
+    w = rng.normal(size=(5, 3))
+    layer = nn.Embedding.from_pretrained(w)
+    assert not list(layer.parameters()) and np.array_equal(layer(np.array([3, 1])), w[[3, 1]])
+    assert len(list(nn.Embedding.from_pretrained(w, freeze=False).parameters())) == 1
+
+
 @BOTH
 @pytest.mark.parametrize("mode", ["sum", "mean", "max"])
 def test_embedding_bag(mode, dtype, rng):
