@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._backend.scatter import add_at
 from difftensor._backend import library
+from difftensor._backend.scatter import add_at
 from difftensor._core import UFUNCS, Tensor, X, fit, general, holds_tensor, publish, write_out
 from difftensor._ops.cumulative import running_max, running_min
 from difftensor._ops.indexing import setitem, static
-from difftensor._ops.reductions import axes_of, axis_of
+from difftensor._ops.reductions import axis_of, reduced
 from difftensor.errors import NotDispatchedError
 
 # Ufuncs whose reduction or accumulation is an operation of its own.
@@ -43,41 +43,66 @@ def _outer(ufunc, f, a, b, **keywords):
     return f(a.reshape(a.shape + (1,) * b.ndim), b, **keywords)
 
 
+def _in_loop(ufunc, x, dtype):
+    """`x` in the dtype that repeated application of `ufunc` is computed in."""
+    if dtype is not None:
+        x = X.astype(x, dtype, copy=False)
+    return X.astype(x, ufunc.resolve_dtypes((None, x.dtype, None), reduction=True)[1], copy=False)
+
+
 def _reduce(ufunc, f, array, axis=0, dtype=None, out=None, keepdims=False, initial=None, where=True):
     if isinstance(out, tuple):
         (out,) = out
     x = X.asarray(array)
-    extra = {} if initial is None else {"initial": initial}
     if ufunc in _REDUCE:
-        extra |= {} if dtype is None or ufunc not in (np.add, np.multiply) else {"dtype": dtype}
-        extra |= {} if where is True else {"where": where}
-        return getattr(X, _REDUCE[ufunc])(x, axis=axis, out=out, keepdims=keepdims, **extra)
+        extra = {} if where is True else {"where": where}
+        logical = ufunc in (np.logical_and, np.logical_or)
+        if initial is not None and not logical:
+            extra["initial"] = initial
+        if dtype is not None and ufunc in (np.add, np.multiply):
+            extra["dtype"] = dtype
+        elif dtype is not None:
+            x = X.astype(x, dtype, copy=False)
+        y = getattr(X, _REDUCE[ufunc])(x, axis=axis, keepdims=keepdims, **extra)
+        y = f(bool(initial), y) if logical and initial is not None else y
+        return y if out is None else write_out(ufunc.__name__, y, out)
     if where is not True:
         raise NotDispatchedError(f"np.{ufunc.__name__}.reduce of a Tensor has no where=; use dif.where on the operand")
-    x = x if dtype is None else X.astype(x, dtype, copy=False)
-    axes = axes_of(x, axis)
-    if len(axes) > 1 and ufunc in (np.subtract, np.divide, np.power, np.remainder, np.floor_divide):
+    x = _in_loop(ufunc, x, dtype)
+    axes = reduced(x, axis)
+    if len(axes) > 1 and ufunc not in _ASSOCIATIVE:
         raise ValueError(
             f"reduction operation '{ufunc.__name__}' is not reorderable, so at most one axis may be specified"
         )
+    start = ufunc.identity if initial is None else initial
+    if start is not None:
+        start = x.dtype.type(start) if np.isscalar(start) else X.astype(X.asarray(start), x.dtype)
+    if not all(x.shape[k] for k in axes):  # nothing to reduce: one row, the start
+        if start is None:
+            raise ValueError(f"zero-size array to reduction operation {ufunc.__name__} which has no identity")
+        shape = tuple(1 if k - x.ndim in axes else n for k, n in enumerate(x.shape))
+        x, start = X.full_like(x, start, shape=shape), None
     for k in axes:
-        if ufunc in _ASSOCIATIVE and initial is None and x.shape[k] > 1:
+        if ufunc in _ASSOCIATIVE and x.shape[k] > 1:
             x = X.expand_dims(_by_halves(f, X.moveaxis(x, k, 0)), k + x.ndim)
-            continue
-        rows = list(X.moveaxis(x, k, 0))
-        if initial is not None and k == axes[0]:
-            rows.insert(0, X.broadcast_to(X.asarray(initial), rows[0].shape if rows else ()))
-        if not rows:
-            if ufunc.identity is None:
-                raise ValueError(f"zero-size array to reduction operation {ufunc.__name__} which has no identity")
-            rows = [X.full(x.shape[:k] + x.shape[k + x.ndim + 1 :], ufunc.identity)]
-        y = rows[0]
-        for row in rows[1:]:
-            y = f(y, row)
-        x = X.expand_dims(y, k + x.ndim)
+        elif start is None or ufunc in _ASSOCIATIVE:
+            x = X.expand_dims(_fold(f, list(X.moveaxis(x, k, 0))), k + x.ndim)
+        else:
+            rest = x.shape[: k + x.ndim] + x.shape[k + x.ndim + 1 :]
+            first = X.full_like(x, start, shape=rest)
+            x, start = X.expand_dims(_fold(f, [first, *X.moveaxis(x, k, 0)]), k + x.ndim), None
+    if start is not None:
+        x = f(start, x)
     if not keepdims:
         x = X.squeeze(x, axes)
     return x if out is None else write_out(ufunc.__name__, x, out)
+
+
+def _fold(f, rows):
+    y = rows[0]
+    for row in rows[1:]:
+        y = f(y, row)
+    return y
 
 
 def _by_halves(f, rows):
@@ -97,7 +122,7 @@ def _accumulate(ufunc, f, array, axis=0, dtype=None, out=None):
     x = X.asarray(array)
     if ufunc in _ACCUMULATE:
         return getattr(X, _ACCUMULATE[ufunc])(x, axis=axis, dtype=dtype, out=out)
-    x = x if dtype is None else X.astype(x, dtype, copy=False)
+    x = _in_loop(ufunc, x, dtype)
     if ufunc in _RUNNING:
         y = _RUNNING[ufunc](x, axis_of(x, axis))
         return y if out is None else write_out(ufunc.__name__, y, out)
@@ -109,10 +134,17 @@ def _accumulate(ufunc, f, array, axis=0, dtype=None, out=None):
 
 
 def _reduceat(ufunc, f, array, indices, axis=0, dtype=None, out=None):
-    rows = X.moveaxis(X.asarray(array), axis, 0)
+    rows = _in_loop(ufunc, X.moveaxis(X.asarray(array), axis, 0), dtype)
+    n = rows.shape[0]
     starts = np.asarray(X.asarray(indices).detach()).tolist()
-    stops = [*starts[1:], rows.shape[0]]
-    parts = [_reduce(ufunc, f, rows[i:j] if i < j else rows[i : i + 1], dtype=dtype) for i, j in zip(starts, stops)]
+    for i in starts:
+        if not 0 <= i < n:
+            raise IndexError(f"index {i} out-of-bounds in {ufunc.__name__}.reduceat [0, {n})")
+    whole = ufunc in _REDUCE and ufunc not in (np.logical_and, np.logical_or)
+    parts = [
+        rows[i] if i + 1 >= j else _reduce(ufunc, f, rows[i:j]) if whole else _fold(f, list(rows[i:j]))
+        for i, j in zip(starts, [*starts[1:], n])
+    ]
     y = X.moveaxis(X.stack(parts), 0, axis)
     return y if out is None else write_out(ufunc.__name__, y, out[0] if isinstance(out, tuple) else out)
 
@@ -152,8 +184,10 @@ def _at(ufunc, f, a, indices, b=None):
     index = static(indices)
     if ufunc in (np.add, np.subtract):
         b = X.asarray(b)
+        if ufunc is np.subtract:  # as small integers, b may have no negative
+            b = -X.astype(b, np.result_type(a.dtype, b.dtype), copy=False)
         like = ((a.shape, a.dtype), (b.shape, b.dtype))
-        setitem(a, Ellipsis, _add_at(a, -b if ufunc is np.subtract else b, index, like))
+        setitem(a, Ellipsis, _add_at(a, b, index, like))
         return
     order = library(a).arange(a.size).reshape(a.shape)[index]
     if np.unique(order).size != order.size:
