@@ -142,6 +142,24 @@ def test_first_and_second_derivatives_against_mpmath(name, x, exact):
     assert dif.grad(dif.grad(f))(x) == pytest.approx(second, rel=1e-9, abs=1e-15)
 
 
+@pytest.mark.parametrize("a", [0.01, 0.6, 3.0, 40.0, 1e3])
+def test_gammainc_in_its_shape(a):
+    """Against differences of mpmath's, in both tails, and at the ends where nothing depends on the shape."""
+    for q in (1e-8, 0.1, 0.5, 0.9, 1 - 1e-8):
+        x = float(scipy.special.gammaincinv(a, q))
+        if x < 1e-290:
+            continue
+        with mpmath.workdps(60):
+            h = mpmath.mpf(a) * mpmath.mpf(10) ** -15
+            up, down = (mpmath.gammainc(a + s * h, 0, x, regularized=True) for s in (1, -1))
+            expected = float((up - down) / (2 * h))
+        found = dif.grad(lambda v, x=x: scipy.special.gammainc(v, x))(a)
+        assert float(found) == pytest.approx(expected, rel=1e-11)
+        assert dif.grad(lambda v, x=x: scipy.special.gammaincc(v, x))(a) == -found
+    for x in (0.0, np.inf):
+        assert dif.grad(lambda v, x=x: scipy.special.gammainc(v, x))(a) == 0
+
+
 def test_gammainc_is_the_integral_of_its_derivative():
     assert dif.grad(lambda x: scipy.special.gammainc(2.0, x))(1.5) == pytest.approx(1.5 * np.exp(-1.5), rel=1e-14)
     assert dif.grad(lambda x: scipy.special.betainc(2.0, 3.0, x))(0.3) == pytest.approx(12 * 0.3 * 0.49, rel=1e-13)

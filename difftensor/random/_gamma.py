@@ -20,7 +20,7 @@ from difftensor.errors import MissingDerivativeError
 from difftensor.random import _noise
 from difftensor.random._philox import Philox
 from difftensor.random._rejection import SECOND_LANE, reject
-from difftensor.special import digamma
+from difftensor.special._incomplete_gamma import log_slope
 
 _ATTEMPTS = 14  # at most 4.9 % are rejected, at a = 1: 0.049^14 < 10^-18
 
@@ -55,54 +55,6 @@ def standard_gamma(source: Philox, shape: tuple, device: Device, a: Any) -> tupl
 
 
 # The derivative -------------------------------------------------------------------------------------------------------
-
-_DEPTH = 40.0  # exp(-40) of the integrand's height is left out
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(40)
-_QUADRATURE = [(float(0.5 * (1 + s)), float(0.5 * w)) for s, w in zip(_NODES, _WEIGHTS, strict=True)]
-_SMALL = 0.25
-
-
-def log_slope(xp: Any, a: Any, log_x: Any) -> Any:
-    """d log x / da at fixed F(x; a), for the logarithm of a gamma variable; positive.
-
-    For x <= 1/4 the series P(a, x) = x^a e^-x sum_n x^n / Gamma(a + n + 1) (DLMF 8.7.1), differentiated; all terms
-    have one sign as ln x < psi(a + 1). Else, with t = x e^v,
-
-        dx/da = -1/p int_0^x p(t) (ln t - psi(a)) dt = x int_-inf^0 exp(a v - x (e^v - 1)) (psi(a) - ln x - v) dv
-
-    or the same integral from 0 to infinity with the other sign (both together vanish): the one in which the last
-    factor has one sign. The integrand is log-concave but for that factor; it is cut off where the exponent is -40, and
-    integrated by Gauss and Legendre.
-    """
-    small = log_x <= float(np.log(_SMALL))
-    log_s = xp.where(small, log_x, -2.0)
-    s = xp.exp(log_s)
-    term, total, slope, harmonic = 1.0, 1.0, 0.0, 0.0
-    for n in range(1, 13):  # 0.25^13 / 13! = 2e-18
-        harmonic = harmonic + 1 / (a + n)
-        term = term * s / (a + n)
-        total = total + term
-        slope = slope - term * harmonic
-    series = -((log_s - digamma(a + 1)) * total + slope) / a
-
-    log_l = xp.where(small, 0.0, log_x)
-    x = xp.exp(log_l)
-    t = log_l - digamma(a)
-    sign = xp.where(t >= 0, 1.0, -1.0)
-    tilt = sign * (x - a)
-    # the exponent is -h(r): h = x (e^(sign r) - 1 - sign r) + tilt r, convex; h(r) = 40 from its quadratic part on
-    r = 2 * _DEPTH / (tilt + xp.sqrt(tilt * tilt + 2 * _DEPTH * x))
-    for _ in range(2):  # above the root on this side, where exponentials grow: a fixed point from above
-        r = xp.where(t >= 0, xp.log1p((_DEPTH + a * r) / x), r)
-    for _ in range(3):  # Newton
-        bend = xp.expm1(sign * r)
-        r = r - (x * (bend - sign * r) + tilt * r - _DEPTH) / (sign * x * bend + tilt)
-    integral = 0.0
-    for node, weight in _QUADRATURE:
-        q = r * node
-        e = sign * q
-        integral = integral + weight * xp.exp(-(x * (xp.expm1(e) - e) + tilt * q)) * (sign * t + q)
-    return xp.where(small, series, r * integral)
 
 
 def _no_rule(*_: Any) -> Any:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from difftensor._transforms.declare import primitive
-from difftensor.random._gamma import _DEPTH, _QUADRATURE, _no_rule, _second
+from difftensor.random._gamma import _no_rule, _second
 from difftensor.special import erfcx, i0e, i1e
+from difftensor.special._incomplete_gamma import DEPTH, QUADRATURE
 
 
 def wald_slope(xp: Any, c: Any, x: Any) -> Any:
@@ -39,12 +40,12 @@ def vonmises_slope(xp: Any, k: Any, t: Any) -> Any:
     cos_t = xp.cos(t)
     mean = i1e(k) / i0e(k)
     near = cos_t >= mean
-    low = cos_t * k > _DEPTH - k  # exp(-40) of the height is reached before pi
-    cut = xp.where(low, cos_t - _DEPTH / xp.where(low, k, 1.0), 0.0)
+    low = cos_t * k > DEPTH - k  # exp(-40) of the height is reached before pi
+    cut = xp.where(low, cos_t - DEPTH / xp.where(low, k, 1.0), 0.0)
     width = xp.where(near, t, xp.where(low, xp.arccos(cut), np.pi) - t)
     first = xp.where(near, 0.0, t)
     integral = 0.0
-    for node, weight in _QUADRATURE:
+    for node, weight in QUADRATURE:
         s = first + width * node
         # cos s - cos t, without cancellation
         gap = -2 * xp.sin(0.5 * (s + t)) * xp.sin(0.5 * (s - t))

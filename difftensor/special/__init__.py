@@ -42,14 +42,13 @@ from difftensor.special._gamma import (
     binom,
     digamma,
     gamma,
-    gammainc,
-    gammaincc,
     gammaln,
     loggamma,
     poch,
     polygamma,
     zeta,
 )  # fmt: skip
+from difftensor.special._incomplete_gamma import gammainc, gammaincc
 from difftensor.special._integrals import airy, cosdg, exp1, exp10, expi, fresnel, sici, sindg
 from difftensor.special._logistic import expit, log_expit, log_softmax, logit, logsumexp, softmax
 

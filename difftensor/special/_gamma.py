@@ -1,7 +1,6 @@
 """The gamma function's family.
 
-Derivatives: DLMF 5.2.2 (digamma), 5.15.1 (polygamma), 25.11.17 (Hurwitz zeta), 8.8.13 (incomplete gamma), 8.17.5
-(incomplete beta).
+Derivatives: DLMF 5.2.2 (digamma), 5.15.1 (polygamma), 25.11.17 (Hurwitz zeta), 8.17.5 (incomplete beta).
 """
 
 from __future__ import annotations
@@ -60,21 +59,6 @@ binom = two(
     "yab",
     samples=[(3.0, 5.0), (0.5, 2.0)],
 )
-
-
-def _gamma_density(xp: Any, a: Any, x: Any) -> Any:
-    """x^(a-1) e^-x / Gamma(a)"""
-    return xp.exp(xlogy(a - 1, x) - x - gammaln(a))
-
-
-gammainc = two(
-    "gammainc", missing("gammainc", "a"), lambda xp, g, y, a, b: g * _gamma_density(xp, a, b), "|ab",
-    samples=[1.7, (0.3, 4.0)],
-)  # fmt: skip
-gammaincc = two(
-    "gammaincc", missing("gammaincc", "a"), lambda xp, g, y, a, b: -g * _gamma_density(xp, a, b), "|ab",
-    samples=[1.7, (0.3, 4.0)],
-)  # fmt: skip
 
 
 def _beta_density(xp: Any, a: Any, b: Any, x: Any) -> Any:

@@ -7,8 +7,8 @@ from scipy import stats
 
 import difftensor as dif
 from difftensor.errors import MissingDerivativeError
-from difftensor.random._gamma import log_slope
 from difftensor.random._paths import vonmises_slope, wald_slope
+from difftensor.special._incomplete_gamma import log_slope
 from difftensor.testing import check_grads
 
 CUTS = [0, 0.05, 0.2, 0.5, 1, 2, mpmath.pi]
