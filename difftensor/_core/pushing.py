@@ -26,7 +26,8 @@ def forward(order: list[Node], ts: dict, create: bool, roots: Any, repair: bool 
     xp: Any = X if create else np
     lookup = several_devices()
     owned: set[Node] = set()  # nodes whose tangent buffer a write made, and nobody else looks into
-    large = any(t.__class__ is not tuple and t.size > _LARGE for t in ts.values())
+    # Tensors may be batched: small seeds, large tangents in between.
+    large = create or any(t.__class__ is not tuple and t.size > _LARGE for t in ts.values())
     # The last node that reads from a node; of small tangents it is found when the first write is met.
     last: dict[Node, Node] = _last_readers(order) if large else {}
     kept = set(roots)
