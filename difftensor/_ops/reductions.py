@@ -12,8 +12,8 @@ from operator import index
 import numpy as np
 
 from difftensor._backend import on_gpu
+from difftensor._backend.short_axes import SHORT, addable, multipliable, slices
 from difftensor._core import Tensor, X, composition, general, linear, nondifferentiable, unary, write_out
-from difftensor._ops.short_axes import SHORT, addable, multipliable, slices
 
 # What reductions share ----------------------------------------------------------------------------------------------
 

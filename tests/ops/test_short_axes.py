@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import difftensor as dif
-from difftensor._ops.short_axes import _BLOCK, SHORT, addable, multipliable
+from difftensor._backend.short_axes import _BLOCK, SHORT, addable, multipliable
 
 DTYPES = [np.float64, np.float32, np.float16, np.complex128, np.complex64, np.int32]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._backend import on_gpu
+from difftensor._backend.arrays import on_gpu
 
 SHORT = 4096  # elements from which slices pay
 _BLOCK = 65536  # elements of a block
