@@ -8,7 +8,7 @@ import numpy as np
 
 from difftensor._core import composition, general, operand
 from difftensor.linalg import _lapack, _small
-from difftensor.linalg._algebra import hermitian_part, lower_half, mH, mT
+from difftensor.linalg._algebra import hermitian_part, is_complex, lower_half, mH, mT
 from difftensor.linalg._solve import inv
 from difftensor.linalg._triangular import solve_lower_or_upper
 
@@ -39,7 +39,7 @@ def _pull(xp: Any, g: Any, y: Any, a: Any) -> Any:
             c = np.conjugate(g, order="C")
             for y1, c1 in zip(y.reshape(-1, n, n), c.reshape(-1, n, n), strict=True):
                 _pull_blocks(y1, c1)
-            return mT(c)
+            return np.conjugate(c, out=c) if is_complex(c) else c  # the transpose of Hermitian c, in C order
     ut = mH(y)
     p = hermitian_part(lower_half(xp, ut @ g.conj()))
     if y.shape[-1] <= _SMALL:

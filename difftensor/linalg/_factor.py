@@ -68,7 +68,7 @@ def serves(keep: Factors | None, a: Any) -> bool:
 
 
 class Factorization:
-    """LAPACK's LU factors `lu` and `pivots` of the transpose of a matrix, or (`transposed`) of the matrix itself."""
+    """LAPACK's LU factors `lu` and `pivots` of a matrix, or (`transposed`) of its transpose."""
 
     def __init__(self, lu: Any, pivots: Any, transposed: bool):
         self.lu, self.pivots, self.transposed = lu, pivots, transposed

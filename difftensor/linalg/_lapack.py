@@ -218,8 +218,8 @@ def qr(a: Any) -> tuple[Any, Any]:
 
 
 def factors(a: Any) -> tuple[Any, Any]:
-    """LU factors of the *transpose* of `a`, which is what LAPACK finds in the memory of `a`, and the pivots."""
-    lu = np.array(a, order="C")
+    """LU factors of `a`, in the memory of a.T, and the pivots."""
+    lu = np.array(a.T, order="C")
     n = len(lu)
     pivots = np.zeros(n, np.int64)
     _call_info("getrf", lu.dtype.char, n, n, lu, n, pivots)
@@ -231,15 +231,15 @@ def solve(lu: Any, pivots: Any, b: Any, transposed: bool) -> Any:
     n = len(lu)
     if b.ndim == 1 or b.size <= _FEW:
         x = np.array(b.T, order="C")
-        _call_info("getrs", lu.dtype.char, b"N" if transposed else b"T", n, x.size // n, lu, n, pivots, x, n)
+        _call_info("getrs", lu.dtype.char, b"T" if transposed else b"N", n, x.size // n, lu, n, pivots, x, n)
         return x.T
-    # a.T = P L U. In rows lies x.T, to be multiplied from the right, so that nothing is transposed.
+    # a = P L U. In rows lies x.T, to be multiplied from the right, so that nothing is transposed.
     order, k = _order(pivots), b.shape[1]
-    x = b.take(order, axis=0) if transposed else np.array(b, order="C")
-    steps = ((b"L", b"T", b"U"), (b"U", b"T", b"N")) if transposed else ((b"U", b"N", b"N"), (b"L", b"N", b"U"))
+    x = np.array(b, order="C") if transposed else b.take(order, axis=0)
+    steps = ((b"U", b"N", b"N"), (b"L", b"N", b"U")) if transposed else ((b"L", b"T", b"U"), (b"U", b"T", b"N"))
     for which, trans, diagonal in steps:
         _call("trsm", lu.dtype.char, b"R", which, trans, diagonal, k, n, np.ones(1, lu.dtype), lu, n, x, k)
-    if not transposed:
+    if transposed:
         w, x = x, np.empty_like(x)
         x[order] = w
     return x
@@ -266,7 +266,7 @@ def inverse_transposed(lu: Any, pivots: Any) -> Any:
     n = len(y)
     work = np.empty(64 * n, y.dtype)
     _call_info("getri", y.dtype.char, n, y, n, pivots, work, len(work))
-    return y.T
+    return y
 
 
 def swaps(pivots: Any) -> int:

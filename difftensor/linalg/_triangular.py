@@ -56,24 +56,25 @@ def _pull(xp: Any, g: Any, y: Any, a: Any, b: Any, lower: bool) -> tuple:
     """a x = b: c_b = a^-T c_x and c_a = -c_b x^T inside the triangle."""
     cb = solve_lower_or_upper(mT(a), g, not lower)
     if xp is np and cb.__class__ is np.ndarray and cb.ndim == 2 == y.ndim:
-        ca = _triangle_of_product(-cb, mT(y)) if lower else mT(_triangle_of_product(y, -mT(cb)))
+        ca = _triangle_of_product(-cb, mT(y), lower)
     else:
         ca = -(cb @ mT(y))
         ca = xp.tril(ca) if lower else xp.triu(ca)
     return fitted(ca, a), fitted(cb, b)
 
 
-def _triangle_of_product(u: Any, v: Any) -> Any:
-    """The lower triangle of ``u @ v`` for raw matrices, with zeros above; by blocks of rows, so that little is computed
+def _triangle_of_product(u: Any, v: Any, lower: bool) -> Any:
+    """A triangle of ``u @ v`` for raw matrices, with zeros in the other; by blocks of rows, so that little is computed
     in vain.
     """
     n = len(u)
     c = np.zeros((n, n), np.result_type(u, v))
     multiply = np.multiply if u.shape[1] == 1 else np.matmul  # an outer product needs no BLAS
     for i in range(0, n, 2 * _BLOCK):
-        j = i + 2 * _BLOCK
-        multiply(u[i:j], v[:, :j], out=c[i:j, :j])
-        _lapack.clear_above(c[i:j, i:j])
+        rows = slice(i, i + 2 * _BLOCK)
+        columns = slice(0, i + 2 * _BLOCK) if lower else slice(i, n)
+        multiply(u[rows], v[:, columns], out=c[rows, columns])
+        _lapack.clear_above(c[rows, rows] if lower else c[rows, rows].T)
     return c
 
 
