@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._backend import is_array
-from difftensor._core import Tensor, composition, publish, wrap
+from difftensor._backend import as_device, is_array
+from difftensor._core import Tensor, X, composition, publish, wrap
 from difftensor._core.primitive import signed
 from difftensor.errors import BatchedValueError
 
@@ -110,13 +110,14 @@ def _tables(name: str) -> Callable:
     """``diag_indices`` and its like: index arrays of integers, as Tensors."""
     twin = getattr(np, name)
 
-    def f(*args: Any, **keywords: Any) -> tuple:
-        return tensors(twin(*args, **keywords))
+    def f(*args: Any, device: Any = None, **keywords: Any) -> tuple:
+        there = as_device(device)
+        return tuple(X.to_device(t, there) for t in tensors(twin(*args, **keywords)))
 
     f.__name__ = f.__qualname__ = name
     f.__doc__ = twin.__doc__
     publish(name, f)
-    return signed(f, twin)
+    return signed(f, twin, device=None)
 
 
 diag_indices, mask_indices = _tables("diag_indices"), _tables("mask_indices")

@@ -1,0 +1,232 @@
+"""Gradients on a GPU beside PyTorch and JAX: elementwise, products, small systems, transforms, bodies, overhead.
+
+    python -m asv_benchmarks.gpu                                  difftensor alone
+    python -m asv_benchmarks.gpu --libraries difftensor,torch,jax --json gpu.json
+    python -m asv_benchmarks.gpu --small --device cpu             the same programs, small, on the CPU
+
+Each library is best installed in an environment of its own (they bring different CUDA libraries); the results of
+several runs are put beside each other by name. Values are compared with difftensor's on the CPU, at a small size,
+before anything is timed. A time is the median of samples between two synchronizations; where the program has a natural
+limit (the bandwidth of a copy, the operations of a product) the rate is given too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+
+import numpy as np
+
+SAMPLES, SECONDS = 7, 0.3
+
+
+# Programs: functions of arrays, written for the names `xp` that all three libraries have -----------------------------
+
+
+def elementwise(xp, x):
+    return (xp.sin(x) * xp.exp(-x * x)).sum()
+
+
+def product(xp, a, b):
+    return ((a @ b) ** 2).sum()
+
+
+def systems(xp, k, b):
+    return (xp.linalg.solve(k, b) ** 2).sum()
+
+
+def transform(xp, z, w):
+    return (w * abs(xp.fft.fft(z)) ** 2).sum()
+
+
+def bodies(xp, q, v):
+    """Energy after one leapfrog step of bodies with softened gravity."""
+    h, soft = 0.01, 0.05
+    d = q[:, None, :] - q[None, :, :]
+    force = -(d * ((d * d).sum(-1) + soft)[..., None] ** -1.5).sum(1) / len(q)
+    v = v + h * force
+    q = q + h * v
+    d = q[:, None, :] - q[None, :, :]
+    return 0.5 * (v * v).sum() - 0.5 * (((d * d).sum(-1) + soft) ** -0.5).sum() / len(q)
+
+
+def chain(xp, x):
+    for _ in range(100):
+        x = xp.sin(x)
+    return x.sum()
+
+
+def _regular(rng, n):
+    return rng.standard_normal((n, 3, 3)) + 3 * np.eye(3), rng.standard_normal((n, 3, 1))
+
+
+# name: program, arrays of size n, size, small size, what one call amounts to (amount, unit) or None
+PROGRAMS = {
+    "elementwise": (elementwise, lambda rng, n: (rng.standard_normal(n),), 10**8, 1000, lambda n: (16 * n, "B")),
+    "product f32": (product, lambda rng, n: tuple(rng.standard_normal((2, n, n)).astype(np.float32)), 8192, 16,
+                    lambda n: (4 * n**3, "flop")),
+    "product f64": (product, lambda rng, n: tuple(rng.standard_normal((2, n, n))), 8192, 16,
+                    lambda n: (4 * n**3, "flop")),
+    "3x3 systems": (systems, _regular, 10**6, 50, None),
+    "fft": (transform, lambda rng, n: (rng.standard_normal(n) + 1j * rng.random(n), rng.random(n)), 2**24, 64, None),
+    "bodies": (bodies, lambda rng, n: (rng.standard_normal((n, 3)), rng.standard_normal((n, 3))), 4096, 20, None),
+    "overhead": (chain, lambda rng, n: (rng.standard_normal(n),), 3, 3, lambda n: (200, "operation")),
+}  # fmt: skip
+
+
+# Libraries: (a function that makes a gradient, a function that waits) ------------------------------------------------
+
+
+def difftensor_gradient(program, arrays, device):
+    import difftensor as dif
+
+    xs = tuple(dif.asarray(a, device=device) for a in arrays)
+    gradient = dif.grad(lambda x: program(dif, x, *xs[1:]))
+    wait = (lambda: None) if xs[0].device == "cpu" else (lambda: dif.cuda.synchronize(device))
+    return lambda: gradient(xs[0]), wait, lambda g: g.to_device("cpu").numpy()
+
+
+def torch_gradient(program, arrays, device):
+    import torch
+
+    xs = [torch.as_tensor(a).to(device) for a in arrays]
+    xs[0].requires_grad_()
+
+    def run():
+        return torch.autograd.grad(program(torch, *xs), xs[0])[0]
+
+    wait = (lambda: None) if device == "cpu" else torch.cuda.synchronize
+    return run, wait, lambda g: g.cpu().numpy()
+
+
+def jax_gradient(program, arrays, device):
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", True)
+    place = jax.devices("cpu" if device == "cpu" else "gpu")[0]
+    xs = [jax.device_put(a, place) for a in arrays]
+    gradient = jax.jit(jax.grad(lambda x, *rest: program(jnp, x, *rest)))
+    last = []
+
+    def run():
+        last[:] = [gradient(*xs)]
+        return last[0]
+
+    def value(g):  # JAX's gradient of a complex number is the conjugate of PyTorch's
+        return np.conj(np.asarray(g))
+
+    return run, lambda: last[0].block_until_ready(), value
+
+
+LIBRARIES = {"difftensor": difftensor_gradient, "torch": torch_gradient, "jax": jax_gradient}
+
+
+# Measuring ------------------------------------------------------------------------------------------------------------
+
+
+def seconds_per_call(run, wait):
+    """The median over samples of as many calls as take a third of a second."""
+    run()
+    wait()
+    start = time.perf_counter()
+    run()
+    wait()
+    calls = max(1, int(SECONDS / max(time.perf_counter() - start, 1e-6)))
+    samples = []
+    for _ in range(SAMPLES):
+        start = time.perf_counter()
+        for _ in range(calls):
+            run()
+        wait()
+        samples.append((time.perf_counter() - start) / calls)
+    return statistics.median(samples)
+
+
+def copy_bandwidth(n, device):
+    """Bytes per second of a copy of n float64: read and written."""
+    import difftensor as dif
+
+    x = dif.zeros(n, device=device)
+    wait = (lambda: None) if device == "cpu" else (lambda: dif.cuda.synchronize(device))
+    return 16 * n / seconds_per_call(x.copy, wait)
+
+
+def agree(name, library, device):
+    """Is the gradient of the small program that of difftensor on the CPU?"""
+    program, make, _, small, _ = PROGRAMS[name]
+    arrays = make(np.random.default_rng(0), small)
+    run, _, value = LIBRARIES["difftensor"](program, arrays, "cpu")
+    expected = value(run())
+    run, _, value = LIBRARIES[library](program, arrays, device)
+    tolerance = 1e-4 if expected.dtype == np.float32 else 1e-9
+    return np.allclose(value(run()), expected, rtol=tolerance, atol=tolerance * abs(expected).max())
+
+
+def measure(libraries, device, small=False, names=tuple(PROGRAMS)):
+    """{program: {library: seconds}}, and the rate of difftensor where there is one."""
+    found = {}
+    bandwidth = copy_bandwidth(PROGRAMS["elementwise"][3 if small else 2], device)
+    for name in names:
+        program, make, large, little, amount = PROGRAMS[name]
+        n = little if small else large
+        row = found[name] = {}
+        for library in libraries:
+            try:
+                if not agree(name, library, device):
+                    row[library] = "disagrees"
+                    continue
+                run, wait, _ = LIBRARIES[library](program, make(np.random.default_rng(0), n), device)
+                row[library] = seconds_per_call(run, wait)
+            except (ImportError, RuntimeError, MemoryError) as error:
+                row[library] = f"{type(error).__name__}: {str(error)[:60]}"
+        t = row.get("difftensor")
+        if amount is not None and isinstance(t, float):
+            much, unit = amount(n)
+            if unit == "B":
+                row["of the copy bandwidth"] = much / t / bandwidth
+            elif unit == "operation":
+                row["microseconds per operation"] = 1e6 * t / much
+            else:
+                row["Tflop/s"] = 1e-12 * much / t
+    return found
+
+
+def report(found):
+    lines = []
+    for name, row in found.items():
+        ours = row.get("difftensor")
+        cells = []
+        for library, value in row.items():
+            if not isinstance(value, float):
+                cells.append(f"{library} {value}")
+            elif library not in LIBRARIES:
+                cells.append(f"{value:.3g} {library}")
+            elif library == "difftensor" or not isinstance(ours, float):
+                cells.append(f"{library} {1e3 * value:.3f} ms")
+            else:
+                cells.append(f"{ours / value:.2f} x {library}'s {1e3 * value:.3f} ms")
+        lines.append(f"{name:<14}" + ", ".join(cells))
+    return "\n".join(lines)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", default=list(PROGRAMS), help=", ".join(PROGRAMS))
+    parser.add_argument("--libraries", default="difftensor")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--json")
+    given = parser.parse_args(arguments)
+    found = measure(given.libraries.split(","), given.device, given.small, given.names)
+    print(report(found))
+    if given.json:
+        with open(given.json, "w") as f:
+            json.dump(found, f, indent=1)
+    return found
+
+
+if __name__ == "__main__":
+    main()
