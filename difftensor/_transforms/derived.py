@@ -11,6 +11,7 @@ import numpy as np
 from difftensor import tree
 from difftensor._core import Tensor, X, wrap
 from difftensor._core.fitting import nought
+from difftensor._transforms.draws import steady
 from difftensor._transforms.forward import linearize
 from difftensor._transforms.reverse import differentiated, grad, vjp
 from difftensor._transforms.vmap import vmap
@@ -65,9 +66,10 @@ def jacobian(
     @wraps(f)
     def jac(*args: Any, **kwargs: Any) -> Any:
         if not isinstance(argnums, int):
-            parts = [jacobian(f, i, mode, holomorphic=holomorphic)(*args, **kwargs) for i in argnums]
+            h = steady(f)
+            parts = [jacobian(h, i, mode, holomorphic=holomorphic)(*args, **kwargs) for i in argnums]
             return tuple(parts)
-        x, g = _only(args, argnums, f, kwargs)
+        x, g = _only(args, argnums, steady(f), kwargs)
         x = tree.map(
             lambda v: v if hasattr(v, "dtype") else np.float64(v) if isinstance(v, (int, float)) else np.asarray(v)[()],
             x,
@@ -205,9 +207,10 @@ def hessian(f: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
                 raise TypeError(
                     "hessian of a complex argument: differentiate with respect to its real and imaginary parts"
                 )
+        h = steady(f)
         if isinstance(argnums, int):
-            return _of_gradient(grad(f, argnums), argnums, args, kwargs)
-        return tuple(_of_gradient(grad(f, i), tuple(argnums), args, kwargs) for i in argnums)
+            return _of_gradient(grad(h, argnums), argnums, args, kwargs)
+        return tuple(_of_gradient(grad(h, i), tuple(argnums), args, kwargs) for i in argnums)
 
     return hess
 
@@ -257,7 +260,7 @@ def hvp(f: Callable, argnums: int = 0) -> Callable:
         if len(args) < 2:
             raise TypeError("hvp(f)(*args, v) needs the arguments of f and the vector")
         *primals, v = args
-        x, g = _only(tuple(primals), argnums, f, kwargs)
+        x, g = _only(tuple(primals), argnums, steady(f), kwargs)
         try:
             return linearize(_gradient(g), x)[1](v)
         except DegenerateError:  # as in `hessian`
@@ -291,8 +294,9 @@ def ggn_vp(f: Callable, loss: Callable) -> Callable:
     """
 
     def product(x: Any, v: Any) -> Any:
-        y, push = linearize(f, x)
-        _, pull = vjp(f, x)
+        model = steady(f)  # both sweeps of one model, if it draws random numbers
+        y, push = linearize(model, x)
+        _, pull = vjp(model, x)
         return pull(hvp(loss)(y, push(v)))[0]
 
     return product

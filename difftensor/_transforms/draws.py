@@ -5,9 +5,10 @@ A source is an object whose `position` says how much of its stream has been used
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import wraps
 from typing import Any
 
 _watching: ContextVar[tuple[dict, ...]] = ContextVar("difftensor.draws", default=())
@@ -41,3 +42,21 @@ def rewound(seen: dict) -> Iterator[None]:
     finally:
         for source, position in now:
             source.position = position
+
+
+def steady(f: Callable) -> Callable:
+    """`f`, to be called several times for one derivative: every call sees the draws of the first."""
+    drawn: dict | None = None
+
+    @wraps(f, updated=())
+    def again(*args: Any, **kwargs: Any) -> Any:
+        nonlocal drawn
+        if drawn is not None:
+            with rewound(drawn):
+                return f(*args, **kwargs)
+        with watched() as seen:
+            y = f(*args, **kwargs)
+        drawn = seen
+        return y
+
+    return again

@@ -11,6 +11,7 @@ import numpy as np
 from difftensor._core import Tensor
 from difftensor._core.sweeping import trace
 from difftensor._transforms.dependence import dependence
+from difftensor._transforms.draws import steady
 from difftensor._transforms.forward import linearize
 from difftensor._transforms.reverse import _as_result, _Placed, grad, vjp
 from difftensor.errors import SparsityError
@@ -94,12 +95,13 @@ class SparseJacobian:
         import scipy.sparse as sp
 
         x = np.asarray(x.detach().numpy() if isinstance(x, Tensor) else x, dtype=float)
+        f = steady(self.f)
         if self.pattern is None:
-            self._plan(find_pattern(self.f, x, *args))
+            self._plan(find_pattern(f, x, *args))
         m, n = self.pattern.shape
         if x.size != n:
             raise ValueError(f"the pattern was found for {n} unknowns, x has {x.size}; make another sparse_jacobian")
-        y, push = linearize(lambda v: self.f(v, *args), x)
+        y, push = linearize(lambda v: f(v, *args), x)
         rows = np.repeat(np.arange(m), np.diff(self.pattern.indptr))
         columns = self.pattern.indices
         groups = int(self.colors.max(initial=-1)) + 1
@@ -110,7 +112,7 @@ class SparseJacobian:
             def sweep(v: np.ndarray) -> np.ndarray:
                 return np.asarray(push(v.reshape(x.shape))).ravel()
         else:
-            _, pull = vjp(lambda v: self.f(v, *args), x)
+            _, pull = vjp(lambda v: f(v, *args), x)
 
             def sweep(v: np.ndarray) -> np.ndarray:
                 return np.asarray(pull(v.reshape(np.shape(y)))[0]).ravel()

@@ -236,3 +236,29 @@ def test_an_evolution_with_noise_is_differentiated_pathwise():
     rng = fresh()
     factors = 1 + 0.05 * dt + np.array([rng.normal(0.0, 0.2 * dt**0.5).item() for _ in range(n)])
     assert float(dif.grad(final)(0.05)) == pytest.approx(np.prod(factors) * (dt / factors).sum(), rel=1e-12)
+
+
+# Derivatives that call their function more than once ----------------------------------------------------------------
+
+V = np.array([1.0, -2.0, 0.5, 3.0])
+SEVERAL = {
+    "jacobian": lambda f: dif.jacobian(f, argnums=(0, 1))(U, V), "rows": lambda f: dif.jacobian(f, mode="rev")(U, V),
+    "hessian": lambda f: dif.hessian(lambda x, y: f(x, y).sum(), argnums=(0, 1))(U, V),
+    "hvp": lambda f: dif.hvp(lambda x: f(x, V).sum())(U, V),
+    "ggn_vp": lambda f: dif.ggn_vp(lambda x: f(x, V), lambda y: (y**4).sum())(U, V),
+    "sparse": lambda f: dif.sparse_jacobian(lambda x: f(x, V), mode="rev")(U).toarray(),
+    "sparse_hessian": lambda f: dif.sparse_hessian(lambda x: f(x, V).sum())(U).toarray(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_all_calls_for_one_derivative_see_the_same_draws(name):
+    def model(rng):
+        return lambda x, y: x**2 * y**2 * rng.normal(size=4) + rng.gamma(2.0, 1.0, 4) * x
+
+    rng = fresh()
+    found = SEVERAL[name](model(rng))
+    assert rng.state["position"] == 12  # those of one call
+    expected = SEVERAL[name](lambda x, y: model(fresh())(x, y))
+    for a, b in zip(dif.tree.leaves(found), dif.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
