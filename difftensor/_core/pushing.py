@@ -72,7 +72,10 @@ def forward(order: list[Node], ts: dict, create: bool, roots: Any, repair: bool 
                 ts[n] = _push(op, xp, tangents, n, m, create)
             if owned and not owned.isdisjoint(q if many else (p, q)):
                 _part(ts, n, owned, q if many else (p, q))
-            if large:
+            t = ts[n]
+            if not last and t.__class__ is np.ndarray and t.size > _LARGE:
+                last = _last_readers(order)
+            if last:
                 for m in q if many else (p, q):
                     if m is not None and last[m] is n and m not in kept:
                         ts.pop(m, None)
