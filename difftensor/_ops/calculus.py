@@ -87,7 +87,7 @@ def _derivative(f, dx, axis, edge_order):
 @composition(np.gradient)
 def gradient(f, *varargs, axis=None, edge_order=1):
     f = X.asarray(f)
-    if f.dtype.kind in "iub":
+    if f.dtype.kind in "iu":
         f = X.astype(f, float)
     axes = axes_of(f, axis if axis is None or np.ndim(axis) == 0 else tuple(axis))
     spacings = _spacings(f, varargs, axes)
@@ -116,6 +116,9 @@ def trapezoid(y, x=None, dx=1.0, axis=-1):
 @composition(np.interp)
 def interp(x, xp, fp, left=None, right=None, period=None):
     fp = X.asarray(fp)
+    for v in (x, xp):
+        if getattr(v, "dtype", np.dtype(float)).kind == "c":
+            raise TypeError("interp: Cannot cast array data from complex to float64 according to the rule 'safe'")
     x, xp = (X.astype(X.asarray(v), float, copy=False) for v in (x, xp))
     fp = X.astype(fp, complex if fp.dtype.kind == "c" else float, copy=False)
     if xp.ndim != 1 or fp.ndim != 1:

@@ -349,6 +349,9 @@ def kaiser(M, beta):
     if M < 2:
         return ones(M)
     beta = X.asarray(beta)
+    if beta.dtype.kind == "c":
+        raise TypeError("kaiser: i0 not supported for complex values")
+    beta = X.astype(beta, float, copy=False)
     middle = (M - 1) / 2.0
     r = (library(beta).arange(M) - middle) / middle
     # i0 of beta sqrt(1 - r^2) has a kink only in the formula: at the two ends the root is constant.

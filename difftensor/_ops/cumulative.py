@@ -289,7 +289,7 @@ def _border(value, shape, axis):
 @composition(np.ediff1d)
 def ediff1d(ary, to_end=None, to_begin=None):
     x = X.asarray(ary).ravel()
-    parts = [diff(x) if x.size else x]
+    parts = [x[1:] - x[:-1]]
     for value, name in ((to_begin, "to_begin"), (to_end, "to_end")):
         if value is not None:
             value = X.asarray(value).ravel()

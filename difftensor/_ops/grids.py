@@ -142,7 +142,8 @@ def _arange(start, stop, step, dtype, device):
         return wrap(y)
     numbers = made_on(there, "arange", y.size, dtype=y.dtype)
     start, step = (X.asarray(v, dtype=y.dtype, device=there) for v in (start, step))
-    return start + numbers * step
+    moved = start + numbers * step
+    return moved + (wrap(y) - moved.detach())  # NumPy's roundings
 
 
 def arange(start_or_stop, /, stop=None, step=1, *, dtype=None, device=None, like=None):

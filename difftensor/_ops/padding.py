@@ -192,7 +192,10 @@ def _odd(x, axis, before, after, mode):
     sign, at_end, gain = (
         beside(v.reshape(column).astype(kind), x) for v in (np.where(mirrored, -1, 1), np.where(mirrored, 2, 0), 2 * turns)
     )
-    return X.moveaxis(sign * rows[beside(index, x)] + at_end * rows[-1:] + gain * (rows[-1:] - rows[:1]), 0, axis)
+    # weights of 0 are no terms: edges may be infinite
+    end = X.where(at_end != 0, at_end * rows[-1:], 0)
+    gained = X.where(gain != 0, gain * (rows[-1:] - rows[:1]), 0)
+    return X.moveaxis(sign * rows[beside(index, x)] + end + gained, 0, axis)
 
 
 def _by_function(x, widths, function, keywords):

@@ -111,7 +111,7 @@ def poly(seq_of_zeros):
         z = X.linalg.eigvals(z)
     elif z.ndim != 1:
         raise ValueError("input must be 1d or non-empty square 2d array.")
-    elif z.dtype.kind in "iub":
+    elif z.dtype.kind in "iub" or z.dtype.itemsize < 4:
         z = X.astype(z, float)
     if z.shape[0] == 0:
         return wrap(np.float64(1.0))

@@ -36,7 +36,8 @@ def average(a, axis=None, weights=None, returned=False, *, keepdims=False):
         total = X.sum(w, axis=axes, dtype=dtype, keepdims=keepdims)
         if np.any(values(total, "average") == 0.0):
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")
-        y = X.sum(X.astype(a * w, dtype, copy=False), axis=axes, keepdims=keepdims) / total
+        terms = X.astype(a, dtype, copy=False) * w
+        y = X.sum(X.astype(terms, dtype, copy=False), axis=axes, keepdims=keepdims) / total
     return (y, X.copy(X.broadcast_to(total, y.shape))) if returned else y
 
 
@@ -225,7 +226,7 @@ def _counted(w, k, inside, n):
     """Weights `w` added up in bins `k`, complex ones by their parts."""
     if w.dtype.kind == "c":
         return _counted(X.real(w), k, inside, n) + 1j * _counted(X.imag(w), k, inside, n)
-    return _weigh(X.astype(w[inside], float, copy=False), k[inside], n)
+    return X.astype(_weigh(X.astype(w[inside], float, copy=False), k[inside], n), w.dtype, copy=False)
 
 
 def _several(bins):

@@ -70,9 +70,8 @@ def _collected(results: list, shape: tuple) -> Any:
 def _complexified(x: Any, outside: Any) -> Any:
     """`x`, as complex numbers if any element is `outside` the domain on the real line."""
     x = X.asarray(x)
-    x = X.astype(x, float) if x.dtype.kind in "iub" else x
-    if x.dtype.kind == "f" and bool(outside(x).any()):
-        return X.astype(x, np.result_type(x.dtype, np.complex64))
+    if x.dtype.kind != "c" and bool(outside(x).any()):
+        return X.astype(x, np.complex64 if x.dtype.char in "fbhBH" else np.complex128)
     return x
 
 
