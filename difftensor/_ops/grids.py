@@ -10,6 +10,8 @@ from difftensor._backend import as_device, made_on, on_gpu
 from difftensor._core import Tensor, X, composition, general, holds_tensor, publish, wrap
 from difftensor._core.fitting import fit
 from difftensor._ops.creation import _made, _placed
+from difftensor._ops.plain import values
+from difftensor._ops.sorting import tracked
 
 # Ranges ---------------------------------------------------------------------------------------------------------------
 
@@ -135,10 +137,9 @@ def _arange(start, stop, step, dtype, device):
     """Differentiable in start and step; stop only says how many."""
     moving = [v for v in (start, stop, step) if isinstance(v, Tensor)]
     there = moving[0].device if moving and device is None else as_device(device)
-    values = [v._data if isinstance(v, Tensor) else v for v in (start, stop, step)]
-    values = [v.item() if on_gpu(v) else v for v in values]  # how many there are must be known here
-    y = made_on(there, "arange", *values, dtype=dtype)
-    if y.dtype.kind != "f" or all(v.node is None for v in moving if v is not stop):
+    known = [v.item() if on_gpu(v) else v for v in values((start, stop, step), "arange")]  # how many there are
+    y = made_on(there, "arange", *known, dtype=dtype)
+    if y.dtype.kind != "f" or not tracked(*(v for v in moving if v is not stop)):
         return wrap(y)
     numbers = made_on(there, "arange", y.size, dtype=y.dtype)
     start, step = (X.asarray(v, dtype=y.dtype, device=there) for v in (start, step))
@@ -210,7 +211,7 @@ class _Concatenator:
     def __getitem__(self, key):
         if not isinstance(key, tuple):
             key = (key,)
-        if not any(map(holds_tensor, key)):
+        if not any(holds_tensor((k.start, k.stop, k.step) if isinstance(k, slice) else k) for k in key):
             y = self._twin[key]
             return y if any(isinstance(k, np.ndarray) for k in key) else wrap(y)
         axis, ndmin, place = (-1, 2, 0) if self._columns else (0, 1, -1)

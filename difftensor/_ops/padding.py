@@ -189,9 +189,8 @@ def _odd(x, axis, before, after, mode):
     rows = X.moveaxis(x, axis, 0)
     column = (-1,) + (1,) * (x.ndim - 1)
     kind = x.dtype.type
-    sign, at_end, gain = (
-        beside(v.reshape(column).astype(kind), x) for v in (np.where(mirrored, -1, 1), np.where(mirrored, 2, 0), 2 * turns)
-    )
+    weights = np.where(mirrored, -1, 1), np.where(mirrored, 2, 0), 2 * turns
+    sign, at_end, gain = (beside(v.reshape(column).astype(kind), x) for v in weights)
     # weights of 0 are no terms: edges may be infinite
     end = X.where(at_end != 0, at_end * rows[-1:], 0)
     gained = X.where(gain != 0, gain * (rows[-1:] - rows[:1]), 0)
