@@ -54,12 +54,12 @@ def host(y):
     return y.detach().to_device("cpu").numpy()
 
 
-def assert_agree(there, here, place):
+def assert_agree(there, here, place, rtol=1e-13):
     """The same bits of integers, and ulps of the rest."""
     assert isinstance(there, dif.Tensor) and there.device == place
     assert (there.shape, there.dtype) == (here.shape, here.dtype)
     if here.dtype.kind == "f":
-        np.testing.assert_allclose(host(there), here.numpy(), rtol=1e-13, atol=1e-14)
+        np.testing.assert_allclose(host(there), here.numpy(), rtol=rtol, atol=0.1 * rtol)
     else:
         np.testing.assert_array_equal(host(there), here.numpy())
 
@@ -78,7 +78,8 @@ def test_draws(name, args, size, device):
     before = copies_of(device)
     y = getattr(there, name)(*args, size=size)
     assert copies_of(device) == before, "something went to the host"
-    assert_agree(y, getattr(here, name)(*args, size=size), device)
+    loss = 1e-9 if name == "vonmises" else 1e-12  # an arc cosine near 1 loses half of the digits
+    assert_agree(y, getattr(here, name)(*args, size=size), device, loss)
     assert here.state == there.state
 
 
@@ -86,6 +87,11 @@ def test_words_by_array_code(device):
     """Where there is no kernel."""
     w = philox.words((3, 4), 5, 50, dif.device(device))
     assert (w.get() == philox.words_in_a_row(np, (3, 4), 5, 50)).all()
+
+
+def test_normals_differ_by_ulps(device):
+    here, there = (dif.random.default_rng(5, device=d).standard_normal(20_000) for d in ("cpu", device))
+    np.testing.assert_allclose(host(there), here.numpy(), rtol=5e-15)
 
 
 @pytest.mark.parametrize("name", ["random", "uniform"])
@@ -105,7 +111,7 @@ def test_parameters_on_the_device(name, device):
     before = copies_of(device)
     y = getattr(dif.random.default_rng(3, device=device), name)(*there)
     assert copies_of(device) == before, "something went to the host"
-    assert_agree(y, getattr(dif.random.default_rng(3), name)(*args), device)
+    assert_agree(y, getattr(dif.random.default_rng(3), name)(*args), device, 1e-9 if name == "vonmises" else 1e-12)
 
 
 def test_permutations(device):
@@ -127,7 +133,7 @@ def test_gradients_stay_on_the_device(device):
             )
             for d in ("cpu", device)
         ]
-        assert_agree(g[1], g[0], device)
+        assert_agree(g[1], g[0], device, 1e-8)
 
 
 def test_a_state_goes_on_elsewhere(device):
@@ -183,7 +189,7 @@ def test_the_other_gpu(device):
     for name, args in CALLS.items():
         here = getattr(dif.random.default_rng(3), name)(*args, size=20)
         rng.state = dif.random.default_rng(3).state
-        assert_agree(getattr(rng, name)(*args, size=20), here, "cuda:1")
+        assert_agree(getattr(rng, name)(*args, size=20), here, "cuda:1", 1e-9)
 
 
 def test_without_a_gpu():
@@ -193,3 +199,14 @@ def test_without_a_gpu():
         pytest.skip("CuPy is installed")
     with pytest.raises(DeviceError, match="CuPy"):
         dif.random.default_rng(0, device="cuda")
+
+
+def test_dropout_draws_where_the_activations_are(device):
+    from difftensor import nn
+
+    rng = dif.random.default_rng(0, device=device)
+    net = nn.Sequential(nn.Linear(3, 8, rng=rng, device=device), nn.Dropout(0.5, rng=rng))
+    x = rng.normal(size=(5, 3))
+    before = copies_of(device)
+    y = net(x)
+    assert copies_of(device) == before and y.device == device
