@@ -5,7 +5,8 @@ import pytest
 
 import difftensor as dif
 import optim
-from difftensor import nn
+
+nn = pytest.importorskip("difftensor.nn", reason="difftensor.nn is optional")
 
 
 def test_initial_weights_take_a_generator():
