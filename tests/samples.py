@@ -240,7 +240,13 @@ SAMPLES = {
     # linear algebra
     "linalg._solve": lambda rng: [
         ((_regular(rng, *a), _normal(rng, *b)), keep)
-        for a, b in [((4, 4), (4, 2)), ((2, 3, 3), (3, 1)), ((5, 5), (2, 5, 3)), ((4, 4), (4, 1))]
+        for a, b in [
+            ((4, 4), (4, 2)),
+            ((2, 3, 3), (3, 1)),
+            ((5, 5), (2, 5, 3)),
+            ((4, 4), (4, 1)),
+            ((4, 3, 3), (4, 3, 2)),
+        ]
         for keep in _keeps()
     ],
     "linalg._solve_vector": lambda rng: [
@@ -291,7 +297,8 @@ SAMPLES = {
         for shape in [(4, 3), (2, 3)]
     ],
     "linalg._pinv_known": lambda rng: [
-        ((_normal(rng, *shape),), (1e-14,), lambda f, a: f(a, _beside(np.linalg.pinv(_plain(a)), a))) for shape in [(4, 3), (2, 3)]
+        ((_normal(rng, *shape),), (1e-14,), lambda f, a: f(a, _beside(np.linalg.pinv(_plain(a)), a)))
+        for shape in [(4, 3), (2, 3)]
     ],
     "linalg._power_norm": lambda rng: [
         ((_normal(rng, 3, 4),), (p, axes, keepdims))

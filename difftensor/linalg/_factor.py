@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from difftensor._core import Tensor, recording
-from difftensor.linalg import _lapack
+from difftensor.linalg import _lapack, _small
 from difftensor.linalg._algebra import raw
 
 _SMALLEST = 100  # below, NumPy's second factorization is cheaper than the calls
 
 
 class Factors:
-    """The LU factors of the array they were made of, and of no other.
+    """The LU factors (of a stack of small matrices: the inverses) of the array they were made of, and of no other.
 
     An operation may run again on other values with the same parameters (example by example under vmap): it finds that
     its matrix is another one, and factors it.
@@ -30,11 +30,12 @@ class Factors:
     def __init__(self, *found: Any):
         self._found = found
 
-    def of(self, a: Any) -> Factorization:
-        """Those of the raw matrix `a`, made if need be."""
+    def of(self, a: Any) -> Any:
+        """Those of the raw matrix (or stack) `a`, made if need be."""
         found = self._found
         if not found or found[0] is not a:
-            found = self._found = (a, Factorization(*_lapack.factors(a), False))
+            made = _small.Inverse(a) if a.ndim > 2 else Factorization(*_lapack.factors(a), False)
+            found = self._found = (a, made)
         return found[1]
 
     def flipped(self, a: Any, at: Any) -> Factors:
@@ -43,19 +44,17 @@ class Factors:
         return Factors(raw(at), found[1].flipped()) if found and found[0] is raw(a) else Factors()
 
 
-def factors_for(a: Any, smallest: int = _SMALLEST) -> Factors | None:
-    """An empty place for the factors of one matrix on the CPU whose derivative will be asked for, if that pays."""
-    if (
-        a.__class__ is Tensor
-        and a.node is not None
-        and a.ndim == 2
-        and a.shape[0] == a.shape[1] >= smallest
-        and a._data.__class__ is np.ndarray
-        and recording()
-        and _lapack.available(a._data.dtype)
-    ):
-        return Factors()
-    return None
+def factors_for(a: Any, smallest: int = _SMALLEST, stacks: bool = False) -> Factors | None:
+    """An empty place for the factors of a matrix on the CPU (or a stack of small ones) whose derivative will be asked
+    for, if that pays.
+    """
+    if a.__class__ is not Tensor or a.node is None or a._data.__class__ is not np.ndarray or not recording():
+        return None
+    shape = a.shape
+    if len(shape) > 2:
+        return Factors() if stacks and _small.applies(a._data) else None
+    pays = len(shape) == 2 and shape[0] == shape[1] >= smallest and _lapack.available(a._data.dtype)
+    return Factors() if pays else None
 
 
 def flipped(keep: Factors | None, a: Any, at: Any) -> Factors | None:

@@ -139,36 +139,47 @@ def cofactor_along(a: Any, t: Any) -> Any:
     return stack(cofactors_along(entries(a), entries(t)), a.shape)
 
 
+class Inverse:
+    """The inverses of a stack, to be used more than once; those that Cramer's rule serves badly are left to LAPACK."""
+
+    __slots__ = ("_a", "_bad", "_entries")
+
+    def __init__(self, a: Any):
+        c, d, bad = determinants(entries(a))
+        if bad is not None:
+            d[bad] = 1
+        c /= d
+        self._a, self._bad, self._entries = a, bad, c.swapaxes(0, 1)
+
+    def flipped(self) -> Inverse:
+        """Of the transposes."""
+        other: Inverse = object.__new__(Inverse)
+        other._a, other._bad, other._entries = self._a.swapaxes(-1, -2), self._bad, self._entries.swapaxes(0, 1)
+        return other
+
+    def matrices(self) -> Any:
+        y = stack(self._entries, self._a.shape)
+        return y if self._bad is None else self._mended(y, np.linalg.inv)
+
+    def solve(self, b: Any) -> Any:
+        """``a @ x = b`` for a stack `b` with the leading shape and dtype of `a`."""
+        e, r = self._entries, entries(b)
+        x = np.empty_like(r)
+        for i in range(len(e)):
+            x[i] = e[i, 0] * r[0]
+            for k in range(1, len(e)):
+                x[i] += e[i, k] * r[k]
+        y = stack(x, b.shape)
+        return y if self._bad is None else self._mended(y, np.linalg.solve, b)
+
+    def _mended(self, y: Any, f: Any, *rest: Any) -> Any:
+        flat = y.reshape(-1, *y.shape[-2:])
+        flat[self._bad] = f(*(x.reshape(-1, *x.shape[-2:])[self._bad] for x in (self._a, *rest)))
+        return y
+
+
 def inv(a: Any) -> Any:
-    e = entries(a)
-    c, d, bad = determinants(e)
-    if bad is not None:
-        d[bad] = 1
-    c /= d
-    y = stack(c.swapaxes(0, 1), a.shape)
-    if bad is not None:
-        flat = y.reshape(-1, *a.shape[-2:])
-        flat[bad] = np.linalg.inv(a.reshape(flat.shape)[bad])
-    return y
-
-
-def solve(a: Any, b: Any) -> Any:
-    """``a @ x = b`` for stacks `a` and `b` with equal leading shapes and dtypes."""
-    e, r = entries(a), entries(b)
-    c, d, bad = determinants(e)
-    if bad is not None:
-        d[bad] = 1
-    c /= d
-    x = np.empty_like(r)
-    for i in range(len(e)):
-        x[i] = c[0, i] * r[0]
-        for k in range(1, len(e)):
-            x[i] += c[k, i] * r[k]
-    y = stack(x, b.shape)
-    if bad is not None:
-        flat = y.reshape(-1, *b.shape[-2:])
-        flat[bad] = np.linalg.solve(a.reshape(-1, *a.shape[-2:])[bad], b.reshape(flat.shape)[bad])
-    return y
+    return Inverse(a).matrices()
 
 
 def cholesky(a: Any) -> Any:

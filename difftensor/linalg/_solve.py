@@ -9,15 +9,15 @@ import numpy as np
 
 from difftensor._core import composition, general, operand
 from difftensor.linalg import _factor, _small
-from difftensor.linalg._algebra import fitted, in_step, mT
+from difftensor.linalg._algebra import fitted, in_step, mT, solve_stacks
 
 
 def _solve_forward(a: Any, b: Any, keep: Any) -> Any:
     if _factor.serves(keep, a) and b.dtype == a.dtype and len(a) == len(b) and b.ndim <= 2:
         return keep.of(a).solve(b)
     if a.shape[:-2] == b.shape[:-2] and a.dtype == b.dtype and _small.applies(a):
-        return _small.solve(a, b)
-    return np.linalg.solve(a, b)
+        return (_small.Inverse(a) if keep is None else keep.of(a)).solve(b)
+    return solve_stacks(a, b)
 
 
 def _solve_pull(xp: Any, g: Any, y: Any, a: Any, b: Any, keep: Any) -> tuple:
@@ -76,7 +76,7 @@ def solve(a: Any, b: Any) -> Any:
     """Solve ``a @ x = b``; a one-dimensional `b` is one vector, as in NumPy."""
     a = operand(a, "linalg.solve")
     b = operand(b, "linalg.solve")
-    keep = _factor.factors_for(a)
+    keep = _factor.factors_for(a, stacks=True)
     if b.ndim == 1:
         if a.ndim == 2:
             return _solve_vector(a, b, keep)

@@ -223,3 +223,31 @@ def test_factors_belong_to_one_matrix(rng):
         np.testing.assert_allclose(x, np.linalg.solve(m, b))
         g = np.ones((5, 2))
         np.testing.assert_allclose(pull(g)[0], -np.linalg.solve(m.T, g) @ x.T, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("char", CHARS)
+def test_inverses_of_small_matrices(rng, n, char):
+    """One ill-conditioned matrix among good ones; transposes share the work."""
+    from difftensor.linalg._small import Inverse
+
+    a, b = np.stack([matrix(rng, n, n, char) for _ in range(6)]), np.stack([matrix(rng, n, 2, char) for _ in range(6)])
+    a[3] = np.eye(n)
+    a[3, -1] = a[3, 0] + (1e-2 if char in "fF" else 1e-5) * a[3, -1] if n > 1 else 1e-5
+    found = Inverse(a)
+    for each, m in ((found, a), (found.flipped(), a.swapaxes(-1, -2)), (found.flipped().flipped(), a)):
+        expected = np.linalg.inv(m)
+        np.testing.assert_allclose(each.matrices(), expected, rtol=2e-3 if char in "fF" else 1e-9, atol=1e-3)
+        np.testing.assert_allclose(each.solve(b), expected @ b, rtol=2e-2 if char in "fF" else 1e-9, atol=1e-3)
+        assert each.solve(b).dtype.char == char
+
+
+def test_solve_of_stacks_keeps_its_inverses(rng):
+    a = rng.standard_normal((8, 3, 3)) / 3 + np.eye(3)
+    for k in (1, 3):
+        b, g = rng.standard_normal((8, 3, k)), rng.standard_normal((8, 3, k))
+        x, pull = dif.vjp(np.linalg.solve, a, b)
+        cb = np.linalg.solve(a.swapaxes(-1, -2), g)
+        ca = -cb @ x.swapaxes(-1, -2)
+        for c, expected in zip(pull(g), (ca, cb), strict=True):
+            np.testing.assert_allclose(c, expected, rtol=1e-10, atol=1e-12)
