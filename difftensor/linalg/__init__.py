@@ -35,7 +35,6 @@ from difftensor.linalg._sylvester import solve_sylvester
 from difftensor.linalg._triangular import solve_triangular
 
 
-
 def _raising(forward):
     """`forward`, which raises on a GPU too where a factorization fails: CuPy by itself does not look."""
 
