@@ -5,6 +5,7 @@ from functools import wraps as _wraps
 from numpy.linalg import LinAlgError
 
 from difftensor._backend import on_gpu as _on_gpu
+from difftensor._backend import several_devices as _several_devices
 from difftensor._backend.device import solving as _solving
 from difftensor._core import PRIMITIVES as _PRIMITIVES
 from difftensor.linalg._cholesky import cholesky
@@ -40,10 +41,11 @@ def _raising(forward):
 
     @_wraps(forward)
     def f(*operands):
-        for x in operands:
-            if _on_gpu(x[0] if x.__class__ is tuple else x):
-                with _solving():
-                    return forward(*operands)
+        if _several_devices():
+            for x in operands:
+                if _on_gpu(x[0] if x.__class__ is tuple else x):
+                    with _solving():
+                        return forward(*operands)
         return forward(*operands)
 
     return f
