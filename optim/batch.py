@@ -10,6 +10,7 @@ import difftensor as dif
 
 from .implicit import Watched, untracked, unwatched
 from .layout import Layout
+from .place import on_host
 from .rules import KERNELS
 
 ORDER = 3  # chord steps: derivatives of the solutions of a batch are exact up to this order
@@ -90,6 +91,7 @@ def minimize_batch(fun, x0, args=(), method=None, *, in_axes=0, gtol=1e-6, max_s
     >>> result.x.round(6).ravel().tolist(), result.success.all().item()
     ([0.0, 1.0, 2.0], True)
     """
+    on_host("minimize_batch", x0, args)
     problem = _Batch(fun, x0, args, in_axes)
     if method is None:
         method = "newton" if problem.n <= SMALL else "adam"

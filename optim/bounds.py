@@ -7,6 +7,8 @@ from numbers import Number
 
 import numpy as np
 
+from .place import like
+
 
 class Box:
     """The box ``lower <= x <= upper`` of one vector.
@@ -49,6 +51,10 @@ class Box:
             return None
         return cls(lower, upper)
 
+    def beside(self, x) -> Box:
+        """The same box where ``x`` lives."""
+        return Box(like(self.lower, x), like(self.upper, x))
+
     def check(self, x, layout) -> None:
         """Raise with a name and a remedy if ``x`` is outside."""
         outside = (x < self.lower) | (x > self.upper)
@@ -76,11 +82,14 @@ class Box:
         """``x - project(x - g)``, zero exactly at the points that satisfy the first-order conditions."""
         return x - self.project(x - g)
 
+    def reach(self, x, p):
+        """The ``t`` at which each element of ``x + t p`` meets a bound."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(p > 0, (self.upper - x) / p, np.where(p < 0, (self.lower - x) / p, np.inf))
+
     def room(self, x, p) -> float:
         """The largest ``t`` with ``x + t p`` inside."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            t = np.where(p > 0, (self.upper - x) / p, np.where(p < 0, (self.lower - x) / p, np.inf))
-        return float(np.min(t))
+        return float(np.min(self.reach(x, p)))
 
 
 def _walk(bounds, x0, lower, upper) -> None:

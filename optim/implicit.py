@@ -15,6 +15,9 @@ import numpy as np
 
 import difftensor as dif
 
+from .place import host, like, values
+
+ORDER = 3  # derivatives of solutions on a device are exact up to this order
 DENSE = 500  # unknowns up to which J is formed and factorized
 
 
@@ -37,12 +40,12 @@ def unwatched():
 
 
 def untracked(y):
-    """``y`` as a raw array; raises `Watched` if an outer transformation is watching it."""
+    """``y`` as its values (see `optim.place`); raises `Watched` if an outer transformation is watching it."""
     if isinstance(y, dif.Tensor):
         if y.requires_grad and not _unwatched.get():
             raise Watched
         try:
-            return y.detach().numpy()
+            return values(y)
         except dif.errors.BatchedValueError as error:
             error.add_note("optim: solvers ask for values; optim.minimize_batch solves a batch of problems at once")
             raise
@@ -82,15 +85,32 @@ def _tied(z, equations, mask):
     if not mask.any():
         return z
     method = "krylov" if np.count_nonzero(mask) > DENSE else "dense"
-    free, place = np.flatnonzero(mask), np.maximum(np.cumsum(mask) - 1, 0)
+    everywhere = mask.all()
+    free, place = like(np.flatnonzero(mask), z), like(np.maximum(np.cumsum(mask) - 1, 0), z)
+    mask = like(mask, z)
 
     def whole(v):
-        return v if mask.all() else dif.where(mask, v[place], z)
+        return v if everywhere else dif.where(mask, v[place], z)
 
     def reduced(v):
         return equations(whole(v))[free]
 
+    if isinstance(z, dif.Tensor):
+        return whole(_by_chords(reduced, z[free]))
     return whole(dif.implicit.root(reduced, z[free], method=method))
+
+
+def _by_chords(equations, v):
+    """The same on a device: chord steps ``v - J^{-1} F(v)`` with constant J, each of which makes one more derivative
+    exact, because the error of the last is multiplied by ``I - J^{-1} J(v) = 0``."""
+    if len(v) > DENSE:
+        raise dif.errors.DeviceError(f"optim: derivatives of solutions on a device are for up to {DENSE} unknowns, not "
+                                     f"{len(v)}; move x0 and the data to the host")  # fmt: skip
+    with unwatched():
+        inverse = dif.linalg.inv(values(dif.jacobian(equations)(v)))
+    for _ in range(ORDER):
+        v = v - dif.matmul(inverse, equations(v))
+    return v
 
 
 def gradient(problem, result):
@@ -108,7 +128,7 @@ def gradient(problem, result):
 
 def gradient_of_cost(problem, result):
     """The same for a sum of squares."""
-    return result.state.point.x, dif.grad(problem._cost), _free(problem, result)
+    return problem.place(result.state.point.x), dif.grad(problem._cost), _free(problem, result)
 
 
 def lagrange(problem, result):
@@ -133,7 +153,7 @@ def lagrange(problem, result):
 
 def residuals(problem, result):
     """The equations of a root: themselves."""
-    return result.state.point.x, problem._real_objective, np.ones(problem.n, dtype=bool)
+    return problem.place(result.state.point.x), problem._real_objective, np.ones(problem.n, dtype=bool)
 
 
 def fixed(problem, result):
@@ -146,4 +166,4 @@ def _free(problem, result):
     x = result.state.point.x
     if problem.box is None:
         return np.ones(problem.n, dtype=bool)
-    return (x > problem.box.lower) & (x < problem.box.upper)
+    return host((x > problem.box.lower) & (x < problem.box.upper))

@@ -14,6 +14,8 @@ import numpy as np
 
 import difftensor as dif
 
+from .place import values
+
 
 class Layout:
     """How the leaves of ``tree`` lie in one vector."""
@@ -56,7 +58,7 @@ class Layout:
         return dif.tree.unflatten(self.structure, leaves)
 
     def restore(self, x):
-        """The pytree of ``x`` as the user passed it in: Tensors where Tensors were, arrays where arrays were."""
+        """The pytree of ``x`` as the user passed it in: Tensors where Tensors or arrays on a device were, else arrays."""
         if self.plain and not self.leaves[0].is_tensor:
             return x
         leaves, start = [], 0
@@ -92,7 +94,7 @@ class _Leaf:
     __slots__ = ("count", "dtype", "is_complex", "is_scalar", "is_tensor", "is_vector", "shape", "size")
 
     def __init__(self, leaf):
-        self.is_tensor = isinstance(leaf, dif.Tensor)
+        self.is_tensor = hasattr(leaf, "dtype") and not isinstance(leaf, (np.ndarray, np.generic))
         self.is_scalar = not hasattr(leaf, "shape")  # a Python number
         raw = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
         if raw.dtype.kind not in "biufc":
@@ -121,11 +123,10 @@ class _Leaf:
 
 
 def _raw(leaf):
-    """The array of a leaf: an ndarray for anything on the host; a Tensor elsewhere stays a Tensor."""
-    if isinstance(leaf, dif.Tensor):
-        leaf = leaf.detach()
-        return leaf.numpy() if str(leaf.device) == "cpu" else leaf
-    return leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+    """The values of a leaf: an ndarray for anything on the host, a Tensor for anything elsewhere."""
+    if isinstance(leaf, (np.ndarray, np.generic)) or not hasattr(leaf, "dtype"):
+        return np.asarray(leaf)
+    return values(dif.asarray(leaf))
 
 
 def _keys(tree, path=""):

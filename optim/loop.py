@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import result
+from .place import on_host
 from .point import Point
 from .stop import Doubt, Reason
 
@@ -52,6 +53,7 @@ class Method:
     bounds = False  # takes simple bounds
     constraints = False  # takes general constraints
     order = 1  # derivatives it uses
+    on_host = False  # works with NumPy's arrays only
 
     def start(self, problem, x) -> State:
         raise NotImplementedError
@@ -116,6 +118,8 @@ def run(problem, method, stop, *, state=None, callback=None, progress=None, on_i
         return result.make(problem, method, state, reason, trace, state.k, time.perf_counter() - begun, choice)
 
     try:
+        if method.on_host:
+            on_host(f"method {method.name!r}", problem.x0)
         if state is None:
             state = method.start(problem, problem.x0)
         else:

@@ -10,6 +10,7 @@ from . import progress as progress_line
 from .constrained.problem import ConstrainedProblem
 from .loop import Method, persist
 from .methods import RULES, TABLE, FirstOrder
+from .place import on_host
 from .problem import Problem
 from .result import Result
 from .rules import KERNELS
@@ -104,6 +105,7 @@ def minimize(
     """
     own = {"jac": jac, "hess": hess, "hessp": hessp, "bounds": bounds}
     if constraints is not None and (hasattr(constraints, "lb") or len(constraints)):
+        on_host("minimizing with constraints", x0)
         problem = ConstrainedProblem(fun, x0, args, constraints=constraints, **own)
     else:
         problem, constraints = Problem(fun, x0, args, **own), ()

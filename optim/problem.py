@@ -11,6 +11,7 @@ import difftensor as dif
 from .bounds import Box
 from .implicit import untracked
 from .layout import Layout
+from .place import host, identity, like, values
 from .point import Point
 from .stop import Doubt
 
@@ -54,10 +55,11 @@ class Problem:
         self.n = self.layout.size
         self.box = Box.read(bounds, x0, self.layout)
         if self.box is not None:
+            self.box = self.box.beside(self.x0)
             self.box.check(self.x0, self.layout)
         self._jac, self._hess, self._hessp = jac, hess, hessp
         self.nfev = self.njev = self.nhev = 0
-        self._mattered = np.zeros(self.n, dtype=bool)  # variables that f has been seen to depend on
+        self._mattered = np.zeros_like(self.x0, dtype=bool)  # variables that f has been seen to depend on
         self.eps = float(np.finfo(self.x0.dtype).eps)
 
     # what the user's function is, seen from one vector
@@ -80,6 +82,8 @@ class Problem:
         self.nfev += 1
         if self._jac is None:
             y, point._pull = dif.vjp(self.objective, point.x)
+            if isinstance(point.x, dif.Tensor):
+                point._pull = _seeded(point._pull, y)
         elif self._jac is True:
             y, g = self.fun(self.layout.unpack(point.x.copy()), *self.args)
             y, point._g = _scalar(y), self.layout.pack(g)
@@ -100,7 +104,9 @@ class Problem:
         pull = point._pull
         if pull is None:  # the point came out of a file, or its value was asked for without a tape
             self.nfev += 1
-            _, pull = dif.vjp(self.objective, point.x)
+            y, pull = dif.vjp(self.objective, point.x)
+            if isinstance(point.x, dif.Tensor):
+                pull = _seeded(pull, y)
         point._pull = None
         point._g = untracked(pull(1.0)[0])
         if self.njev == 1 and not point._g.any():
@@ -112,6 +118,10 @@ class Problem:
         if self._jac is True:
             return _real(untracked(self.fun(self.layout.unpack(x.copy()), *self.args)[0]))
         return _real(untracked(self.objective(x.copy())))
+
+    def place(self, x):
+        """A vector of this problem's size where its data are."""
+        return like(x, self.x0)
 
     # second derivatives
 
@@ -140,10 +150,11 @@ class Problem:
     def hessian(self, x):
         self.nhev += 1
         if self._hess is not None:
-            H = np.asarray(self._hess(self.layout.unpack(x.copy()), *self.args), dtype=self.x0.dtype)
+            H = self._hess(self.layout.unpack(x.copy()), *self.args)
+            H = values(H) if isinstance(H, dif.Tensor) else np.asarray(H, dtype=self.x0.dtype)
             return H.reshape(self.n, self.n)
         if self._hessp is not None:
-            return np.stack([self.hvp(x, e) for e in np.eye(self.n)])
+            return np.stack([self.hvp(x, e) for e in identity(x)])
         self._needs_own_gradient("the Hessian")
         return untracked(dif.hessian(self.objective)(x))
 
@@ -180,21 +191,21 @@ class Problem:
         spectrum = self._spectrum(point)
         if spectrum is None:
             return None
-        values, along = spectrum[:2]
-        if self._unexplained(point, values, along):
+        curvatures, along = spectrum[:2]
+        if self._unexplained(point, curvatures, along):
             return None
-        lowest = float(values[0]) if len(values) and values[0] < 0 else 0.0
-        return 0.5 * float((along**2 / np.abs(values)).sum()), lowest
+        lowest = float(curvatures[0]) if len(curvatures) and curvatures[0] < 0 else 0.0
+        return 0.5 * float((along**2 / np.abs(curvatures)).sum()), lowest
+
+    def _at_hand(self, point):
+        """x, g, H and the free variables, on the host: they are few."""
+        free = np.ones(self.n, dtype=bool) if self.box is None else host(self.box.free(point.x, point.g))
+        return host(point.x), host(point.g), host(point.H), free
 
     def _unexplained(self, point, values, along) -> bool:
         """Whether a clear part of the gradient lies where the Hessian is flat: a straight slope, or a kink."""
-        g, x = point.g, point.x
-        if self.box is not None:
-            free = self.box.free(x, g)
-            g, x = g[free], x[free]
-            H = point.H[np.ix_(free, free)]
-        else:
-            H = point.H
+        x, g, H, free = self._at_hand(point)
+        x, g, H = x[free], g[free], H[np.ix_(free, free)]
         d = np.sqrt(np.abs(np.diagonal(H)))
         d = np.where(d > 0, d, 1.0)
         hidden = max(float(((g / d) ** 2).sum()) - float(along.dot(along)), 0.0) ** 0.5
@@ -212,35 +223,35 @@ class Problem:
         if spectrum is None:
             return None
         values, along, vectors, free, flat = spectrum
-        faded = self._mattered & (point.g == 0) & ~point.H.any(axis=1)
-        if self.box is not None:
-            faded &= self.box.free(point.x, point.g)
+        x, g, H, at_large = self._at_hand(point)
+        x0 = host(self.x0)
+        faded = host(self._mattered) & (g == 0) & ~H.any(axis=1) & at_large
         if faded.any():
             i = int(np.argmax(faded))
             return Doubt(f"the gradient is small, but the function no longer depends on {self.layout.name(i)} = "
-                         f"{point.x[i]:.4g} at all, as it did elsewhere: it has run away; use bounds, or start "
+                         f"{x[i]:.4g} at all, as it did elsewhere: it has run away; use bounds, or start "
                          "elsewhere")  # fmt: skip
         if len(values) and values[0] < 0:
-            direction = np.zeros_like(point.x)
+            direction = np.zeros_like(x)
             direction[free] = vectors[:, 0]
             return Doubt("the gradient is small, but this is a saddle: the curvature is negative along some "
-                         "direction; start elsewhere, or use method='trust-exact'", direction)  # fmt: skip
-        if len(free) and not len(values) and not point.g.any():
+                         "direction; start elsewhere, or use method='trust-exact'", self.place(direction))  # fmt: skip
+        if len(free) and not len(values) and not g.any():
             return Doubt("gradient and Hessian vanish here: the function does not change around this point, which "
                          "says nothing about where it is low; start elsewhere")  # fmt: skip
-        gone = np.abs(point.x - self.x0)[free] > RUNAWAY * (1.0 + np.abs(self.x0[free]))
+        gone = np.abs(x - x0)[free] > RUNAWAY * (1.0 + np.abs(x0[free]))
         if gone.any():  # then its value should be determined to three digits at least
             reach = vectors * np.sqrt(2 * self.noise(point) / np.abs(values))
-            gone &= (np.abs(reach) > 1e-3 * np.abs(point.x[free])[:, None]).any(axis=1) | (
+            gone &= (np.abs(reach) > 1e-3 * np.abs(x[free])[:, None]).any(axis=1) | (
                 np.abs(flat) > 0.1 * np.abs(flat).max(axis=0, initial=0.0)
             ).any(axis=1)
         if gone.any():
             i = int(free[np.argmax(gone)])
-            return Doubt(f"{self.layout.name(i)} has gone from {self.x0[i]:.4g} to {point.x[i]:.4g}, where the "
+            return Doubt(f"{self.layout.name(i)} has gone from {x0[i]:.4g} to {x[i]:.4g}, where the "
                          "function is flat within its rounding: it may be on its way to infinity; use bounds, or start "
                          "elsewhere")  # fmt: skip
         p = vectors.dot(along / np.abs(values))
-        x = point.x[free]
+        x = x[free]
         ratio = np.abs(p) / (1.0 + np.abs(x))
         if len(p) and ratio.max() > 0.01:
             i = int(np.argmax(ratio))
@@ -263,13 +274,11 @@ class Problem:
         vectors back to x; directions that are flat within rounding are left out, and come last."""
         if not self.has_second_order(point):
             return None
-        g, H = point.g, point.H
+        _, g, H, free = self._at_hand(point)
         if not np.isfinite(H).all():
             return None
-        free = np.arange(self.n)
-        if self.box is not None:
-            free = free[self.box.free(point.x, g)]
-            g, H = g[free], H[np.ix_(free, free)]
+        free = np.flatnonzero(free)
+        g, H = g[free], H[np.ix_(free, free)]
         d = np.sqrt(np.abs(np.diagonal(H)))
         d = np.where(d > 0, d, 1.0)  # badly scaled variables must not hide small eigenvalues
         values, vectors = np.linalg.eigh(H / d[:, None] / d)
@@ -280,6 +289,11 @@ class Problem:
 
 RUNAWAY = 1e4  # a variable that has grown so much along a flat direction is not taken for a solution
 LARGEST_DENSE_CHECK = 50  # a Hessian of this size costs as much as some hundred gradients
+
+
+def _seeded(pull, y):
+    """On a device the cotangent of the value is an array there."""
+    return lambda one: pull(one * dif.ones_like(y.detach()))
 
 
 def _check_dependence(fun, x):

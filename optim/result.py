@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .place import host
 from .stop import CODES
 
 
@@ -101,8 +102,8 @@ class Result:
 
         Returns
         -------
-        ndarray, shape (n, n)
-            In the order of the flattened parameters.
+        array, shape (n, n)
+            In the order of the flattened parameters, where they are.
 
         Raises
         ------
@@ -112,7 +113,7 @@ class Result:
         problem = self.__dict__.get("_problem")
         if problem is None:
             raise ValueError("optim: this result came from a file without its function; run a step to have it again")
-        H = problem.hessian(self.state.point.x)
+        H = host(problem.hessian(self.state.point.x))
         try:
             factor = np.linalg.cholesky(H)
         except np.linalg.LinAlgError:
@@ -121,7 +122,7 @@ class Result:
                 "parameters is not determined; fix a parameter or add a prior"
             ) from None
         inverse = np.linalg.inv(factor)
-        return inverse.T @ inverse
+        return problem.place(inverse.T @ inverse)
 
     def report(self) -> str:
         """The result as a text to print."""
@@ -149,15 +150,15 @@ class Result:
 def _short(value) -> str:
     if isinstance(value, np.ndarray):
         return np.array2string(value, threshold=20, prefix=" " * 12)
-    return str(value)
+    return repr(value) if hasattr(value, "device") else str(value)  # a Tensor says where it is
 
 
 def make(problem, method, state, reason, trace, k, seconds, choice="") -> Result:
     """The Result of a run that ended at ``state``."""
-    point, restore = state.point, problem.layout.restore
+    point, restore, place = state.point, problem.layout.restore, problem.place
     g = point._g
     fields = dict(  # noqa: C408  reads like a call of Result
-        x=restore(point.x), fun=point.f, jac=None if g is None else restore(g),
+        x=restore(place(point.x)), fun=point.f, jac=None if g is None else restore(place(g)),
         success=reason.success, status=CODES[reason.status], reason=reason.status, message=reason.words,
         nit=k, nfev=problem.nfev, njev=problem.njev, nhev=problem.nhev, optimality=state.optimality,
         method=method.name, choice=choice, state=state, trace=trace, seconds=seconds, _problem=problem,

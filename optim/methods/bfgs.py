@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..loop import Method, State
+from ..place import identity
 from ..search import SearchFailed
 from ..stop import stuck
 from .descent import MOST_FLAT, along, check_search, first_step
@@ -104,7 +105,7 @@ class BFGS(Method):
         return {"c1": self.c1} if self.search == "armijo" else {"c1": self.c1, "c2": self.c2}
 
     def extras(self, problem, state):
-        return {"hess_inv": np.eye(problem.n) if state.H is None else state.H}
+        return {"hess_inv": identity(problem.x0) if state.H is None else state.H}
 
 
 def _direction(H, g, free):
@@ -120,7 +121,7 @@ def update(H, s, y):
     if not sy > 1e-14 * float(np.sqrt(s.dot(s) * y.dot(y))):
         return H
     if H is None:
-        H = np.eye(len(s), dtype=s.dtype, like=s) * (sy / float(y.dot(y)))
+        H = identity(s) * (sy / float(y.dot(y)))
     Hy = H.dot(y)
     # H - (s (Hy)^T + Hy s^T)/sy + (1 + y.Hy/sy) s s^T/sy  =  H + w s^T + s w^T
     w = (0.5 * (1.0 + float(y.dot(Hy)) / sy) / sy) * s - Hy / sy

@@ -45,6 +45,7 @@ class NelderMead(Method):
     spread: float = 0.05
 
     name = "nelder-mead"
+    on_host = True
     bounds = True
     order = 0
 

@@ -25,7 +25,9 @@ class TrustRegion(Method):
     Parameters
     ----------
     initial_radius : float, optional
-        By default the length of x0, or 1 for a start at the origin.
+    factor : float
+        Where ``initial_radius`` is not given: the first radius in units of the length of x0 (or of 1 for a start at the
+        origin).
     scaled : bool
         Whether the dense methods measure steps in units of the square roots of the largest second derivatives
         seen, which makes them blind to the variables' units. Tried by itself where the plain ball fails.
@@ -44,6 +46,7 @@ class TrustRegion(Method):
     """
 
     initial_radius: float | None = None
+    factor: float = 1.0
     eta: float = 1e-4
     scaled: bool = False
 
@@ -68,17 +71,19 @@ class TrustRegion(Method):
         return np.where(now > 0, now, 1.0)
 
     def max_steps(self, n):
-        return max(1000, 20 * n)
+        return max(3000, 20 * n)
 
     def second_thoughts(self):
-        return (replace(self, scaled=True),) if self.dense and not self.scaled else ()
+        if not self.dense or self.scaled:
+            return ()
+        return replace(self, scaled=True), replace(self, scaled=True, factor=0.1 * self.factor)
 
     def step(self, problem, state) -> TrustState:
         point, radius = state.point, state.radius
         scale = self._scale(point, state.scale)
         model = Quadratic(problem, point, scale)
         if math.isnan(radius):
-            radius = model.length(point.x) or 1.0
+            radius = self.factor * (model.length(point.x) or 1.0)
         noise = problem.noise(point)
 
         def propose(radius):

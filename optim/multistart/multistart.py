@@ -7,6 +7,7 @@ import numpy as np
 from ..bounds import Box
 from ..layout import Layout
 from ..minimize import minimize
+from ..place import host, like
 
 
 def multistart(fun, x0=None, bounds=None, starts=20, *, rng=None, **settings):
@@ -58,9 +59,9 @@ def multistart(fun, x0=None, bounds=None, starts=20, *, rng=None, **settings):
         x0 = np.array([0.5 * (low + high) for low, high in bounds])
     layout = Layout(x0)
     center = layout.pack(x0)
-    points = starts if np.ndim(starts) == 2 else _scatter(center, Box.read(bounds, x0, layout), starts, rng)
+    points = starts if np.ndim(starts) == 2 else _scatter(host(center), Box.read(bounds, x0, layout), starts, rng)
     runs = [
-        minimize(fun, layout.restore(np.array(point, dtype=center.dtype)), bounds=bounds, **settings)
+        minimize(fun, layout.restore(like(np.array(point, dtype=center.dtype), center)), bounds=bounds, **settings)
         for point in points
     ]
     runs.sort(key=lambda run: (not run.success, run.fun if np.isfinite(run.fun) else np.inf))

@@ -7,6 +7,7 @@ import numpy as np
 from .. import implicit
 from ..loop import run
 from ..minimize import _adapt, configure
+from ..place import host
 from ..result import Result
 from ..squares.levenberg_marquardt import LevenbergMarquardt
 from ..squares.problem import SquaresProblem
@@ -80,8 +81,9 @@ def _attempt(problem, rule, stop, tol, resume, callback, on_interrupt):
         )
     if result.reason in ("interrupted", "callback", "not finite") or result.jac is None:
         return result
-    terms = np.abs(point.J).dot(np.abs(point.x)) + np.abs(point.J).max(axis=1, initial=0.0) * problem.eps
-    worst = float((np.abs(point.r) / np.where(terms > 0, terms, 1.0)).max())
+    size, r = np.abs(host(point.J)), host(point.r)
+    terms = size.dot(np.abs(point.x)) + size.max(axis=1, initial=0.0) * problem.eps
+    worst = float((np.abs(r) / np.where(terms > 0, terms, 1.0)).max())
     tol = problem.eps**0.5 if tol is None else tol
     if worst <= tol:
         result.success, result.status, result.reason = True, 0, "converged"
@@ -89,7 +91,7 @@ def _attempt(problem, rule, stop, tol, resume, callback, on_interrupt):
     else:
         result.success, result.status, result.reason = False, 2, "stalled"
         result.message = (
-            f"|fun| has a least value here, but no root: an equation is off by {float(np.abs(point.r).max()):.3g}; "
+            f"|fun| has a least value here, but no root: an equation is off by {float(np.abs(r).max()):.3g}; "
             "start elsewhere, or check that a root exists"
         )
     return result

@@ -6,6 +6,7 @@ import numpy as np
 
 import difftensor as dif
 
+from ..place import on_host
 from ..result import Result
 from ..stop import CODES
 
@@ -52,6 +53,7 @@ def root_scalar(f, args=(), method=None, bracket=None, x0=None, *, xtol=2e-12, r
     [1.414213562, 3.0]
     """
     args = args if isinstance(args, tuple) else (args,)
+    on_host("root_scalar", args, bracket, x0)
     if method is None:
         method = "chandrupatla" if bracket is not None else "newton"
     method = {"brentq": "chandrupatla", "bisect": "chandrupatla"}.get(method, method)

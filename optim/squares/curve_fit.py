@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+import difftensor as dif
+
+from ..place import host, like, values
 from .fit import Fit
 from .jacobians import is_sparse, scale_rows
 from .least_squares import least_squares
@@ -75,12 +78,12 @@ def curve_fit(
     >>> fit.popt.round(8).tolist()
     [2.5, 1.3]
     """
-    y = np.asarray(ydata)
+    y = values(dif.asarray(ydata)) if hasattr(ydata, "__array_ufunc__") else np.asarray(ydata)
     if y.size == 0:
         raise ValueError("optim: ydata is empty")
     if check_finite and not np.isfinite(y).all():
         i = int(np.argmax(~np.isfinite(y.reshape(-1))))
-        raise ValueError(f"optim: ydata[{i}] = {y.reshape(-1)[i]}; leave such points out of the fit")
+        raise ValueError(f"optim: ydata[{i}] = {float(y.reshape(-1)[i])}; leave such points out of the fit")
     if y.dtype.kind in "biu":
         y = y.astype(float)
     parameters = Parameters(f, guess(f) if p0 is None else p0, fixed, tied)
@@ -88,7 +91,7 @@ def curve_fit(
         xdata = np.asarray(xdata, dtype=float)
     if check_finite and isinstance(xdata, np.ndarray) and not np.isfinite(xdata).all():
         raise ValueError("optim: xdata holds NaN or infinity; leave such points out of the fit")
-    whiten = _whitening(sigma, y)
+    whiten, start = _whitening(sigma, y), dif.tree.map(lambda p: like(np.asarray(p, dtype=float), y), parameters.start)
 
     def residuals(p):
         return whiten(parameters.call(f, xdata, p) - y)
@@ -104,7 +107,7 @@ def curve_fit(
                 raise ValueError("optim: a sparse Jacobian stays sparse only with sigma of one dimension")
             return J if sigma is None else scale_rows(J, whiten(np.ones(len(y))))
 
-    result = least_squares(residuals, parameters.start, jac=jac, bounds=bounds, method=method, **settings)
+    result = least_squares(residuals, start, jac=jac, bounds=bounds, method=method, **settings)
     return Fit(result, parameters, f, xdata, y, sigma is not None and absolute_sigma)
 
 
@@ -112,7 +115,7 @@ def _whitening(sigma, y):
     """What turns residuals into independent ones of unit variance."""
     if sigma is None:
         return lambda r: r
-    sigma = np.asarray(sigma, dtype=float)
+    sigma = np.asarray(host(sigma), dtype=float)
     if sigma.ndim == 2 and y.ndim == 1:
         if sigma.shape != (y.size, y.size):
             raise ValueError(f"optim: expected a covariance of shape {(y.size, y.size)}, got {sigma.shape}")
@@ -120,8 +123,9 @@ def _whitening(sigma, y):
             inverse = np.linalg.inv(np.linalg.cholesky(sigma))
         except np.linalg.LinAlgError:
             raise ValueError("optim: the covariance sigma is not positive definite") from None
+        inverse = like(inverse, y)
         return lambda r: inverse @ r
     if not (sigma > 0).all():
         raise ValueError("optim: sigma must be positive everywhere")
-    weights = np.broadcast_to(1.0 / sigma, y.shape)
+    weights = like(np.broadcast_to(1.0 / sigma, y.shape).copy(), y)
     return lambda r: (weights if r.ndim == weights.ndim else weights[:, None]) * r

@@ -36,9 +36,9 @@ class Fit:
         self.popt = point.x
         self.names = parameters.names or [problem.layout.path(i) for i in range(problem.n)]
         self.residuals = result.fun
-        self.sum_of_squares = float(self.residuals.dot(self.residuals))
+        self.sum_of_squares = float((self.residuals * self.residuals).sum())
         self.degrees_of_freedom = self.residuals.size - problem.n
-        r, J = point.scaled if result.jac is not None else (self.residuals, np.zeros((len(self.residuals), problem.n)))
+        _, J = point.scaled if result.jac is not None else (None, np.zeros((len(self.residuals), problem.n)))
         self.pcov = self.variance * inverse_normal_matrix(J)
         self.standard_errors = np.sqrt(np.diagonal(self.pcov))
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -51,7 +51,7 @@ class Fit:
         if self._parameters.as_tree:
             return free
         every = self._parameters.complete(free)
-        return every if self._parameters.as_mapping else np.array(list(every.values()))
+        return every if self._parameters.as_mapping else np.array([float(value) for value in every.values()])
 
     @property
     def variance(self) -> float:

@@ -57,7 +57,7 @@ class SquaresMethod(Method):
 
     def _closing_step(self, problem, point, newton):
         """A full step and its length in units of the parameters' own scales."""
-        scale = column_norms(point.J)
+        scale = column_norms(point.scaled[1])
         scale = np.where(scale > 0, scale, 1.0)
         if newton:
             free = slice(None) if problem.box is None else problem.box.free(point.x, point.g)
@@ -94,7 +94,7 @@ class SquaresMethod(Method):
         J = point.J if math.isfinite(point.f) else None
         return {
             "cost": point.f, "fun": point.r, "jac": J,
-            "grad": None if J is None else point.g,
+            "grad": None if J is None else problem.place(point.g),
             "active_mask": _active(problem, point.x),
         }  # fmt: skip
 
@@ -187,7 +187,7 @@ class LevenbergMarquardt(SquaresMethod):
 
     def escape(self, problem, state, direction):
         settled = replace(state, point=self.settled(problem, state.point))
-        return super(LevenbergMarquardt, replace(self, after_bfgs=False)).escape(problem, settled, direction)
+        return Method.escape(replace(self, after_bfgs=False), problem, settled, direction)
 
     def second_thoughts(self):
         # A run that loses its way from a far start often finds it with curvature that J does not have, or in a

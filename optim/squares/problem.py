@@ -9,6 +9,7 @@ import numpy as np
 import difftensor as dif
 
 from ..implicit import untracked
+from ..place import condensed, host, like, values
 from ..point import Point
 from ..problem import Problem
 from .jacobians import LARGE, THIN, column_norms, is_sparse, scale_rows
@@ -27,13 +28,17 @@ class ResidualPoint(Point):
     scaled : tuple
         ``(r, J)`` rescaled so that the Gauss-Newton model of the plain sum of squares is the model of the
         robust loss; the same arrays for the linear loss.
+    weighted : tuple
+        ``(r, J)`` with the square roots of the loss's weights ``rho'``.
+
+    Both are on the host: of residuals on a device only a triangle comes over, with the same model.
     """
 
-    __slots__ = ("_J", "_r", "_scaled")
+    __slots__ = ("_J", "_r", "_scaled", "_weighted")
 
     def __init__(self, problem, x):
         super().__init__(problem, x)
-        self._r = self._J = self._scaled = None
+        self._r = self._J = self._scaled = self._weighted = None
 
     @property
     def r(self):
@@ -50,8 +55,16 @@ class ResidualPoint(Point):
     @property
     def scaled(self):
         if self._scaled is None:
-            self._scaled = self.problem.rescale(self.r, self.J)
+            self._scaled = condensed(*self.problem.rescale(self.r, self.J))
         return self._scaled
+
+    @property
+    def weighted(self):
+        if self.problem.rho is None:
+            return self.scaled
+        if self._weighted is None:
+            self._weighted = condensed(*self.problem.reweight(self.r, self.J))
+        return self._weighted
 
     def __getstate__(self):
         return (super().__getstate__(), self._r, self._J)
@@ -59,7 +72,7 @@ class ResidualPoint(Point):
     def __setstate__(self, state):
         base, self._r, self._J = state
         super().__setstate__(base)
-        self._scaled = None
+        self._scaled = self._weighted = None
 
 
 class SquaresProblem(Problem):
@@ -81,6 +94,8 @@ class SquaresProblem(Problem):
 
     def __init__(self, residuals, x0, args=(), *, jac=None, box=None, loss="linear", f_scale=1.0, sparsity=None):
         super().__init__(residuals, x0, args)
+        # The parameters are few: the solver keeps them on the host, whatever device the residuals are on.
+        self._there, self.x0, self._mattered = self.x0, host(self.x0), host(self._mattered)
         if box is not None:
             self.box = box
             box.check(self.x0, self.layout)
@@ -95,6 +110,9 @@ class SquaresProblem(Problem):
         self.f_scale = f_scale
         self.sparsity, self._colored = sparsity, None
 
+    def place(self, x):
+        return like(x, self._there)
+
     @property
     def sparse(self) -> bool:
         """Whether the Jacobian at ``x0`` is sparse, as given, or as found on the tape."""
@@ -102,6 +120,11 @@ class SquaresProblem(Problem):
             return is_sparse(self._users(self.x0))
         if self.sparsity is None or isinstance(self.sparsity, str) and self.n <= LARGE:
             return False
+        if self._there is not self.x0:
+            raise dif.errors.DeviceError(
+                "optim: sparse Jacobians are made on the host only; move x0 and the data there with .to_device('cpu'), or "
+                "pass jac_sparsity=None for a dense one"
+            )
         if self._colored is None:
             self._find()
         return self._colored is not None
@@ -133,7 +156,7 @@ class SquaresProblem(Problem):
 
     def evaluate(self, point) -> None:
         self.nfev += 1
-        r = np.asarray(untracked(self.objective(point.x.copy())))
+        r = untracked(self.objective(self.place(point.x.copy())))
         if r.dtype.kind == "c":  # |r|^2 is the sum over both parts
             r = np.concatenate([r.real, r.imag])
         if r.dtype.kind in "biu":
@@ -151,11 +174,13 @@ class SquaresProblem(Problem):
             return self._users(x)
         if self._colored is not None:
             return self._by_colors(x)
-        return untracked(dif.jacobian(self._real_objective)(x))
+        return untracked(dif.jacobian(self._real_objective)(self.place(x)))
 
     def _users(self, x):
-        J = self.own_jacobian(self.layout.unpack(x.copy()), *self.args)
-        return J.tocsr() if is_sparse(J) else np.asarray(J, dtype=float).reshape(-1, self.n)
+        J = self.own_jacobian(self.layout.unpack(self.place(x.copy())), *self.args)
+        if is_sparse(J):
+            return J.tocsr()
+        return (values(J) if isinstance(J, dif.Tensor) else np.asarray(J, dtype=float)).reshape(-1, self.n)
 
     def _by_colors(self, x):
         try:
@@ -182,7 +207,7 @@ class SquaresProblem(Problem):
     def hessian(self, x):
         """All of the Hessian of f, with the second derivatives of the residuals."""
         self.nhev += 1
-        return untracked(dif.hessian(self._cost)(x))
+        return host(untracked(dif.hessian(self._cost)(self.place(x))))
 
     @property
     def has_hessian(self) -> bool:
@@ -212,19 +237,17 @@ class SquaresProblem(Problem):
         root = np.sqrt(np.maximum(first + 2 * second * z, 0.01 * first))
         return r * first / root, scale_rows(J, root)
 
-    def weighted(self, point):
+    def reweight(self, r, J):
         """Residuals and Jacobian with the square roots of the loss's weights ``rho'``."""
-        if self.rho is None:
-            return point.r, point.J
-        root = np.sqrt(self.rho((point.r / self.f_scale) ** 2)[1])
-        return point.r * root, scale_rows(point.J, root)
+        root = np.sqrt(self.rho((r / self.f_scale) ** 2)[1])
+        return r * root, scale_rows(J, root)
 
     def optimality(self, point) -> float:
         """The largest cosine between a column of J (that may still move) and the residuals.
 
         Free of the scales of parameters and residuals; 0 at a solution.
         """
-        r, J = self.weighted(point)
+        r, J = point.weighted
         size = math.sqrt(float(r.dot(r)))
         if size == 0.0:
             return 0.0
@@ -248,7 +271,7 @@ class SquaresProblem(Problem):
 
     def leaning(self, point):
         """Variables at whose bounds the gradient pushes, and that are all but there."""
-        r, J = self.weighted(point)
+        r, J = point.weighted
         size, columns = math.sqrt(float(r.dot(r))), column_norms(J)
         if size == 0.0:
             return np.zeros(self.n, dtype=bool)
@@ -256,13 +279,13 @@ class SquaresProblem(Problem):
 
     def noise(self, point) -> float:
         """The rounding error of f: every residual carries about eps times the terms it is made of."""
-        r, J = self.weighted(point)
+        r, J = point.weighted
         terms = abs(J) @ np.abs(point.x) + np.abs(r)
         error = self.eps * math.sqrt(float(terms.dot(terms)))
         return 4 * error * (math.sqrt(float(r.dot(r))) + error)
 
 
 def _value(z):
-    while not isinstance(z, np.ndarray):
-        z = z.detach().numpy()
+    while isinstance(z, dif.Tensor) and (z.requires_grad or z.device.kind == "cpu"):
+        z = values(z)
     return z

@@ -10,6 +10,7 @@ import difftensor as dif
 
 from ..bounds import Box
 from ..loop import run
+from ..place import like
 from ..stop import Stop
 from .levenberg_marquardt import LevenbergMarquardt
 from .problem import SquaresProblem
@@ -28,14 +29,13 @@ def profile(fit, i, quantile):
         """The profile t and the refitted other parameters."""
 
         def place(rest, value=value):
-            parts = [rest[:i], np.array([value]), rest[i:]]
-            return dif.concatenate(parts)
+            return dif.concatenate([rest[:i], like(np.array([value]), rest), rest[i:]])
 
         if problem.n == 1:
             point = problem.at(np.array([value]))
             return math.sqrt(max(point.f - best.f, 0.0) * 2 / variance), start
         inner = SquaresProblem(
-            lambda rest: problem.objective(place(rest)), start, loss=problem.rho or "linear",
+            lambda rest: problem.objective(place(rest)), problem.place(start), loss=problem.rho or "linear",
             f_scale=problem.f_scale, box=None if box is None else Box.of(box.lower[others], box.upper[others]),
         )  # fmt: skip
         result = run(inner, LevenbergMarquardt(polish=False), Stop(gtol=1e-6, verify=False, max_steps=100))

@@ -128,11 +128,8 @@ class Reflective:
 
     def _reflected(self, s, t, radius):
         """The path reflected at the first bound, to its lowest point in the trust region and the box."""
-        p = self.d * s
-        with np.errstate(divide="ignore", invalid="ignore"):
-            reach = np.where(p > 0, (self.box.upper - self.x) / p, np.where(p < 0, (self.box.lower - self.x) / p, np.inf))
         corner = t * s
-        mirrored = np.where(reach <= t, -s, s)
+        mirrored = np.where(self.box.reach(self.x, self.d * s) <= t, -s, s)
         on_bound = self.box.project(self.x + self.d * corner)
         wall = self._room(on_bound, mirrored)
         ball = to_boundary(corner, mirrored, radius)

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from ..place import host, like
+
 
 class Quadratic:
     """``g.p + p.Hp/2`` over the free variables of a point.
@@ -30,29 +32,31 @@ class Quadratic:
 
     @property
     def spectrum(self):
-        """Eigenvalues and eigenvectors of the Hessian of the free variables, scaled."""
+        """Eigenvalues (on the host) and eigenvectors of the Hessian of the free variables, scaled."""
         if self._spectrum is None:
             H = self.point.H / self.scale[:, None] / self.scale
             if self.free is not None:
-                H = H[np.ix_(self.free, self.free)]
+                at_large = np.flatnonzero(self.free)
+                H = H[at_large][:, at_large]
             if not np.isfinite(H).all():
                 raise FloatingPointError("the Hessian is not finite")
-            self._spectrum = np.linalg.eigh(0.5 * (H + H.T))
+            values, vectors = np.linalg.eigh(0.5 * (H + H.T))
+            self._spectrum = host(values), vectors  # n numbers are quicker to handle on the host
         return self._spectrum
 
     @property
     def along(self):
         """The gradient of the free variables, in the eigenvectors."""
         g = self.g / self.scale
-        return self.spectrum[1].T.dot(g if self.free is None else g[self.free])
+        return host(self.spectrum[1].T.dot(g if self.free is None else g[np.flatnonzero(self.free)]))
 
     def spread(self, c):
         """The step of all variables whose scaled free part has the coefficients ``c`` in the eigenvectors."""
-        p = self.spectrum[1].dot(c)
+        p = self.spectrum[1].dot(like(c, self.g))
         if self.free is None:
             return p / self.scale
         full = np.zeros_like(self.g)
-        full[self.free] = p
+        full[np.flatnonzero(self.free)] = p
         return full / self.scale
 
     def length(self, p) -> float:
