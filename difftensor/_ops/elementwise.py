@@ -37,6 +37,7 @@ square = unary("square", np.square, lambda xp, g, y, x: 2 * g * x, saves="x")
 
 
 _FLOAT = np.dtype(float)
+_NUMBERS = (int, float, complex, np.generic)
 
 
 def _float(v):
@@ -60,7 +61,11 @@ def _power_base(xp, g, y, a, b):
 
 def _power_exponent(xp, g, y, a, b):
     """a^b log a, and 0 at a = 0."""
-    a = _float(xp.where(a == 0, 1, a))
+    if isinstance(a, _NUMBERS):
+        a = a or 1.0
+    else:
+        a = xp.where(a == 0, 1, a)
+    a = _float(a)
     return g * (y * xp.log(a + 0j if y.dtype.kind == "c" else a))  # a complex power of a negative number
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._backend import namespace
+from difftensor._backend import namespace, on_gpu
 from difftensor._core import Tensor
 from difftensor._core.fitting import fit
 from difftensor._core.lanes import aligned
@@ -123,6 +123,19 @@ def each_matrix(f: Any, *stacks: Any) -> Any:
             lead + f(*(xp.eye(s.shape[-1], dtype=s.dtype) for s in stacks)).shape, dtype=np.result_type(*stacks)
         )
     return np.stack(made).reshape(lead + made[0].shape)
+
+
+def solve_stacks(a: Any, b: Any) -> Any:
+    """``np.linalg.solve`` of raw stacks: CuPy's takes stacks of equal shape only."""
+    lead, rest = a.shape[:-2], b.shape[:-2]
+    if not on_gpu(a) or b.ndim == 1 or lead == rest:
+        return np.linalg.solve(a, b)
+    if not lead:  # one matrix: all right-hand sides side by side
+        columns = np.moveaxis(b, -2, 0)
+        x = np.linalg.solve(a, columns.reshape(b.shape[-2], -1))
+        return np.moveaxis(x.reshape(columns.shape), 0, -2)
+    lead = np.broadcast_shapes(lead, rest)
+    return np.linalg.solve(np.broadcast_to(a, lead + a.shape[-2:]), np.broadcast_to(b, lead + b.shape[-2:]))
 
 
 def in_step(call: Callable, lanes: list, flags: list, size: int, *params: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from difftensor._core import composition, general, operand
 from difftensor.linalg import _lapack
-from difftensor.linalg._algebra import fitted, in_step, mT
+from difftensor.linalg._algebra import fitted, in_step, mT, solve_stacks
 
 _BLOCK = 64
 
@@ -41,7 +41,7 @@ def _substitute(a: Any, b: Any, lower: bool) -> Any:
             rows[i] = s / a[..., i, i, None]
             done.append(i)
         return np.stack(rows, axis=-2)
-    return np.linalg.solve(np.tril(a) if lower else np.triu(a), b)
+    return solve_stacks(np.tril(a) if lower else np.triu(a), b)
 
 
 def _forward(a: Any, b: Any, lower: bool) -> Any:

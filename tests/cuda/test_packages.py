@@ -19,6 +19,11 @@ V = RNG.standard_normal(8)
 Z = V[:4] + 1j * V[4:]
 
 LINALG = {
+    "solve: a stack of sides": (dif.linalg.solve, A, RNG.standard_normal((3, 4, 2))),
+    "solve: a stack of matrices": (dif.linalg.solve, K, RNG.standard_normal((3, 2))),
+    "solve: both": (dif.linalg.solve, K[:, None], RNG.standard_normal((2, 3, 1))),
+    "solve: vector": (dif.linalg.solve, K, RNG.standard_normal(3)),
+    "triangular stack": (lambda k, b: dif.linalg.solve_triangular(k, b), K, RNG.standard_normal((3, 2))),
     "solve": (dif.linalg.solve, A, B),
     "solve stack": (lambda k: dif.linalg.solve(k, np.ones_like(k[..., :1])), K),
     "inv": (dif.linalg.inv, A),

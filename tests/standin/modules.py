@@ -123,13 +123,16 @@ def function(name, twin, rows):
     return f
 
 
-def _takes(char, x):
-    """Does an argument of type `char` take operand `x`?"""
-    if hasattr(x, "dtype"):
-        return np.can_cast(x.dtype, char)
-    order = "biufc"
-    kind = "b" if x.__class__ is bool else "i" if x.__class__ is int else "f" if x.__class__ is float else "c"
-    return order.index(np.dtype(char).kind.replace("u", "i")) >= order.index(kind)
+def _score(x):
+    """CuPy's rank of kinds: booleans, integers, floats and complex numbers."""
+    return {"b": 0, "i": 1, "u": 1}.get(np.result_type(x).kind, 2)
+
+
+def _takes(char, x, weak):
+    """Does an argument of type `char` take operand `x`? Python's numbers are weak beside arrays of their kind."""
+    if np.can_cast(np.result_type(x), char):
+        return True
+    return weak and not hasattr(x, "dtype") and np.result_type(type(x)(0), np.dtype(char)) == np.dtype(char)
 
 
 class Ufunc:
@@ -162,9 +165,12 @@ class Ufunc:
 
     def _loop(self, xs):
         """The dtypes of the results, of the first loop that takes the operands; Python's numbers are weak."""
+        kinds = [_score(x) for x in xs]
+        arrays = [k for k, x in zip(kinds, xs) if hasattr(x, "dtype")]
+        weak = bool(arrays) and max(arrays) >= max(kinds)
         for loop in self.types:
             takes, gives = loop.split("->")
-            if all(_takes(c, x) for c, x in zip(takes, xs)) and any(hasattr(x, "dtype") for x in xs):
+            if all(_takes(c, x, weak) for c, x in zip(takes, xs)) and any(hasattr(x, "dtype") for x in xs):
                 return gives
         if not any(hasattr(x, "dtype") for x in xs):
             return None
@@ -225,6 +231,29 @@ def _absent(full, name):
 
     return f
 
+
+# What NumPy does otherwise ------------------------------------------------------------------------------------------
+
+
+WHERE = {"ufunc": [3, 1], "types": [f"?{c}{c}->{c}" for c in "?bBhHiIlLqQefdFD"]}  # cupy/_sorting/search.py
+
+
+def _where(condition, x=None, y=None):
+    if x is None and y is None:
+        return sys.modules["cupy"].nonzero(condition)
+    if not isinstance(condition, ndarray):
+        raise TypeError("the condition must be an array of the device")
+    return Ufunc("where", np.where, WHERE)(condition.astype(bool), x, y)
+
+
+def _solve(a, b):
+    """Stacks of equal shape (cupy/linalg/_solve.py)."""
+    if b.ndim > 1 and a.shape[:-1] != b.shape[:-1]:
+        raise ValueError("a must have (..., M, M) shape and b must have (..., M, K) for multidimensional b")
+    return solve_of_numpy(a, b)
+
+
+solve_of_numpy = function("solve", np.linalg.solve, FACTS["cupy.linalg"]["solve"]["parameters"])
 
 # What moves -----------------------------------------------------------------------------------------------------------
 
@@ -377,7 +406,8 @@ def build():
     cupy = found["cupy"]
     cupy.__version__ = FACTS["version"]
     cupy.ndarray, cupy.array, cupy.asarray, cupy.asnumpy = ndarray, _array, _asarray, _asnumpy
-    cupy.asanyarray = _asarray
+    cupy.asanyarray, cupy.where = _asarray, _where
+    found["cupy.linalg"].solve = _solve
     cupy.get_default_memory_pool = _Pool
     found["cupyx"].errstate = _errstate
     for full, space in found.items():
