@@ -33,7 +33,7 @@ def _proposal(k: Any) -> Any:
     safe = np.maximum(k, 1e-5)
     r = 1 + (1 + 4 * safe * safe) ** 0.5
     rho = (r - (2 * r) ** 0.5) / (2 * safe)
-    return np.where(k > 1e-5, (1 + rho * rho) / (2 * rho), 1 / np.maximum(k, 1e-300) + k)[()]
+    return _noise.where(k > 1e-5, (1 + rho * rho) / (2 * rho), 1 / np.maximum(k, 1e-300) + k)
 
 
 def vonmises(source: Philox, shape: tuple, device: Device, k: Any) -> Any:
@@ -47,4 +47,4 @@ def vonmises(source: Philox, shape: tuple, device: Device, k: Any) -> Any:
             return angle
         u = _noise.centered(np, source.words(start, n, device, SECOND_LANE)).reshape(shape)
         z = _noise._ndtri(u) / np.maximum(k, 1e6) ** 0.5
-    return np.where(k < 1e-8, np.pi * (2 * u - 1), np.where(k > 1e6, z, angle))
+    return _noise.where(k < 1e-8, np.pi * (2 * u - 1), _noise.where(k > 1e6, z, angle))

@@ -33,7 +33,7 @@ def _remainder(k: Any) -> Any:
     """log k! - (k log k - k), by Stirling's series where log k! is large (DLMF 5.11.1)."""
     far = np.maximum(k, 1e5)
     stirling = 0.5 * np.log(2 * np.pi * far) + 1 / (12 * far)
-    return np.where(k < 1e5, _gammaln(k + 1.0) - _xlogy(k, k) + k, stirling)[()]
+    return _noise.where(k < 1e5, _gammaln(k + 1.0) - _xlogy(k, k) + k, stirling)
 
 
 def _deviance(k: Any, mean: Any) -> Any:
@@ -87,7 +87,7 @@ def _in_two(small: Any, low: Callable, high: Callable) -> Any:
             return low()
         if not np.any(small):
             return high()
-    return np.where(small, low(), high())
+    return _noise.where(small, low(), high())
 
 
 def poisson(source: Philox, shape: tuple, device: Device, mean: Any) -> Any:
@@ -132,21 +132,21 @@ def binomial(source: Philox, shape: tuple, device: Device, n: Any, p: Any) -> An
     start = source.reserve(2 * size)
     flipped = p > 0.5
     n = n * 1.0
-    p = np.where(flipped, 1 - p, p)[()]
+    p = _noise.where(flipped, 1 - p, p)
     small = n * p < _SMALL_MEAN
 
     def low() -> Any:
         u = _noise.uniform(np, source.words(start, size, device, SECOND_LANE)).reshape(shape)
-        m = np.where(small, n, 0.0)[()]
+        m = _noise.where(small, n, 0.0)
         odds = p / (1 - p)
         return _climb(u, np.exp(m * np.log1p(-p)), lambda j: odds * np.maximum(m - (j - 1), 0.0) / j)
 
     def high() -> Any:
-        m, q = np.where(small, 100.0, n)[()], np.where(small, 0.5, p)[()]
+        m, q = _noise.where(small, 100.0, n), _noise.where(small, 0.5, p)
         return reject(source, start, shape, device, 2, _ATTEMPTS, _propose_binomial, m, q)
 
     k = _in_two(small, low, high)
-    return np.where(flipped, n - k, k).astype(np.int64)
+    return _noise.where(flipped, n - k, k).astype(np.int64)
 
 
 def _propose_binomial(xp: Any, w: list, n: Any, p: Any) -> tuple:
@@ -180,7 +180,7 @@ def negative_binomial(source: Philox, shape: tuple, device: Device, n: Any, p: A
 
 def whole(x: Any) -> Any:
     """`x`, a floating array of whole numbers, as int64; the largest of those where it is beyond."""
-    return np.where(x >= 2.0**63, MOST, np.minimum(x, 2.0**63 - 1024).astype(np.int64))
+    return _noise.where(x >= 2.0**63, MOST, np.minimum(x, 2.0**63 - 1024).astype(np.int64))
 
 
 def geometric(source: Philox, shape: tuple, device: Device, p: Any) -> Any:
@@ -198,8 +198,8 @@ def logseries(source: Philox, shape: tuple, device: Device, p: Any) -> Any:
     q = -np.expm1(np.log1p(-(p * 1.0)) * u)
     with np.errstate(divide="ignore", invalid="ignore"):
         large = np.floor(1 + np.log(v) / np.log(q))
-    k = np.where(v >= q, 1.0, np.where(v <= q * q, np.maximum(large, 1.0), 2.0))
-    return whole(np.where(v >= p, 1.0, k))
+    k = _noise.where(v >= q, 1.0, _noise.where(v <= q * q, np.maximum(large, 1.0), 2.0))
+    return whole(_noise.where(v >= p, 1.0, k))
 
 
 def zipf(source: Philox, shape: tuple, device: Device, a: Any) -> Any:
@@ -229,8 +229,8 @@ def hypergeometric(source: Philox, shape: tuple, device: Device, good: Any, bad:
     # of small numbers only one proposal in four is accepted: 0.76^150 < 10^-17
     k = reject(source, start, shape, device, 2, 150, _propose_hypergeometric, good * 1.0, bad * 1.0, sample * 1.0)
     total = good + bad
-    k = np.where(good > bad, np.minimum(sample, total - sample) - k, k)
-    return np.where(2 * sample > total, good - k, k).astype(np.int64)
+    k = _noise.where(good > bad, np.minimum(sample, total - sample) - k, k)
+    return _noise.where(2 * sample > total, good - k, k).astype(np.int64)
 
 
 def _propose_hypergeometric(xp: Any, w: list, good: Any, bad: Any, sample: Any) -> tuple:

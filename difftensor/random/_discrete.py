@@ -11,6 +11,7 @@ from difftensor._backend import device_of
 from difftensor._core import Tensor, X
 from difftensor.random import _counts, _integers
 from difftensor.random._base import Draws, tensor, widened
+from difftensor.random._noise import where
 from difftensor.random._parameters import checked, constant, parameter, shape_of, sized, values
 
 
@@ -184,7 +185,7 @@ class Discrete(Draws):
             raise ValueError("sum(pvals[:-1]) > 1.0")
         found, rest = [], 1.0
         for i in range(kinds - 1):
-            share = np.where(rest > 0, np.clip(p[..., i] / np.where(rest > 0, rest, 1.0)[()], 0.0, 1.0), 0.0)[()]
+            share = where(rest > 0, np.clip(p[..., i] / where(rest > 0, rest, 1.0), 0.0, 1.0), 0.0)
             found.append(_counts.binomial(self._source, widened(shape), self._device, left, share))
             left = left - found[-1]
             rest = rest - p[..., i]

@@ -51,7 +51,7 @@ def standard_gamma(source: Philox, shape: tuple, device: Device, a: Any) -> tupl
     xp = namespace(x)
     e = _noise.exponential(xp, source.words(start, n, device, SECOND_LANE)).reshape(shape)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return x, xp.where(small, -e / a, 0.0)
+        return x, _noise.where(small, -e / a, 0.0 * e)
 
 
 # The derivative -------------------------------------------------------------------------------------------------------

@@ -16,10 +16,19 @@ _ndtri = forward_of("ndtri")
 _ELEVEN, _TWELVE, _EIGHT = np.uint64(11), np.uint64(12), np.uint32(8)
 
 
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """``np.where``, also of one boolean beside arrays of a GPU, which CuPy refuses."""
+    if isinstance(condition, (bool, np.bool_)):
+        return a if condition else b
+    return np.where(condition, a, b)[()]
+
+
 def uniform(xp: Any, w: Any) -> Any:
     """k 2^-53 with k of 53 bits: uniform in [0, 1); NumPy's bits from the same words."""
     w >>= _ELEVEN
-    return w * 2.0**-53
+    u = w.astype(xp.float64)
+    u *= 2.0**-53
+    return u
 
 
 def uniform_single(xp: Any, w: Any) -> Any:
@@ -31,7 +40,8 @@ def uniform_single(xp: Any, w: Any) -> Any:
 def centered(xp: Any, w: Any) -> Any:
     """(k + 1/2) 2^-52 with k of 52 bits: exact, symmetric about 1/2, never 0 and never 1."""
     w >>= _TWELVE
-    u = w * 2.0**-52
+    u = w.astype(xp.float64)
+    u *= 2.0**-52
     u += 2.0**-53
     return u
 
@@ -48,8 +58,12 @@ def normal_single(xp: Any, w: Any) -> Any:
 
 def exponential(xp: Any, w: Any) -> Any:
     """-log(1 - u)."""
-    u = uniform(xp, w)
-    return -xp.log1p(-u)
+    w >>= _ELEVEN
+    u = w.astype(xp.float64)
+    u *= -(2.0**-53)
+    e = xp.log1p(u)
+    e *= -1.0
+    return e
 
 
 def exponential_single(xp: Any, w: Any) -> Any:
@@ -61,7 +75,8 @@ def cauchy(xp: Any, w: Any) -> Any:
     """tan(pi (u - 1/2))"""
     u = centered(xp, w)
     u -= 0.5
-    return xp.tan(np.pi * u)
+    u *= np.pi
+    return xp.tan(u)
 
 
 def laplace(xp: Any, w: Any) -> Any:

@@ -18,9 +18,9 @@ MINUTE = 60
 # (title, arguments of python, seconds). What is most telling comes first: a stage that runs out of time is cut.
 STAGES = [
     ("What is said, placement, programs, copies",
-     ["-m", "pytest", "-q", "--device=cuda", "tests/test_devices.py", "tests/random/test_devices.py",
-      "tests/cuda/test_module.py",
-      "tests/cuda/test_copies.py", "tests/cuda/test_programs.py", "tests/cuda/test_calls.py"], 2 * MINUTE),
+     ["-m", "pytest", "-q", "--device=cuda", "tests/test_devices.py", "tests/cuda/test_module.py",
+      "tests/cuda/test_copies.py", "tests/cuda/test_programs.py", "tests/cuda/test_calls.py",
+      "tests/random/test_devices.py"], 2 * MINUTE),
     ("Every primitive, NumPy's functions, packages",
      ["-m", "pytest", "-q", "--device=cuda", "tests/cuda/test_packages.py", "tests/cuda/test_special.py",
       "tests/cuda/test_registry.py", "tests/cuda/test_namespace.py"], 4 * MINUTE),
