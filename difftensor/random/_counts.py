@@ -26,7 +26,7 @@ _LONGEST = 60  # of a climb: the probability of 60 or more at mean 10 is 2e-26
 _ATTEMPTS = 40  # more than 0.6 are accepted: 0.4^40 < 10^-15
 _gammaln = forward_of("gammaln")
 _xlog1py, _xlogy = forward_of("xlog1py"), forward_of("xlogy")
-MOST = 2**63 - 1
+MOST = np.int64(2**63 - 1)
 
 
 def _remainder(k: Any) -> Any:
