@@ -264,14 +264,14 @@ def _sequence(name: str, settings: tuple, ends: tuple | None, to_x: bool) -> Any
         g_hh: Any = 0
         g_b: Any = 0
         # the gradients of the weights are summed over a few steps at a time, which are still in the cache
-        length = max(1, PIECE // batch)
+        length = max(1, PIECE // max(batch, 1))
         d = np.empty_like(cell.a[:length])
         sides = np.empty_like(d) if name == "gru" else d
         for stop in range(steps, 0, -length):
             part = slice(max(stop - length, 0), stop)
-            gs, n = gy[part].transpose(0, 2, 1).copy(), stop - part.start
+            dy, n = gy[part].transpose(0, 2, 1).copy(), stop - part.start
             for i in range(n - 1, -1, -1):
-                dh += gs[i]
+                dh += dy[i]
                 cell.backward(part.start + i, dh, d[i], sides[i], carry)
                 np.matmul(back, sides[i], out=dh)
                 if sides is not d:

@@ -66,6 +66,8 @@ class _Recurrent(Module):
         state = () if state is None else state if isinstance(state, tuple) else (state,)
         if single:
             state = tuple(s[:, None] for s in state)
+        if not x.shape[0]:
+            raise ValueError(f"{type(self).__name__}: a sequence needs at least one step, found shape {x.shape}")
         if lengths is not None:
             lengths = checked_lengths(lengths, *x.shape[:2])
         if not state:

@@ -122,6 +122,16 @@ def test_padding_does_not_matter(make, rng):
             np.testing.assert_allclose(a[:, i].detach(), b.detach(), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("make", [nn.RNN, nn.GRU, nn.LSTM])
+def test_empty(make):
+    layer = make(3, 4, rng=0)
+    y, _ = layer(dif.ones((5, 0, 3)))
+    y.sum().backward()
+    assert y.shape == (5, 0, 4) and not layer.weight_hh_l0.grad.numpy().any()
+    with pytest.raises(ValueError, match="at least one step"):
+        layer(dif.ones((0, 2, 3)))
+
+
 def test_wrong_lengths(rng):
     x = dif.ones((5, 2, 3))
     for lengths in ([5], [0, 5], [6, 5], [2.0, 3.0]):
