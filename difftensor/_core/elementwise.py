@@ -12,6 +12,7 @@ from typing import Any
 
 from numpy import ndarray
 
+from difftensor._backend.threads import LARGE, spread
 from difftensor._core import operands
 from difftensor._core.fitting import COPY_LIMIT, Fits
 from difftensor._core.primitive import Primitive, declare
@@ -30,12 +31,14 @@ def unary(
     push: Callable | None = None,
     numpy: Any = "forward",
     views: bool = False,
+    light: bool = True,
     **facts: Any,
 ) -> Callable:
     """Declare ``y = forward(x)`` with ``rule(xp, g, y, x)``.
 
     `saves` names what the rule needs of ``"x"`` and ``"y"``. `push` is given only where pull and push differ:
-    functions of complex numbers that are not holomorphic.
+    functions of complex numbers that are not holomorphic. Not `light`: a ufunc of several ns an element, spread over
+    the cores for large arrays.
     """
     op = Primitive(name, "elementwise", forward, arity=1, saves=saves, **facts)
     op.rule_a, op.push, op.views = rule, push, views
@@ -49,7 +52,7 @@ def unary(
             return operands.unusual(op, f, (x,), out, keywords)
         xd = x._data
         try:
-            yd = forward(xd)
+            yd = forward(xd) if light or xd.size < LARGE else spread(forward, xd)
         except Exception as error:
             raise explain(name, (x,), error) from error
         y = Tensor()

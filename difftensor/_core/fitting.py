@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend import duplicate
+from difftensor._backend.short_axes import total
 from difftensor.errors import MutatedConstantError
 
 COPY_LIMIT = 4096  # bytes: plain arrays up to this size are copied when the tape saves them (about 0.1 us)
@@ -21,10 +22,10 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
         return g
     extra = len(g.shape) - len(shape)
     if extra > 0:
-        g = g.sum(axis=tuple(range(extra)))
+        g = total(g, tuple(range(extra)))
     stretched = tuple(i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1)
     if stretched:
-        g = g.sum(axis=stretched, keepdims=True)
+        g = total(g, stretched, keepdims=True)
     return g
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import difftensor as dif
-from difftensor._backend.short_axes import _BLOCK, SHORT, addable, multipliable
+from difftensor._backend.short_axes import _BLOCK, SHORT, addable, multipliable, total
 
 DTYPES = [np.float64, np.float32, np.float16, np.complex128, np.complex64, np.int32]
 
@@ -52,3 +52,23 @@ def test_nan_and_keepdims(rng):
     for name in ("sum", "prod", "max", "min"):
         expected = getattr(np, name)(x, -1, keepdims=True)
         np.testing.assert_array_equal(getattr(dif, name)(dif.tensor(x), axis=-1, keepdims=True).numpy(), expected)
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
+def test_total(rng, dtype, keepdims):
+    """Up to rounding, against sums in extended precision."""
+    for shape, axes in [
+        ((3, SHORT), (1,)), ((SHORT, 3), (1,)), ((SHORT, 3), (0,)), ((SHORT + 7, 1), (0,)), ((70, 90, 5), (0, 1)),
+        ((70, 90, 5), (0,)), ((70, 90, 5), (1,)), ((70, 5, 90), (0, 2)), ((5, 70, 90), (0, 1, 2)), ((SHORT, 32), (0,)),
+        ((7, 3), (0,)), ((0, 3), (0,)), ((2 * SHORT, 0), (0,)),
+    ]:  # fmt: skip
+        x = sample(rng, shape, dtype) if 0 not in shape else np.zeros(shape, dtype)
+        for view in (x, x[::-1], np.broadcast_to(x[:1], x.shape)):
+            found = total(view, axes, keepdims)
+            wide = np.clongdouble if np.dtype(dtype).kind == "c" else np.longdouble
+            expected = view.astype(wide).sum(axis=axes, keepdims=keepdims)
+            assert found.shape == expected.shape and found.dtype == view.sum(axis=axes).dtype
+            bound = np.abs(view).astype(float).sum(axis=axes, keepdims=keepdims) * 100 * np.finfo(found.dtype).eps \
+                if found.dtype.kind in "fc" else 0
+            assert np.all(np.abs(found - expected) <= bound)

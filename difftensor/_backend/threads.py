@@ -1,0 +1,99 @@
+"""Large arrays, elementwise on all cores.
+
+The array is cut into chunks of a fixed size, so that the result never depends on the number of threads. Ufuncs let go
+of the interpreter's lock. The workers are made when the first large array comes, one pool for each process; a forked
+child makes its own.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+from threading import Event, Lock, Thread
+from typing import Any
+
+import numpy as np
+
+LARGE = 1 << 17  # elements from which waking a worker pays, for functions of several ns an element
+CHUNK = 1 << 15
+
+
+def workers() -> int:
+    """Threads besides the caller's: as many as there are processors, or as OMP_NUM_THREADS says."""
+    try:
+        return max(0, int(os.environ["OMP_NUM_THREADS"]) - 1)
+    except (KeyError, ValueError):
+        return len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) - 1
+
+
+_tasks: SimpleQueue | None = None
+_count = 0
+
+
+def _forget() -> None:
+    global _tasks
+    _tasks = None  # a forked child has none of the threads
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def _work(tasks: SimpleQueue) -> None:
+    while True:
+        tasks.get()()
+
+
+def _pool() -> SimpleQueue:
+    global _tasks, _count
+    if _tasks is None:
+        _count, _tasks = workers(), SimpleQueue()
+        for _ in range(_count):
+            Thread(target=_work, args=(_tasks,), name="difftensor", daemon=True).start()
+    return _tasks
+
+
+class _Turn:
+    """The chunks of one array, taken by whoever is free; late helpers find none left."""
+
+    def __init__(self, ufunc: Callable, x: Any, y: Any):
+        self.ufunc, self.x, self.y = ufunc, x, y
+        self.next, self.left = 0, -(-x.size // CHUNK)
+        self.lock, self.done, self.error = Lock(), Event(), None
+
+    def take(self) -> None:
+        while True:
+            with self.lock:
+                i = self.next
+                self.next = i + CHUNK
+            if i >= self.x.size:
+                return
+            try:
+                self.ufunc(self.x[i : i + CHUNK], self.y[i : i + CHUNK])
+            except BaseException as error:
+                self.error = error
+            with self.lock:
+                self.left -= 1
+                if not self.left:
+                    self.done.set()
+
+
+def spread(ufunc: Callable, x: Any) -> Any:
+    """ufunc(x), for a large array."""
+    if x.__class__ is not np.ndarray or x.dtype != np.float64 or not x.flags.c_contiguous:
+        return ufunc(x)
+    tasks = _pool()
+    if not _count:
+        return ufunc(x)
+    y = np.empty_like(x)
+    turn = _Turn(ufunc, x.reshape(-1), y.reshape(-1))
+    for _ in range(min(_count, turn.left - 1)):  # NumPy's error handling is part of the context
+        tasks.put(partial(contextvars.copy_context().run, turn.take))
+    turn.take()
+    turn.done.wait()
+    if turn.error is not None:
+        raise turn.error
+    return y
