@@ -77,7 +77,7 @@ def test_post_mortem_shows_the_values_at_the_error(tmp_path):
     )
     run = subprocess.run(
         [sys.executable, "-m", "pdb", "-c", "continue", str(script)],
-        input="where\n" + "up\n" * 3 + "p y\nup\np y\nquit\nquit\n",
+        input="where\n" + "up\np y\n" * 4 + "quit\nquit\n",
         capture_output=True,
         text=True,
         timeout=120,
