@@ -146,10 +146,8 @@ def interp(x, xp, fp, left=None, right=None, period=None):
         slope = (fp[1:] - fp[:-1]) / (xp[1:] - xp[:-1]) if at.size >= n else None
         slope = (fp[segment + 1] - fp[segment]) / (xp[segment + 1] - xp[segment]) if slope is None else slope[segment]
         y = slope * (x - xp[anchor]) + y
-    elif np.isnan(at).any():
-        y = X.where(np.isnan(at), np.nan, y)
     lost = np.isnan(values(y, "interp"))
-    if lost.any():  # an infinite slope times zero: at a node its value counts, else the node at the other end
+    if lost.any() and n > 1:  # an infinite slope times zero: at a node its value counts, else the node at the other end
         other = slope * (x - xp[segment + 1]) + fp[segment + 1]
         y = X.where(lost & (at == nodes[anchor]), fp[anchor], X.where(lost, other, y))
         heights = values(fp, "interp")

@@ -279,6 +279,9 @@ def einsum(*operands, out=None, optimize=False, dtype=None, order="K", casting="
     xs = [X.asarray(a) for a in arrays]
     if dtype is not None:
         xs = [X.astype(x, dtype, casting=casting, copy=False) for x in xs]
+    dtype = np.result_type(*(x.dtype for x in xs))
+    # sums of booleans and small integers are not made in their own dtype if others have a larger one
+    xs = [X.astype(x, dtype, copy=False) if x.dtype.kind in "iub" else x for x in xs]
     shapes = tuple(x.shape for x in xs)
     inputs, output = _resolved(text, shapes)
     optimize = optimize if isinstance(optimize, (bool, str)) else _hashable(optimize)

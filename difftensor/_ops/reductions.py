@@ -97,7 +97,9 @@ def finish(y, out, name):
 
 
 def as_dtype(dtype, value):
-    """`value`, an `initial`, as NumPy reads it: cast to the dtype of the result."""
+    """`value`, an `initial`, as NumPy reads it: cast to the dtype of the result; an integer must fit into it."""
+    if value.__class__ is int and dtype.kind in "iu":
+        return dtype.type(value)
     return X.astype(X.asarray(value), dtype, copy=False)
 
 
@@ -207,6 +209,8 @@ def _mean_over(x, axes, keepdims, n):
     if n == 0 or x.dtype.itemsize == 2:  # NumPy's warning; NumPy's wider sum of float16
         return np.mean(x, axis=axes, keepdims=keepdims)
     y = _add_reduce(x, axes, keepdims)
+    if y.dtype.char == "F":
+        return (y / np.float64(n)).astype(y.dtype)  # as NumPy divides
     return (y / n).astype(y.dtype) if y.dtype.itemsize < 8 else y / n
 
 

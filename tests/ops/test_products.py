@@ -216,3 +216,14 @@ def test_products_inside_nested_transformations():
     np.testing.assert_allclose(dif.vmap(dif.hessian(f))(v), [second(u) for u in v], rtol=1e-12)
     check_grads(dif.vmap(dif.grad(f)), v)
     check_grads(dif.vmap(dif.hessian(lambda u: (np.vecdot(m, u) ** 3).sum())), v)
+
+
+@pytest.mark.parametrize("dtypes", [("?", "i8"), ("u1", "f8"), ("i1", "i1", "i8"), ("?", "?"), ("?", "f8", "i2")])
+def test_einsum_adds_small_integers_in_the_dtype_of_the_result(dtypes):
+    rng = np.random.default_rng(4)
+    xs = [rng.integers(-90, 90, (3, 4)).astype(d) for d in dtypes]
+    text = ",".join(("ij", "kj", "ml")[: len(xs)]) + "->"
+    found = np.einsum(text, *(dif.asarray(x) for x in xs))
+    expected = np.einsum(text, *xs)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(np.asarray(found), expected)

@@ -244,3 +244,11 @@ def test_dtypes_of_moments_are_numpys(name, kind, dtype):
 def test_norms_of_nothing_are_numpys():
     for shape, keywords in [((0,), {"ord": np.inf}), ((0, 3), {"ord": np.inf}), ((0, 3), {"ord": 2})]:
         assert float(np.linalg.norm(dif.zeros(shape), **keywords)) == np.linalg.norm(np.zeros(shape), **keywords) == 0
+
+
+@pytest.mark.parametrize("name", ["max", "sum", "prod", "nanmax"])
+def test_initial_integers_must_fit(name):
+    with pytest.raises(OverflowError):
+        getattr(np, name)(np.arange(3, dtype=np.uint64), initial=-3)
+    with pytest.raises(OverflowError):
+        getattr(np, name)(dif.asarray(np.arange(3, dtype=np.uint64)), initial=-3)

@@ -88,7 +88,7 @@ def _twin(x: Tensor) -> Tensor:
 
 def _turn(x: Tensor, inner: Tensor, level: int) -> None:
     if x.__class__ is not Batched:
-        Tensor.node.__set__(x, None)  # type: ignore[attr-defined]
+        Tensor.node.__set__(x, None)  # type: ignore[attr-defined, misc]
         x.__class__ = Batched
     x._data = Physical(inner, level, scalar=False)
     x.alias = None
