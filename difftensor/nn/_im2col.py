@@ -10,6 +10,7 @@ the layer's own arrays, and on a CPU what the product reads is still in the cach
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import Any
@@ -89,6 +90,16 @@ def turns(w_shape: tuple, geo: Geometry) -> bool:
     return few and set(geo.stride) == {1} and min(map(min, _margins(w_shape[2:], geo))) >= 0
 
 
+@lru_cache(maxsize=256)
+def _taps(kernel: tuple, sizes: tuple, stride: tuple, dilation: tuple) -> list[tuple]:
+    """Each element of the kernel, and the elements that it meets in `sizes` windows; channels in front of both."""
+    axes = lambda tap: zip(tap, sizes, stride, dilation)  # noqa: E731
+    return [
+        ((slice(None), *tap), (slice(None), *(slice(t * d, t * d + s * (m - 1) + 1, s) for t, m, s, d in axes(tap))))
+        for tap in product(*map(range, kernel))
+    ]
+
+
 def scatter(g: Any, w: Any, space: tuple, geo: Geometry) -> Any:
     """The transpose in x: ``(N, C, *space)`` of ``g (N, O, *out)`` and w."""
     o, cg, *kernel = w.shape
@@ -101,12 +112,11 @@ def scatter(g: Any, w: Any, space: tuple, geo: Geometry) -> Any:
     g = _batch_last(g).reshape(geo.groups, o // geo.groups, out[0], -1)
     w = _contiguous(w).reshape(geo.groups, o // geo.groups, -1).transpose(0, 2, 1)
     for rows in _pieces(g, c * prod(kernel) * prod(out) * n, out[0], 3):  # larger ones: each is added tap by tap
-        starts, sizes = (rows.start, *[0] * len(out[1:])), (rows.stop - rows.start, *out[1:])
+        sizes = (rows.stop - rows.start, *out[1:])
         part = (w @ g[:, :, rows].reshape(*g.shape[:2], -1)).reshape(c, *kernel, *sizes, n)
-        for tap in product(*map(range, kernel)):
-            first = (r * s + t * d for r, s, t, d in zip(starts, geo.stride, tap, geo.dilation))
-            at = tuple(slice(f, f + s * (m - 1) + 1, s) for f, m, s in zip(first, sizes, geo.stride))
-            wide[(slice(None), *at)] += part[(slice(None), *tap)]
+        below = wide[:, rows.start * geo.stride[0] :]
+        for tap, at in _taps(tuple(kernel), sizes, geo.stride, geo.dilation):
+            below[at] += part[tap]
     return _batch_first(wide[(slice(None), *geo.inside(space))])
 
 
