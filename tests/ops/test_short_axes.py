@@ -24,7 +24,7 @@ def bits(x):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
-@pytest.mark.parametrize("name", ["sum", "prod", "max", "min"])
+@pytest.mark.parametrize("name", ["sum", "prod", "max", "min", "mean"])
 @pytest.mark.parametrize("m", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17])
 def test_as_numpy(rng, name, dtype, m):
     if name in ("max", "min") and np.dtype(dtype).kind == "c":
