@@ -58,7 +58,7 @@ class Layout:
         return dif.tree.unflatten(self.structure, leaves)
 
     def restore(self, x):
-        """The pytree of ``x`` as the user passed it in: Tensors where Tensors or arrays on a device were, else arrays."""
+        """The pytree of ``x`` as the user passed it in: Tensors for Tensors and arrays on a device, else arrays."""
         if self.plain and not self.leaves[0].is_tensor:
             return x
         leaves, start = [], 0

@@ -44,6 +44,8 @@ CODES = {
     "max evaluations": 6, "max seconds": 7, "saddle": 8, "callback": 99, "interrupted": 98,
 }  # fmt: skip
 
+BOTTOM = -1e150  # a function that falls so low has no minimum
+
 
 @dataclass(frozen=True)
 class Stop:
@@ -86,7 +88,7 @@ class Stop:
         """A reason to stop at ``state``, before another step is taken."""
         point = state.point
         f = point.f
-        if not math.isfinite(f):
+        if not math.isfinite(f) or f < BOTTOM:
             return _not_finite(f)
         if self.target is not None and f <= self.target:
             return Reason("target", True, f"f = {f:.6g} is at or below the target {self.target:.6g}")
@@ -130,8 +132,8 @@ class Stop:
 
 
 def _not_finite(f: float) -> Reason:
-    if f == -math.inf:
-        return Reason("unbounded", False, "f reached minus infinity: the function is unbounded below; add bounds "
+    if f < BOTTOM:
+        return Reason("unbounded", False, f"f reached {f:.3g}: the function is unbounded below; add bounds "
                       "or a term that holds the parameters")  # fmt: skip
     return Reason("not finite", False, f"f = {f} at the start; choose an x0 where the function is finite, or add "
                   "bounds that keep it in its domain")  # fmt: skip

@@ -88,6 +88,9 @@ class SQP(Method):
                     price *= 10.0
             except (quadratic.Infeasible, np.linalg.LinAlgError):
                 return replace(state, stuck=self._failure(problem, point, "the quadratic program could not be solved"))
+            missed = _penalty(c, np.ones(m), E)
+            if state.k and relaxed >= (1 - 1e-8) * missed > 1e-6 * (1.0 + float(np.abs(problem.x0).max())):
+                return replace(state, stuck=self._failure(problem, point, "no step brings the constraints closer"))
         multipliers = _full(u, problem, m)
         optimality = kkt(problem, point, multipliers)
         weights = np.maximum(1.1 * np.abs(multipliers[:m]), 0.5 * (state.weights + np.abs(multipliers[:m])))
@@ -145,7 +148,7 @@ class SQP(Method):
 
     def _failure(self, problem, point, what) -> Reason:
         missed = problem.violation(point)
-        if missed > 1e-6 * (1.0 + float(np.abs(point.x).max())):
+        if missed > 1e-6 * (1.0 + float(np.abs(problem.x0).max())):
             return Reason("infeasible", False, f"{what}, and the constraints are still missed by {missed:.3g}: they "
                           "may contradict each other; drop one at a time, or start elsewhere")  # fmt: skip
         return Reason("stalled", False, f"{what}, though the conditions of a solution do not hold yet; a constraint "

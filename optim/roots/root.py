@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import implicit
+from .. import progress as progress_line
 from ..loop import run
 from ..minimize import _adapt, configure
 from ..place import host
@@ -13,7 +14,8 @@ from ..squares.levenberg_marquardt import LevenbergMarquardt
 from ..squares.problem import SquaresProblem
 
 
-def root(fun, x0, args=(), method="lm", jac=None, tol=None, callback=None, options=None, *, resume=None) -> Result:
+def root(fun, x0, args=(), method="lm", jac=None, tol=None, callback=None, options=None, *, progress=False,
+         resume=None) -> Result:  # fmt: skip
     """Solve ``fun(x) = 0`` for as many equations as unknowns.
 
     Parameters
@@ -29,7 +31,7 @@ def root(fun, x0, args=(), method="lm", jac=None, tol=None, callback=None, optio
     tol : float, optional
         Accept ``x`` when every equation holds within ``tol`` times the size of its terms; by default the square
         root of the machine precision. The iteration itself goes on to the limit of float64.
-    callback, options, resume
+    callback, options, progress, resume
         As in `minimize`.
 
     Returns
@@ -58,12 +60,16 @@ def root(fun, x0, args=(), method="lm", jac=None, tol=None, callback=None, optio
     rule, stop = configure(LevenbergMarquardt, settings)
     problem = SquaresProblem(fun, x0, args, jac=jac)
 
+    def watch():
+        bar = progress_line.line(stop.max_steps) if progress else None
+        return {"callback": _adapt(callback), "on_interrupt": on_interrupt, "progress": bar}
+
     def solve():
-        result = _attempt(problem, rule, stop, tol, resume, callback, on_interrupt)
+        result = _attempt(problem, rule, stop, tol, state=resume, **watch())
         for other in rule.second_thoughts():
             if result.success or resume is not None or result.reason in ("interrupted", "callback", "not finite"):
                 break
-            other = _attempt(problem, other, stop, tol, None, callback, on_interrupt)
+            other = _attempt(problem, other, stop, tol, **watch())
             if other.success or other.cost < result.cost:
                 result = other
         return result
@@ -71,8 +77,8 @@ def root(fun, x0, args=(), method="lm", jac=None, tol=None, callback=None, optio
     return implicit.through(solve, problem, implicit.residuals)
 
 
-def _attempt(problem, rule, stop, tol, resume, callback, on_interrupt):
-    result = run(problem, rule, stop, state=resume, callback=_adapt(callback), on_interrupt=on_interrupt)
+def _attempt(problem, rule, stop, tol, **watch):
+    result = run(problem, rule, stop, **watch)
     point = result.state.point
     m = point.r.size
     if m != problem.n:

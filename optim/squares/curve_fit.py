@@ -22,7 +22,7 @@ def curve_fit(
     absolute_sigma=False,
     check_finite=True,
     bounds=(-np.inf, np.inf),
-    method="lm",
+    method=None,
     jac=None,
     *,
     fixed=(),
@@ -49,7 +49,8 @@ def curve_fit(
         Raise on NaN or infinity in the data.
     bounds : optional
         ``(lower, upper)`` of the free parameters, as in `least_squares`.
-    method : {"lm", "trf"}
+    method : {"lm", "trf"}, optional
+        As in `least_squares`.
     jac : callable, optional
         ``jac(x, a, b, ...)``, shape (m, n). None: difftensor differentiates.
     fixed : sequence of str

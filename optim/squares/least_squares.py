@@ -54,8 +54,8 @@ def least_squares(
     method : {"trf", "lm", "dogbox"}, optional
         "lm" is More's `LevenbergMarquardt`, which takes bounds by bending steps at them; "trf" is
         `TrustRegionReflective`, whose iterates stay between the bounds. "dogbox" is accepted so that SciPy's calls
-        carry over, and runs "lm". With a sparse Jacobian "lm" is `SparseLevenbergMarquardt`, and "trf" works in a plane.
-        None: "trf" with bounds, else "lm".
+        carry over, and runs "lm". With a sparse Jacobian "lm" is `SparseLevenbergMarquardt`, and "trf" works in a
+        plane. None: "trf" with bounds, else "lm".
     ftol, xtol : float
         0 (off) by default: a small change is no proof of a solution.
     gtol : float

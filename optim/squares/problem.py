@@ -122,8 +122,8 @@ class SquaresProblem(Problem):
             return False
         if self._there is not self.x0:
             raise dif.errors.DeviceError(
-                "optim: sparse Jacobians are made on the host only; move x0 and the data there with .to_device('cpu'), or "
-                "pass jac_sparsity=None for a dense one"
+                "optim: sparse Jacobians are made on the host only; move x0 and the data there with .to_device('cpu'), "
+                "or pass jac_sparsity=None for a dense one"
             )
         if self._colored is None:
             self._find()

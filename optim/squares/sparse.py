@@ -95,6 +95,9 @@ class SparseLevenbergMarquardt(SquaresMethod):
                 return replace(state, stuck=stuck(problem, point, max(best, 0.0), "no step lowers the sum of squares"))
             mu, growth = max(mu, 1e-15) * growth, 2 * growth
 
+    def second_thoughts(self):
+        return replace(self, damping=1e3 * self.damping), replace(self, damping=1e-5 * self.damping)
+
     def gauss_newton(self, problem, point):
         r, J = point.scaled
         columns = column_norms(J)
