@@ -13,7 +13,7 @@ from difftensor.linalg._solve import inv
 from difftensor.linalg._triangular import solve_lower_or_upper
 
 _LARGE = 400  # size from which NumPy's copies cost more than the call of LAPACK by hand
-_ROWS = 256
+_ROWS = 128
 _ONE_BY_ONE = 24  # size from which the matrices of a stack are done one after the other
 _SMALL = 64  # size up to which the inverse is faster than two triangular solves
 
