@@ -200,3 +200,11 @@ def test_a_checkpoint_that_uses_the_argument_twice(inside):
     expected = dif.jvp(lambda x: f(lambda g: g, x), (x,), (t,))
     for y, z in zip(dif.jvp(lambda x: f(dif.checkpoint, x), (x,), (t,), stream=True), expected):
         assert np.allclose(y, z, rtol=1e-15)
+
+
+def test_series_through_a_cholesky_factorization(rng):
+    a, v = rng.normal(size=(3, 3)) + 3 * np.eye(3), rng.normal(size=(3, 3))
+    f = lambda a: dif.sum(dif.linalg.cholesky(a @ a.T) * np.arange(9.0).reshape(3, 3))  # noqa: E731
+    slope = lambda f: lambda a: dif.jvp(f, (a,), (v,))[1]  # noqa: E731
+    found = dif.taylor(f, a, 3, v)
+    np.testing.assert_allclose(found[1:], [slope(f)(a), slope(slope(f))(a) / 2, slope(slope(slope(f)))(a) / 6])
