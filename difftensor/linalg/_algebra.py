@@ -67,8 +67,15 @@ def lower_half(xp: Any, x: Any) -> Any:
 
 def _constant(make: Callable, x: Any) -> Any:
     data, n = raw(x), x.shape[-1]
-    while isinstance(data, (Physical, Pair)) or hasattr(data, "known"):  # inside vmap, jvp, taylor: the array behind
-        data = raw(data.inner if isinstance(data, Physical) else data.value if isinstance(data, Pair) else data.known[0])
+    while True:  # inside vmap, jvp, taylor: the array behind
+        if isinstance(data, Physical):
+            data = raw(data.inner)
+        elif isinstance(data, Pair):
+            data = raw(data.value)
+        elif hasattr(data, "known"):
+            data = raw(data.known[0])
+        else:
+            break
     if data.__class__ is np.ndarray and n <= _CACHED:
         return _cached(make, n, data.dtype.char)
     return make(n, data.dtype, data)
