@@ -30,12 +30,12 @@ def feature_dropout(x: Any, p: float = 0.5, training: bool = True, rng: init.Rng
     return x * (_mask(x, (*x.shape[:2], *[1] * (x.ndim - 2)), p, rng) * (1 / (1 - p) if p < 1 else 0.0))
 
 
-def feature_alpha_dropout(x: Any, p: float = 0.5, training: bool = True, rng: init.Rng = None) -> Any:
+def feature_alpha_dropout(x: Any, p: float = 0.5, training: bool = False, rng: init.Rng = None) -> Any:
     """`alpha_dropout` of whole channels ``(N, C, ...)``."""
     return alpha_dropout(x, p, training, rng, (*x.shape[:2], *[1] * (x.ndim - 2)))
 
 
-def alpha_dropout(x: Any, p: float = 0.5, training: bool = True, rng: init.Rng = None,
+def alpha_dropout(x: Any, p: float = 0.5, training: bool = False, rng: init.Rng = None,
                   shape: tuple | None = None) -> Any:  # fmt: skip
     """Dropout that keeps mean 0 and variance 1 behind `selu`; G. Klambauer et al., arXiv:1706.02515, section 3.
 

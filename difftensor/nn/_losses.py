@@ -33,14 +33,23 @@ def _same_shape(name: str, x: Any, target: Any) -> Any:
     return target if target.dtype == x.dtype or target.dtype.kind != "iub" else target.astype(x.dtype)
 
 
-def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """``(input - target)^2``."""
-    return _reduce((input - _same_shape("mse_loss", input, target)) ** 2, reduction)
+def _weighted(name: str, values: Any, weight: Any, reduction: str) -> Any:
+    """Reduced with weights of the elements; the mean is that of the weights."""
+    if weight is None:
+        return _reduce(values, reduction)
+    weight = _same_shape(name, values, weight)
+    total = _reduce(values * weight, "sum" if reduction == "mean" else reduction)
+    return total / weight.sum() if reduction == "mean" else total
 
 
-def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """``|input - target|``."""
-    return _reduce(dif.abs(input - _same_shape("l1_loss", input, target)), reduction)
+def mse_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
+    """``(input - target)^2``; the mean is weighted."""
+    return _weighted("mse_loss", (input - _same_shape("mse_loss", input, target)) ** 2, weight, reduction)
+
+
+def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
+    """``|input - target|``; the mean is weighted."""
+    return _weighted("l1_loss", dif.abs(input - _same_shape("l1_loss", input, target)), weight, reduction)
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
@@ -50,10 +59,11 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
     return huber_loss(input, target, reduction, beta) / beta
 
 
-def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
-    """``d^2 / 2`` for distances d below delta, ``delta (d - delta / 2)`` above."""
+def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None) -> Any:
+    """``d^2 / 2`` for distances d below delta, ``delta (d - delta / 2)`` above; times `weight`, the mean by number."""
     d = dif.abs(input - _same_shape("huber_loss", input, target))
-    return _reduce(dif.where(d < delta, 0.5 * d * d, delta * (d - 0.5 * delta)), reduction)
+    values = dif.where(d < delta, 0.5 * d * d, delta * (d - 0.5 * delta))
+    return _reduce(values if weight is None else values * _same_shape("huber_loss", values, weight), reduction)
 
 
 def _xent_plain(index: np.ndarray) -> Any:

@@ -200,6 +200,21 @@ def test_embedding_bag(mode, dtype, rng):
 
 @BOTH
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "huber_loss"])
+def test_weights_of_elements(name, reduction, dtype, rng):
+    import torch
+
+    x, y = (rng.normal(size=(4, 5)).astype(dtype) for _ in range(2))
+    w = rng.uniform(0.5, 2, size=(4, 5)).astype(dtype)
+    loss = lambda f: lambda x, y: getattr(f, name)(x, y, reduction=reduction, weight=weights[f])
+    weights = {F: w, torch.nn.functional: torch.tensor(w)}
+    compare(loss(F), loss(torch.nn.functional), [x, y], dtype, rng)
+    with pytest.raises(ValueError, match="same shape"):
+        getattr(F, name)(x, y, weight=w[0])
+
+
+@BOTH
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_losses_of_labels_and_distances(reduction, dtype, rng):
     import torch
 
