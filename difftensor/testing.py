@@ -72,15 +72,20 @@ def check_grads(
     if not moving:
         raise ValueError("check_grads: no argument is of floating or complex dtype")
 
+    places = [v.device if isinstance(v, dif.Tensor) else None for v in leaves]
+
     def g(*xs: Any) -> tuple:
         filled = list(leaves)
         for i, x in zip(moving, xs, strict=True):
-            filled[i] = x
+            filled[i] = x.to_device(places[i]) if isinstance(x, dif.Tensor) and places[i] is not None else x
         found = tree.leaves(f(*tree.unflatten(structure, filled)))
         found = [y if hasattr(y, "dtype") else np.asarray(y) for y in found]
+        found = [y.to_device("cpu") if isinstance(y, dif.Tensor) else y for y in found]  # differences are taken here
         return tuple(y for y in found if y.dtype.kind in "fc")
 
     xs = tuple(leaves[i] for i in moving)
+    if any(p is not None and p != "cpu" for p in places):
+        xs = tuple(x.detach().to_device("cpu") if isinstance(x, dif.Tensor) else x for x in xs)
     tolerance = rtol or max(_RTOL.get(np.dtype(x.dtype), 1e-6) for x in xs)
     _check(g, xs, order, tuple(modes), tolerance, np.random.default_rng(seed), ())
 

@@ -44,6 +44,10 @@ def device(request):
 
     before = standin.install()
     yield "cuda:0"
+    import difftensor as dif
+    from tests.standin.array import device_now
+
+    assert dif.zeros(1).device == "cpu" and device_now() == 0, "a device was entered and not left"
     standin.remove(before)
 
 

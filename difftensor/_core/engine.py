@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend import several_devices
-from difftensor._backend.device import enter
+from difftensor._backend.device import enter, here, leave
 from difftensor._core.fitting import fit
 from difftensor._core.primitive import X
 from difftensor._core.recording import Part
@@ -35,6 +35,7 @@ def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: boo
     owned: set[Node] = set()  # nodes whose cotangent buffer belongs to the engine alone
     xp: Any = X if create else np
     lookup = several_devices()
+    place = here() if lookup else None
     direct = not lookup and not create  # NumPy's arrays only
     for n in reversed(order):
         g = cts.pop(n, None)
@@ -116,11 +117,15 @@ def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: boo
                     if op.write and not create and p is n.p:
                         owned.add(p)
         except Exception as error:
+            if lookup:
+                leave(place)
             raise at_line(error, n, "backward") from None if isinstance(error, DifftensorError) else error
     if create:
         for n, g in cts.items():
             if g.__class__ is Pile:
                 cts[n] = g.together(xp)
+    if lookup:
+        leave(place)
     return cts
 
 

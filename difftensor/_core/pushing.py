@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend import is_view, several_devices
-from difftensor._backend.device import enter
+from difftensor._backend.device import enter, here, leave
 from difftensor._core.engine import reverse
 from difftensor._core.fitting import nought
 from difftensor._core.primitive import Primitive, X
@@ -25,6 +25,7 @@ def forward(order: list[Node], ts: dict, create: bool, roots: Any, repair: bool 
     others."""
     xp: Any = X if create else np
     lookup = several_devices()
+    place = here() if lookup else None
     owned: set[Node] = set()  # nodes whose tangent buffer a write made, and nobody else looks into
     # Tensors may be batched: small seeds, large tangents in between.
     large = create or any(t.__class__ is not tuple and t.size > _LARGE for t in ts.values())
@@ -80,7 +81,11 @@ def forward(order: list[Node], ts: dict, create: bool, roots: Any, repair: bool 
                     if m is not None and last[m] is n and m not in kept:
                         ts.pop(m, None)
         except Exception as error:
+            if lookup:
+                leave(place)
             raise at_line(error, n, "forward-mode") from None if isinstance(error, DifftensorError) else error
+    if lookup:
+        leave(place)
     return ts
 
 

@@ -138,6 +138,8 @@ def _arange(start, stop, step, dtype, device):
     moving = [v for v in (start, stop, step) if isinstance(v, Tensor)]
     there = moving[0].device if moving and device is None else as_device(device)
     known = [v.item() if on_gpu(v) else v for v in values((start, stop, step), "arange")]  # how many there are
+    if dtype is None and there.kind != "cpu":
+        dtype = np.result_type(*known)  # CuPy makes float64 of every float
     y = made_on(there, "arange", *known, dtype=dtype)
     if y.dtype.kind != "f" or not tracked(*(v for v in moving if v is not stop)):
         return wrap(y)

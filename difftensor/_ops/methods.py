@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from difftensor._backend import as_device, library, move, on_gpu
+from difftensor._backend import as_device, duplicate, library, move, on_gpu
 from difftensor._backend.device import enter
 from difftensor._core import Tensor, X, adopt_foreign, linear, publish, recording, take_over, wrap
 from difftensor._core.tape import Leaf
@@ -307,7 +307,7 @@ def __dlpack__(x, *, stream=None, max_version=None, dl_device=None, copy=None):
     if x.node is not None:
         raise would_lose("__dlpack__()", x)
     if x.device.kind != "cpu":
-        return x._data.__dlpack__(stream=stream, max_version=max_version)
+        return _lent(x, copy).__dlpack__(stream=stream, max_version=max_version)
     if stream is not None:
         raise BufferError("__dlpack__: a Tensor on the CPU has no stream; pass stream=None")
     return _lent(x, copy).__dlpack__(max_version=max_version, dl_device=dl_device, copy=copy)
@@ -317,7 +317,7 @@ def _lent(x, copy):
     """The ndarray that `x` lends: its own buffer, or a copy where the tape or a reader relies on the values."""
     relied = x.saved or (x.alias is not None and x.alias.saved)
     if isinstance(x._data, np.generic) or copy or (relied and not (x.alias is not None and x.alias.foreign)):
-        return np.array(x._data)
+        return duplicate(x._data) if on_gpu(x._data) else np.array(x._data)
     if x.alias is None:
         adopt_foreign(x)
     else:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._backend import device_of, duplicate, move, namespace, several_devices
-from difftensor._backend.device import here, inside_of, leave, strong_zero
+from difftensor._backend import device_of, duplicate, move, namespace
+from difftensor._backend.device import inside_of, strong_zero
 from difftensor._core import Node, Primitive, Tensor, X, lift, recording, snapshot, sweeping, wrap
 from difftensor._core.engine import reverse
 from difftensor._core.fitting import fit
@@ -122,9 +122,9 @@ def watched(nodes: list[Node]) -> bool:
 
 
 class _Recorded:
-    """Recording switched on, warnings of NumPy off; the site of operations and the device restored at the end."""
+    """Recording switched on, warnings of NumPy off, and the site of operations restored at the end."""
 
-    __slots__ = ("create", "error", "lifted", "place", "recording", "site")
+    __slots__ = ("create", "error", "lifted", "recording", "site")
 
     def __init__(self, create: bool, lifted: bool):
         self.create, self.lifted = create, lifted
@@ -132,14 +132,11 @@ class _Recorded:
     def __enter__(self) -> None:
         self.error = np.errstate(all="ignore")
         self.error.__enter__()
-        self.place = here() if several_devices() else None
         if self.lifted:
             self.recording, self.site = _recording.set(self.create), _site.set(None)
 
     def __exit__(self, *exc: Any) -> None:
         self.error.__exit__(*exc)
-        if self.place is not None:
-            leave(self.place)
         if self.lifted:
             _recording.reset(self.recording)
             _site.reset(self.site)
@@ -162,10 +159,14 @@ def _finite(cs: Any) -> bool:
             if not s - s == 0:
                 return False
         elif strong_zero.get():
-            s = d.sum()
-            s = move((s - s).real, device_of(d)) if there is None else there + move(s - s, device_of(there)).real
+            with inside_of(d):
+                s = d.sum()
+                s = (s - s).real
+            if there is not None:
+                with inside_of(there):
+                    s = there + move(s, device_of(there))
             there = s
-    return there is None or bool(there == 0)
+    return there is None or float(there) == 0
 
 
 def _as_cotangent(g: Any, lifted: bool) -> Any:
@@ -304,6 +305,12 @@ def fresh(c: Any, seen: set[int]) -> Any:
     return c
 
 
+def _in_form(c: Any, placed: Tensor, conj: bool) -> Any:
+    if conj and c.dtype.kind == "c":
+        c = c.conj()
+    return fit(c, placed.shape, placed.dtype)
+
+
 def deliver(c: Any, x: Any, placed: Tensor, seen: set[int], conj: bool = True) -> Any:
     """Cotangent `c` in the type, device, dtype and shape of argument `x`, in memory that the caller may write to."""
     if isinstance(placed, Batched):
@@ -317,10 +324,11 @@ def deliver(c: Any, x: Any, placed: Tensor, seen: set[int], conj: bool = True) -
         if c.node is not None or isinstance(x, Tensor) or c.__class__ is not Tensor:
             return fresh(c, seen)
         c = c._data
+    elif isinstance(c, (np.ndarray, np.generic)):
+        c = _in_form(c, placed, conj)
     else:
-        if conj and c.dtype.kind == "c":
-            c = c.conj()
-        c = fit(c, placed.shape, placed.dtype)
+        with inside_of(c):
+            c = _in_form(c, placed, conj)
     c = fresh(c, seen)
     if isinstance(x, Tensor):
         return wrap(move(c, x.device))

@@ -153,3 +153,32 @@ def test_buffers_that_the_tape_relies_on_stay_where_they_are(standin):
     w = x.copy().requires_grad_()
     (w * sys.modules["cupy"].cuda.Device(2).id).sum().backward()
     assert w.grad.device == "cuda:2"
+
+
+def test_what_is_lent(standin):
+    """Through DLPack: the buffer itself, or a copy where the tape relies on the values."""
+    x = send(np.arange(3.0), standin)
+    assert x.__dlpack_device__() == (2, 0)
+    lent = np.from_dlpack(_Lent(x))
+    lent[0] = 7.0
+    assert x[0].item() == 7.0
+    y = np.sin(x.requires_grad_() * 1.0)
+    loss = (y * y).sum()
+    np.from_dlpack(_Lent(y.detach()))[:] = 0.0
+    loss.backward()
+    np.testing.assert_allclose(fetch(x.grad), np.sin(2 * np.array([7.0, 1.0, 2.0])), rtol=1e-14)
+    with pytest.raises(TypeError, match="would silently drop"):
+        y.__dlpack__()
+
+
+class _Lent:
+    """The stand-in's memory is the host's, whatever it says."""
+
+    def __init__(self, x):
+        self._x = x
+
+    def __dlpack__(self, **keywords):
+        return self._x.__dlpack__()
+
+    def __dlpack_device__(self):
+        return 1, 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import difftensor as dif
-from difftensor.errors import DeviceError
+from difftensor.errors import BatchedValueError, DeviceError
 from tests.cuda.agreement import assert_agree, assert_derivatives_agree, send
 from tests.samples import SAMPLES, sample_name
 from tests.test_primitives import ELEMENTWISE, OTHERS, arity, function, operands_of, ops, program
@@ -64,3 +64,28 @@ def _placed(p, xs):
     if isinstance(p, np.ndarray):
         return dif.asarray(p, device=next(x.device for x in xs if isinstance(x, dif.Tensor)))._data
     return p
+
+
+@ops([op for op in (*ELEMENTWISE, *OTHERS) if op.name not in LACKING | {"to_device"}])
+def test_batched(op, device, rng):
+    """Inside vmap, and the derivative there."""
+    if op.kind == "elementwise":
+        cases = [(tuple(np.asarray(x) for x in operands_of(op, rng, *[(3,)] * arity(op))), function(op))]
+    else:
+        cases = []
+        for xs, params, around in rows(op, rng):
+
+            def f(*ys, params=params, around=around):
+                static = params(*ys) if callable(params) else params
+                return program(op, tuple(_placed(p, ys) for p in static), *around, call=op.call)(*ys)
+
+            cases.append((xs, f))
+    for xs, f in cases:
+        axes = tuple(0 if x.dtype.kind in "fc" else None for x in xs)
+        stacks = [np.stack([x, x[::-1] if x.ndim == 1 else x]) if a == 0 else x for x, a in zip(xs, axes, strict=True)]
+        g = dif.vmap(lambda *ys, f=f: [y for y in dif.tree.leaves(f(*ys)) if isinstance(y, dif.Tensor)], in_axes=axes)
+        try:
+            here = g(*map(dif.tensor, stacks))
+        except (BatchedValueError, TypeError, ValueError):  # what cannot be batched here cannot be there
+            continue
+        assert_agree(g(*(send(x, device) for x in stacks)), here, device, op.name)

@@ -325,7 +325,7 @@ class ndarray:
         return 2, self._device
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
-        raise BufferError("the stand-in lends no memory")
+        return self._a.__dlpack__(max_version=(1, 0))  # of the host: what is lent can be looked at
 
 
 def _array(a):

@@ -33,8 +33,8 @@ SEQUENCES = frozenset(  # functions whose first argument is a sequence of arrays
     "choose lexsort einsum einsum_path unravel_index ravel_multi_index broadcast_shapes result_type".split()
 )
 ANYTHING = frozenset(  # functions that make arrays of whatever they are given, or look at shapes and dtypes only
-    "array asarray asanyarray indices ascontiguousarray asfortranarray full zeros ones empty arange linspace logspace tri eye "
-    "identity isscalar result_type can_cast promote_types common_type shape ndim size min_scalar_type "
+    "array asarray asanyarray indices ascontiguousarray asfortranarray full zeros ones empty arange linspace logspace "
+    "tri eye identity isscalar result_type can_cast promote_types common_type shape ndim size min_scalar_type "
     "iscomplexobj isrealobj full_like asnumpy from_dlpack fftfreq rfftfreq".split()
 )
 BY_NAME = frozenset("argmax argmin argsort max min sort all any sum prod mean std var ptp cumsum cumprod".split())
