@@ -78,7 +78,7 @@ def draw(found):
             counts = sorted(points)
             each = [1e6 * points[n]["seconds"] / n for n in counts]
             axes[0, column].loglog(counts, each, "o-", color=color, label=library)
-            seen = [n for n in counts if points[n]["bytes"] > 1e6]  # below, the allocator's free lists serve much of it
+            seen = [n for n in counts if points[n]["bytes"] > 2e5]  # below, the allocator's free lists serve much of it
             axes[1, column].loglog(seen, [points[n]["bytes"] / n for n in seen], "o-", color=color)
         one = kind[:-1]
         axes[0, column].set_ylabel(f"time per {one}, µs")
