@@ -246,13 +246,13 @@ def _counts(a, name, axis, dtype, out, keepdims, where, *ddof):
 
 
 def _integral(dtype):
-    return dtype is not None and np.dtype(dtype).kind in "iub"
+    return np.dtype(dtype).kind in "iub"
 
 
 @composition(np.mean)
 def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     a = X.asarray(a)
-    if _integral(dtype):
+    if dtype is not None and _integral(dtype):
         return _counts(a, "mean", axis, dtype, out, keepdims, where)
     a = prepared(a, _inexact(a, dtype), True)
     axes = axes_of(a, axis) if where is True else reduced(a, axis)
@@ -322,7 +322,7 @@ def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
             raise ValueError("ddof and correction can't be provided simultaneously.")
         ddof = correction
     a = X.asarray(a)
-    if _integral(dtype):
+    if dtype is not None and _integral(dtype):
         return _counts(a, "var", axis, dtype, out, keepdims, where, ddof)
     axes = axes_of(a, axis) if where is True else reduced(a, axis)
     if dtype is not None and a.dtype.kind == "c" and np.dtype(dtype).kind == "f" and mean is None:
@@ -360,7 +360,7 @@ root = unary(
 
 @composition(np.std)
 def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
-    if _integral(dtype):
+    if dtype is not None and _integral(dtype):
         return _counts(a, "std", axis, dtype, out, keepdims, where, ddof if correction is None else correction)
     y = root(var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction))
     return finish(y, out, "std")
