@@ -81,6 +81,8 @@ def is_view(y: object, x: object) -> bool:
         return True
     if y is x:
         return not isinstance(y, _scalar)
+    if on_gpu(y):  # stride tricks leave no base, but the memory tells
+        return on_gpu(x) and y.data.mem is x.data.mem
     if base is None:
         return False
     # stride tricks and subclasses put an object of their own in between

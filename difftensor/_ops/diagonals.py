@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from difftensor._backend import library, namespace
+from difftensor._backend import library, namespace, on_gpu
 from difftensor._core import X, composition, linear
 from difftensor._ops.reductions import axes_of
 
@@ -130,9 +130,21 @@ def _add_windows(g, shape, sizes, axes):
     return x
 
 
+def _windows(x, sizes, axes):
+    if not on_gpu(x):
+        return np.lib.stride_tricks.sliding_window_view(x, sizes, axes)
+    shape = list(x.shape)  # CuPy's own waits for the device to compare the sizes
+    for k, size in zip(axes, sizes):
+        shape[k] -= size - 1
+        if size < 0 or shape[k] <= 0:
+            raise ValueError("window shape cannot be larger than input array shape, nor negative")
+    strides = x.strides
+    return namespace(x).lib.stride_tricks.as_strided(x, (*shape, *sizes), (*strides, *(strides[k] for k in axes)))
+
+
 windows_of = linear(
     "windows_of",
-    lambda x, sizes, axes: namespace(x).lib.stride_tricks.sliding_window_view(x, sizes, axes),
+    _windows,
     lambda xp, g, shape, sizes, axes: windows_in(g, shape, sizes, axes),
     views="repeats",
     public=False,

@@ -199,3 +199,21 @@ def test_optimizers_on_the_device(device):
             opt.step()
         assert w.device == device and w.grad.device == device
         assert abs(fetch(w) - X).max() < 1e-2
+
+
+def test_windows_are_views(device):
+    """CuPy's know no base: the memory tells."""
+    for place in ("cpu", device):
+        x = send(X.copy(), place)
+        y = dif.lib.stride_tricks.sliding_window_view(x, 3)
+        z = y[0] * 1.0
+        x[0] = 7.0
+        assert fetch(y)[0, 0] == 7.0 and fetch(z)[0] == X[0]
+
+    def f(x):
+        u = x * 2
+        w = dif.lib.stride_tricks.sliding_window_view(u, 2)
+        u[1] = u[0] ** 2
+        return (w * w).sum()
+
+    assert_derivatives_agree(f, (X,), device)

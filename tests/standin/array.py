@@ -151,6 +151,9 @@ class _Data:
     def __init__(self, x):
         self.device_id, self.ptr = x._device, x._a.__array_interface__["data"][0]
         self.device = _Device(x._device)
+        self.mem = x._a
+        while isinstance(getattr(self.mem, "base", None), np.ndarray):
+            self.mem = self.mem.base
 
 
 class _Flags:

@@ -253,6 +253,11 @@ def _solve(a, b):
     return solve_of_numpy(a, b)
 
 
+def _as_strided(x, shape=None, strides=None):
+    """A view without a base (cupy/lib/stride_tricks.py)."""
+    return made(np.lib.stride_tricks.as_strided(host(x), shape, strides), device_now())
+
+
 solve_of_numpy = function("solve", np.linalg.solve, FACTS["cupy.linalg"]["solve"]["parameters"])
 
 # What moves -----------------------------------------------------------------------------------------------------------
@@ -408,6 +413,7 @@ def build():
     cupy.ndarray, cupy.array, cupy.asarray, cupy.asnumpy = ndarray, _array, _asarray, _asnumpy
     cupy.asanyarray, cupy.where = _asarray, _where
     found["cupy.linalg"].solve = _solve
+    found["cupy.lib.stride_tricks"].as_strided = _as_strided
     cupy.get_default_memory_pool = _Pool
     found["cupyx"].errstate = _errstate
     for full, space in found.items():
