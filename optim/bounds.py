@@ -69,6 +69,11 @@ class Box:
         """The nearest point of the box."""
         return np.minimum(np.maximum(x, self.lower), self.upper)
 
+    def within(self, x):
+        """The nearest point strictly inside the box."""
+        low, high = np.nextafter(self.lower, self.upper), np.nextafter(self.upper, self.lower)
+        return np.minimum(np.maximum(x, low), high)
+
     def free(self, x, g):
         """Where a step along ``-g`` is not stopped by a bound at once."""
         return ~(((x <= self.lower) & (g > 0)) | ((x >= self.upper) & (g < 0)))

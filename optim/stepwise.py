@@ -14,7 +14,7 @@ from .problem import Problem
 from .rules import KERNELS
 from .stop import Stop
 
-BLOCK = 1 << 15  # elements whose parameters, gradients and moments stay in a core's cache together
+BLOCK = 1 << 16  # elements whose parameters, gradients and moments stay in a core's cache together
 
 
 class Optimizer:

@@ -137,7 +137,7 @@ class LevenbergMarquardt(SquaresMethod):
     .. [2] R. Fletcher, C. Xu, Hybrid methods for nonlinear least squares, IMA J. Numer. Anal. 7 (1987) 371-389.
     """
 
-    factor: float = 100.0
+    factor: float = 1.0
     scaled: bool = True
     polish: bool = True
     after_bfgs: bool = False
@@ -192,7 +192,7 @@ class LevenbergMarquardt(SquaresMethod):
     def second_thoughts(self):
         # A run that loses its way from a far start often finds it with curvature that J does not have, or in a
         # trust region of another shape and size.
-        others = ((False, 0.1), (False, 1.0), (True, 0.1))
+        others = ((False, 0.1), (False, 1.0), (True, 100.0))
         return (
             replace(self, after_bfgs=True),
             *(replace(self, scaled=scaled, factor=factor) for scaled, factor in others),

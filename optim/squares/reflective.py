@@ -120,6 +120,8 @@ class Reflective:
                 candidates = [self.theta * t * s, *self._reflected(s, t, radius), self._cauchy(radius)]
                 s, inside = min(candidates, key=self.value), False
         p = self.d * s
+        if self.box is not None:  # rounding may reach a bound
+            p = self.box.within(self.x + p) - self.x
         return Step(p, -self.value(s), inside, norm(s), 0.5 * float(s.dot(self.C * s)))
 
     def _room(self, x, s) -> float:
