@@ -152,7 +152,7 @@ class _Data:
         self.device_id, self.ptr = x._device, x._a.__array_interface__["data"][0]
         self.device = _Device(x._device)
         self.mem = x._a
-        while isinstance(getattr(self.mem, "base", None), np.ndarray):
+        while getattr(self.mem, "base", None) is not None:  # through the objects of stride tricks
             self.mem = self.mem.base
 
 
