@@ -26,6 +26,9 @@ class Record:
 
     def put(self, section, label, value):
         self.section(section)[label] = value
+        self.save()
+
+    def save(self):
         if self.path:
             self.path.parent.mkdir(exist_ok=True)
             self.path.write_text(json.dumps(self.data, indent=1) + "\n")

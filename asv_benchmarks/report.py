@@ -3,7 +3,7 @@ docs/performance.md, between their markers.
 
     python -m asv_benchmarks.report                     about eight minutes on two cores
     python -m asv_benchmarks.report --resume            what is missing, after a run that was cut short
-    python -m asv_benchmarks.report gradients --libraries torch_compile,difftensor --resume    one more column
+    python -m asv_benchmarks.report gradients --libraries torch_compile,difftensor --resume    then: one more column
     python -m asv_benchmarks.report growth              the growth plots, two more minutes
     python -m asv_benchmarks.report --tables            measures nothing: the tables anew from the file
 """
@@ -117,8 +117,10 @@ def main():
     if unknown := set(options.parts) - set(PARTS):
         sys.exit(f"no such part: {', '.join(unknown)}")
     if not options.tables:
-        if not options.parts and not options.resume:
-            FILE.unlink(missing_ok=True)
+        if not options.parts and not options.resume and FILE.exists():
+            record = Record(FILE)
+            record.data = {"growth": record.section("growth")}
+            record.save()
         for part in options.parts or PARTS[:-1]:
             measure(part, options)
     write_tables()
