@@ -163,7 +163,7 @@ def enter(a: Any) -> Any:
         _default.set(CPU)
         return np
     cupy = sys.modules["cupy"]
-    index = a.device.id
+    index = a.data.device_id
     _default.set(gpu(index))
     if cupy.cuda.runtime.getDevice() != index:
         cupy.cuda.runtime.setDevice(index)
@@ -181,7 +181,7 @@ def device_of(a: Any) -> Device:
     """Where raw array `a` lives."""
     if a.__class__ is np.ndarray or not on_gpu(a):
         return CPU
-    return gpu(a.device.id)
+    return gpu(a.data.device_id)
 
 
 def gpu(index: int) -> Device:
