@@ -35,7 +35,7 @@ from numpy import (
 # Tensors, and differentiating -----------------------------------------------------------------------------------------
 
 from difftensor import errors, tree
-from difftensor._backend import Device
+from difftensor._backend import Device, heap as _heap
 from difftensor._backend.device import default_device, device
 from difftensor._core import Tensor, enable_grad, no_grad
 from difftensor._transforms.derived import ggn_vp, hessian, hvp, jacobian

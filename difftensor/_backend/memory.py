@@ -11,9 +11,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
 def tune_memory() -> bool:
     """Tell glibc to keep freed memory instead of returning it to the system, for the rest of the process.
 
-    Large arrays are mapped afresh by default each time they are made, and every page of them is faulted in again:
-    NumPy loses up to a factor of three on arrays of a few MB. This is a setting of the whole process, so nothing in
-    difftensor does it unasked.
+    Arrays from 32 MB on (smaller ones too in programs without difftensor) are mapped afresh each time they are made,
+    and every page of them is faulted in again: NumPy loses up to a factor of three. This is a setting of the whole
+    process, so nothing in difftensor does it unasked.
 
     Returns
     -------
