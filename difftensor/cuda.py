@@ -244,7 +244,7 @@ def checked(flag: bool) -> Any:
 def _gpu(device: str | Device) -> Device:
     d = as_device(device)
     if d.kind != "cuda":
-        raise DeviceError(f"device '{d}' is not a GPU; GPUs are 'cuda' and 'cuda:0', 'cuda:1', ...")
+        raise DeviceError(f"device '{d}' is not a GPU: use 'cuda', or 'cuda:0', 'cuda:1', ...")
     return gpu(d.index)
 
 

@@ -70,7 +70,7 @@ def is_array(a: object) -> bool:
     return isinstance(a, (ndarray, _scalar)) or on_gpu(a)
 
 
-def is_view(y: object, x: object) -> bool:
+def is_view(y: Any, x: Any) -> bool:
     """True if `y`, just made from array `x`, shares its memory.
 
     An operation may return its operand itself (``np.real`` of a real array); fancy indexing may return an array with

@@ -228,7 +228,7 @@ def library_of(device: Device) -> Any:
     count = gpu_count()
     if device.index >= count:
         have = "no GPU" if not count else "only cuda:0" if count == 1 else f"only cuda:0 to cuda:{count - 1}"
-        raise DeviceError(f"device '{device}' is not there: this machine has {have}")
+        raise DeviceError(f"device '{device}' is not there: this machine has {have}. Use one that is, or 'cpu'")
     return sys.modules["cupy"]
 
 
@@ -241,9 +241,10 @@ def inside(device: Device) -> Any:
 
 def mark() -> Any:
     """An event in the current stream of the GPU; None as long as none is in use."""
-    if not used:
+    cupy = sys.modules.get("cupy")
+    if not used or cupy is None:
         return None
-    event = sys.modules["cupy"].cuda.Event()
+    event = cupy.cuda.Event()
     event.record()
     return event
 
@@ -269,7 +270,7 @@ def inside_of(a: Any) -> Any:
     return nullcontext() if index == cupy.cuda.runtime.getDevice() else cupy.cuda.Device(index)
 
 
-def duplicate(a: Any, order: str = "C") -> Any:
+def duplicate(a: Any, order: Any = "C") -> Any:
     """A copy of raw array `a` where it is: CuPy's own goes to the current device."""
     if a.__class__ is np.ndarray:
         return a.copy(order)

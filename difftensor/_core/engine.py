@@ -35,7 +35,7 @@ def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: boo
     owned: set[Node] = set()  # nodes whose cotangent buffer belongs to the engine alone
     xp: Any = X if create else np
     lookup = several_devices()
-    place = here() if lookup else None
+    place: Any = here() if lookup else None
     direct = not lookup and not create  # NumPy's arrays only
     for n in reversed(order):
         g = cts.pop(n, None)

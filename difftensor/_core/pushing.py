@@ -25,7 +25,7 @@ def forward(order: list[Node], ts: dict, create: bool, roots: Any, repair: bool 
     others."""
     xp: Any = X if create else np
     lookup = several_devices()
-    place = here() if lookup else None
+    place: Any = here() if lookup else None
     owned: set[Node] = set()  # nodes whose tangent buffer a write made, and nobody else looks into
     # Tensors may be batched: small seeds, large tangents in between.
     large = create or any(t.__class__ is not tuple and t.size > _LARGE for t in ts.values())
