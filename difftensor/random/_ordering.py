@@ -252,4 +252,4 @@ def _axis(axis: Any, x: Any) -> int:
 
 def _no_vmap(what: str) -> None:
     if any(s is not None for s in levels.get()):
-        raise BatchedValueError(f"random: {what} inside vmap has has one order for all examples: pass a Tensor")
+        raise BatchedValueError(f"random: {what} inside vmap has one order for all examples: pass a Tensor")
