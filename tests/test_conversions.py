@@ -294,3 +294,13 @@ def test_masked_arrays_of_constants_and_no_others():
 def test_objects_broadcast_with_tensors():
     x, marks, none = np.broadcast_arrays(dif.tensor(X), np.array(["a", "b", "c"]), None)
     assert type(x) is dif.Tensor and marks.tolist() == ["a", "b", "c"] and none.tolist() == [None] * 3
+
+
+@pytest.mark.parametrize("make", [dif.asarray, dif.tensor, dif.array])
+def test_large_integers_keep_their_digits(make):
+    """Beside small ones NumPy would read them as float64, were it not told the dtype."""
+    numbers = [1, 2**63 + 1]
+    assert make(numbers, dtype=np.uint64).tolist() == numbers
+    assert make((numbers, numbers), dtype=np.uint64).tolist() == [numbers, numbers]
+    with pytest.raises(OverflowError):
+        make([300], dtype=np.uint8)

@@ -47,7 +47,7 @@ def tensor(data, dtype=None, *, device=None, requires_grad=False):
     elif is_array(data):
         raw = data
     else:
-        raw = array(data)._data if holds_tensor(data) else np.asarray(data)
+        raw = array(data)._data if holds_tensor(data) else np.asarray(data, dtype)
     raw = _numeric(raw, "tensor")
     if dtype is None and requires_grad and raw.dtype.kind in "iub":
         dtype = np.float64
@@ -126,7 +126,9 @@ def _shared(a, dtype, copy):
         return array(a)
     if hasattr(a, "__dlpack__") and not hasattr(a, "__array__") and not is_array(a):
         a = np.from_dlpack(a)
-    raw = a if is_array(a) and not isinstance(a, np.generic) else np.asarray(a)
+    # numbers are read as `dtype` at once: on the way through float64 large integers would lose digits
+    numbers = a.__class__ in (list, tuple, int, float, complex, bool)
+    raw = a if is_array(a) and not isinstance(a, np.generic) else np.asarray(a, dtype if numbers else None)
     buffer = isinstance(a, (memoryview, bytearray)) or hasattr(a, "__array__") and not isinstance(a, np.generic)
     if dtype is not None and raw.dtype.kind not in "biufc":
         raw = raw.astype(dtype)
