@@ -106,7 +106,7 @@ def test_rules_use_only_names_that_their_namespace_has():
 
     missing = []
     for op in PRIMITIVES.values():
-        for kind in ("rule_a", "rule_b", "push", "pull"):
+        for kind in ("rule_a", "rule_b", "rule_twice", "push", "pull"):
             rule = getattr(op, kind)
             for names in attributes_of_xp(rule):
                 space = X

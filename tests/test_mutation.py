@@ -23,7 +23,7 @@ from tests.test_primitives import (
 RULES = [
     pytest.param(op, rule, id=f"{op.name}-{rule}")
     for op in PRIMITIVES.values()
-    for rule in ("rule_a", "rule_b", "pull", "push")
+    for rule in ("rule_a", "rule_b", "rule_twice", "pull", "push")
     if op in (*ELEMENTWISE, *OTHERS) and getattr(op, rule) is not None and not hasattr(getattr(op, rule), "missing")
 ]
 
@@ -49,6 +49,8 @@ def quick_check(op, rng):
     """First derivatives of one sample, complex too where that matters, in both modes."""
     if op.kind == "elementwise":
         check_grads(function(op), operands_of(op, rng, *[(3,)] * arity(op)), order=1)
+        if op.rule_twice is not None:
+            check_grads(lambda x: op.call(x, x), operands_of(op, rng, (3,), (3,))[:1], order=1)
         return
     for operands, params, *around in SAMPLES[sample_name(op)](rng):
         xs = tuple(map(np.asarray, operands))

@@ -578,3 +578,17 @@ def test_only_what_is_declared_stays_alive():
     assert alive(lambda v: v + 2.0)[:2] == (False, False)
     assert alive(dif.negative)[:2] == (False, False)
     assert alive(lambda v: v * 2.0)[:2] == (False, False)  # the factor is a number: nothing to save
+
+
+@pytest.mark.parametrize("op", [op for op in ELEMENTWISE if op.rule_twice is not None], ids=str)
+@pytest.mark.parametrize("kind", [float, complex])
+def test_of_one_tensor_twice(op, kind, rng):
+    """x * x has a rule of its own: to order 3, among other uses of x, and where a zero meets an infinity."""
+    (x,) = operands_of(op, rng, (3,), (3,))[:1]
+    if kind is complex:
+        x = x + 1j * rng.standard_normal(3)
+    check_grads(lambda v: op.call(v, v), (x,), order=3)
+    check_grads(lambda v: v + op.call(v, v) * 3.0 + op.call(v[:2], v[:2]).sum(), (x,), order=2)
+    g = dif.grad(lambda v: np.sum(np.where(np.isfinite(v), op.call(v, v), 0.0)))(np.array([np.inf, 2.0]))
+    assert g[0] == 0.0
+    assert np.isfinite(g[1])

@@ -106,15 +106,18 @@ def binary(
     saves: str = "",
     *,
     numpy: Any = "forward",
+    twice: Callable | None = None,
     **facts: Any,
 ) -> Callable:
     """Declare ``y = forward(a, b)`` with ``rule(xp, g, y, a, b)`` for each operand.
+
+    `twice`: the sum of both rules, ``twice(xp, g, y, a)``, where the operands are one Tensor.
 
     `saves`: what both rules need (``"ab"``), or what each needs (``"b|a"``: the rule of a needs b, the rule of b
     needs a).
     """
     op = Primitive(name, "elementwise", forward, arity=2, saves=saves, operands=2, **facts)
-    op.rule_a, op.rule_b = rule_a, rule_b
+    op.rule_a, op.rule_b, op.rule_twice = rule_a, rule_b, twice
     f = _binary_function(op, operands.unusual)
     f.operator = _binary_function(op, operands.unusual_operator)  # type: ignore[attr-defined]
     f.reflected = _reflected(op)  # type: ignore[attr-defined]

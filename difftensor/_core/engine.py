@@ -68,6 +68,15 @@ def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: boo
                         cts[p] = r
                     continue
                 q, b = n.q, n.b
+                if p is q and op.rule_twice is not None and f is None and (targets is None or p in targets):
+                    r = op.rule_twice(xp, g, y, a)
+                    if repair:
+                        r = repaired(xp, g, r)
+                    if p in cts:
+                        _add_made(cts, owned, p, r, g, create)
+                    else:
+                        cts[p] = r
+                    continue
                 if create:
                     b = lift_saved(b, q)
                 if p is not None and (targets is None or p in targets):

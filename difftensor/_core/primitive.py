@@ -74,6 +74,7 @@ class Primitive:
         )
         self.rule_a: Any = None
         self.rule_b: Any = None
+        self.rule_twice: Any = None  # the pull of both operands together, where they are one Tensor: x * x
         self.pull: Any = None
         self.push: Any = None
         self.check: Any = None

@@ -24,7 +24,7 @@ subtract = binary("subtract", operator.sub, lambda xp, g, y, a, b: g, lambda xp,
 multiply = binary(
     "multiply", operator.mul,
     lambda xp, g, y, a, b: g * b,
-    lambda xp, g, y, a, b: g * a, saves="b|a", numpy=np.multiply,
+    lambda xp, g, y, a, b: g * a, saves="b|a", numpy=np.multiply, twice=lambda xp, g, y, a: 2 * g * a,
 )
 divide = binary(
     "divide", operator.truediv,
