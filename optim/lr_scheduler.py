@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 
 from .rules import schedules
 
@@ -68,6 +69,17 @@ class StepLR(LRScheduler):
         return schedules.step(lr, self.step_size, self.gamma)
 
 
+class MultiStepLR(LRScheduler):
+    """Multiplied by ``gamma`` at each of the ``milestones``."""
+
+    def __init__(self, optimizer, milestones, gamma=0.1, last_epoch=-1):
+        self.milestones, self.gamma = sorted(milestones), gamma
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr, index):
+        return lambda t: lr * self.gamma ** bisect_right(self.milestones, t)
+
+
 class ExponentialLR(LRScheduler):
     """``lr gamma^t``."""
 
@@ -117,22 +129,30 @@ class OneCycleLR(LRScheduler):
 
 
 class ReduceLROnPlateau:
-    """Multiplies ``lr`` by ``factor`` when a metric has not improved for more than ``patience`` calls."""
+    """Multiplies ``lr`` by ``factor`` when a metric has not improved for more than ``patience`` calls.
 
-    def __init__(self, optimizer, mode="min", factor=0.1, patience=10, threshold=1e-4, cooldown=0, min_lr=0.0):
+    An improvement is one by more than ``threshold``, relative to the best ("rel") or not ("abs"); changes of ``lr`` by
+    ``eps`` or less are not made.
+    """
+
+    def __init__(self, optimizer, mode="min", factor=0.1, patience=10, threshold=1e-4, threshold_mode="rel", cooldown=0,
+                 min_lr=0.0, eps=1e-8):  # fmt: skip
+        if threshold_mode not in ("rel", "abs"):
+            raise ValueError(f"optim: threshold_mode must be 'rel' or 'abs', got {threshold_mode!r}")
         if mode not in ("min", "max"):
             raise ValueError(f"optim: mode must be 'min' or 'max', got {mode!r}")
         if not 0 < factor < 1:
             raise ValueError(f"optim: factor must lie between 0 and 1, got {factor}")
         self.optimizer, self.sign = optimizer, 1.0 if mode == "min" else -1.0
         self.factor, self.patience, self.threshold = factor, patience, threshold
-        self.cooldown, self.min_lr = cooldown, min_lr
+        self.relative, self.cooldown, self.min_lr, self.eps = threshold_mode == "rel", cooldown, min_lr, eps
         self.best, self.bad, self.cooling, self.last_epoch = math.inf, 0, 0, 0
 
     def step(self, metrics) -> None:
         value = self.sign * float(metrics)
         self.last_epoch += 1
-        if value < self.best - self.threshold * abs(self.best) if math.isfinite(self.best) else True:
+        margin = self.threshold * (abs(self.best) if self.relative else 1.0)
+        if not math.isfinite(self.best) or value < self.best - margin:
             self.best, self.bad = value, 0
         else:
             self.bad += 1
@@ -140,7 +160,9 @@ class ReduceLROnPlateau:
             self.cooling, self.bad = self.cooling - 1, 0
         if self.bad > self.patience:
             for group in self.optimizer.param_groups:
-                group["lr"] = max(group["lr"] * self.factor, self.min_lr)
+                lr = max(group["lr"] * self.factor, self.min_lr)
+                if group["lr"] - lr > self.eps:
+                    group["lr"] = lr
             self.cooling, self.bad = self.cooldown, 0
 
     def get_last_lr(self) -> list:

@@ -92,13 +92,13 @@ class Optimizer:
             return closure()
 
     def state_dict(self) -> dict:
-        """Settings and state as plain containers of arrays, parameters by their number."""
+        """Settings and state as containers of arrays that can be pickled, parameters by their number."""
         number = {id(p): i for i, p in enumerate(p for g in self.param_groups for p in g["params"])}
         groups = [
             {**{k: v for k, v in g.items() if k != "params"}, "params": [number[id(p)] for p in g["params"]]}
             for g in self.param_groups
         ]
-        return {"state": {number[key]: _copied(value) for key, value in self.state.items()}, "param_groups": groups}
+        return {"state": {number.get(k, k): _copied(v) for k, v in self.state.items()}, "param_groups": groups}
 
     def load_state_dict(self, saved: dict) -> None:
         """Continue from `state_dict` of an optimizer with the same groups."""
@@ -109,7 +109,9 @@ class Optimizer:
                              f"{[len(g['params']) for g in self.param_groups]}")  # fmt: skip
         for group, old in zip(self.param_groups, saved["param_groups"], strict=True):
             group.update({k: v for k, v in old.items() if k != "params"})
-        self.state = {id(tensors[i]): _copied(value) for i, value in saved["state"].items()}
+        self.state = {
+            id(tensors[k]) if isinstance(k, int) else k: _copied(value) for k, value in saved["state"].items()
+        }
 
     def __repr__(self):
         lines = [f"{type(self).__name__} ("]
@@ -329,15 +331,17 @@ class LBFGS(Optimizer):
         method = LBFGSMethod(memory=group["history_size"])
         stop = Stop(gtol=group["tolerance_grad"], max_steps=group["max_iter"], verify=False)
         problem = Problem(fun, _gather(p.detach() for p in tensors), jac=True)
-        self.result = run(problem, method, stop, state=None if self.result is None else self._again(problem))
+        self.result = run(problem, method, stop, state=self._again(problem))
+        self.state["memory"] = {"last": self.result.state}
         _scatter(tensors, self.result.x)
         return first[0]
 
     def _again(self, problem):
         """The state of the last call, at the parameters as they are now."""
-        state = self.result.state
+        if "memory" not in self.state:
+            return None
         point = problem.at(problem.x0)
-        return replace(state, point=point, optimality=problem.optimality(point), stuck=None)
+        return replace(self.state["memory"]["last"], point=point, optimality=problem.optimality(point), stuck=None)
 
 
 def _gather(tensors):

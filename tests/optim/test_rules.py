@@ -1,6 +1,7 @@
 """First-order rules and stepwise optimizers, step by step against PyTorch."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -181,6 +182,7 @@ def test_wrong_calls():
 
 SCHEDULERS = [
     ("StepLR", {"step_size": 3, "gamma": 0.5}),
+    ("MultiStepLR", {"milestones": [2, 5], "gamma": 0.5}),
     ("ExponentialLR", {"gamma": 0.9}),
     ("CosineAnnealingLR", {"T_max": 10, "eta_min": 0.01}),
     ("LinearLR", {"start_factor": 0.1, "total_iters": 4}),
@@ -269,3 +271,35 @@ def test_lbfgs_with_a_closure():
     losses = [float(opt.step(closure).detach()) for _ in range(8)]
     assert losses[0] == pytest.approx(24.2) and losses[-1] < 1e-10
     np.testing.assert_allclose(w.detach().numpy(), 1.0, atol=1e-6)
+
+
+def test_lbfgs_continues_from_its_state_dict():
+    """The memory of the method travels along, bit for bit."""
+    found = []
+    for interrupted in (False, True):
+        w = dif.tensor([3.0, -2.0, 4.0, 1.0], requires_grad=True)
+        opt = optim.LBFGS([w], max_iter=3)
+
+        def closure(w=w):
+            w.grad = None
+            loss = ((w - 1) ** 4).sum() + (w[0] * w[1] - 1) ** 2
+            loss.backward()
+            return loss
+
+        for k in range(6):
+            if interrupted and k == 3:
+                saved = pickle.loads(pickle.dumps(opt.state_dict()))
+                opt = optim.LBFGS([w], max_iter=3)
+                opt.load_state_dict(saved)
+            opt.step(closure)
+        found.append(w.detach().numpy())
+    assert (found[0] == found[1]).all()
+
+
+def test_plateaus_do_not_starve():
+    w = dif.tensor([1.0], requires_grad=True)
+    opt = optim.SGD([w], lr=0.1)
+    plateau = optim.lr_scheduler.ReduceLROnPlateau(opt, patience=0, threshold=0.5, threshold_mode="abs")
+    for _ in range(40):
+        plateau.step(1.0)
+    assert 1e-9 < opt.param_groups[0]["lr"] < 1e-7
