@@ -24,8 +24,8 @@ def is_refused(a: object) -> bool:
 
 
 def several_devices() -> bool:
-    """True once arrays other than NumPy's can be about: then namespaces are looked up array by array."""
-    return "cupy" in sys.modules
+    """True once an array on a GPU was met: then namespaces are looked up array by array."""
+    return bool(used) and "cupy" in sys.modules
 
 
 def on_gpu(a: object) -> bool:

@@ -305,7 +305,9 @@ def made_on(device: Device, name: str, *args: Any, **keywords: Any) -> Any:
 
 def from_device(x: Any) -> Any:
     """A CuPy array over the memory of `x`, an array of another library on a GPU, through DLPack."""
-    return cupy_module().from_dlpack(x)
+    cupy = cupy_module()
+    use()
+    return cupy.from_dlpack(x)
 
 
 def devices() -> list[Device]:

@@ -86,6 +86,8 @@ def function(name, twin, rows):
         first = args[0] if args else None
         if name not in SEQUENCES | ANYTHING and isinstance(first, (list, tuple)):
             raise TypeError(f"cupy: {name}() takes an array, found {type(first).__name__}")
+        if name in ("sort", "argsort") and bound.arguments.get("kind") not in (None, "stable"):
+            raise ValueError("kind can only be None or 'stable'")
         out = kwargs.get("out")
         if (
             bound is not None
