@@ -101,7 +101,7 @@ def shuffled(rng):
 def test_what_has_one_order_only_raises():
     rng = fresh()
     for thing in (np.arange(3.0), [1, 2, 3]):
-        with pytest.raises(BatchedValueError, match="shuffle a Tensor"):
+        with pytest.raises(BatchedValueError, match="pass a Tensor"):
             dif.vmap(lambda v, thing=thing: (rng.shuffle(thing), v)[1])(np.arange(2.0))
 
 
