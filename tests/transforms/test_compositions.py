@@ -253,7 +253,7 @@ def test_perturbation_confusion(outer, inner):
             assert outer in ("stream", "taylor"), error  # noqa: PT017
             return
         except BatchedValueError as error:  # a checkpoint runs example by example, and sees the batch in its closure
-            assert "fallback" in str(error)  # noqa: PT017
+            assert "fallback" in str(error) or "surroundings" in str(error)  # noqa: PT017
             assert (outer, inner) in product(("vmapped", "under vmap"), ("checkpoint", "loop")), error  # noqa: PT017
             return
         np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-13, atol=1e-13)
