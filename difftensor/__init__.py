@@ -61,7 +61,10 @@ from difftensor._ops.counting import (
     logical_not, logical_or, logical_xor, nextafter, not_equal, right_shift, rint, signbit, spacing, trunc,
 )
 from difftensor._ops.reductions import (
-    all, any, count_nonzero, mean, prod, std, sum, var,
+    all, any, count_nonzero, prod, sum,
+)
+from difftensor._ops.moments import (
+    mean, std, var,
 )
 from difftensor._ops.extrema import (
     max as amax, min as amin, argmax, argmin, max, min, nanargmax, nanargmin, ptp,

@@ -9,22 +9,8 @@ import numpy as np
 from difftensor._core import Tensor, X, composition
 from difftensor._ops.cumulative import cumprod, cumsum
 from difftensor._ops.extrema import highest, lowest, max, min
-from difftensor._ops.reductions import (
-    all,
-    constant,
-    count_of,
-    finish,
-    mean,
-    norm2,
-    prepared,
-    prod,
-    quotient,
-    reduced,
-    root,
-    std,
-    sum,
-    var,
-)
+from difftensor._ops.moments import mean, norm2, quotient, root, std, var
+from difftensor._ops.reductions import all, constant, count_of, finish, prepared, prod, reduced, sum
 
 
 def missing(a):

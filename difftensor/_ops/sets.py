@@ -24,7 +24,8 @@ def unique(
         )
     found = np.unique(raw, True, return_inverse, return_counts, axis, equal_nan=equal_nan)
     index = found[1]
-    if not (on_gpu(raw) or sorted or return_index or return_inverse or return_counts or axis is not None):  # NumPy's unsorted order
+    # NumPy's unsorted order
+    if not (on_gpu(raw) or sorted or return_index or return_inverse or return_counts or axis is not None):
         index = index[np.searchsorted(found[0], np.unique(raw, equal_nan=equal_nan, sorted=False))]
     kept = X.take(ar.ravel() if axis is None else ar, index, axis=0 if axis is None else axis)
     rest = [wrap(v) for v in (found[1:] if return_index else found[2:])]
