@@ -16,6 +16,7 @@ from difftensor import tree
 from difftensor._core import Leaf, Tensor, X, enable_grad, lift, no_grad, wrap
 from difftensor._core.tape import tick
 from difftensor._transforms.batch import expand, innermost, levels, like
+from difftensor._transforms.batch.calls import surrounded
 from difftensor._transforms.checkpoint import _boundary
 from difftensor._transforms.derived import jacobian
 from difftensor._transforms.forward import linearize
@@ -146,6 +147,7 @@ def _tie(F: Callable, x: Any, method: str, symmetric: bool) -> Any:
     if not tracked([residual]):
         return x
     if isinstance(residual, Batched):
+        _all_at_once(residual)
         return structure(_tied_batch(f, flat))
     numbers = flat.numpy()
     with no_grad():
@@ -171,6 +173,15 @@ class _Blocks:
     def solve(self, v: Any, transposed: bool) -> Any:
         J = self.J.swapaxes(-1, -2) if transposed else self.J
         return np.linalg.solve(J, v.reshape((*J.shape[:-1], 1))).reshape(-1)
+
+
+def _all_at_once(x: Any) -> None:
+    """Raise if `x` is batched at a level whose examples are taken one by one: it would be all of them for each."""
+    active = levels.get()
+    while isinstance(x, Batched):
+        if active[x._data.level] is None:
+            raise surrounded("implicit: the equations")
+        x = x._data.inner
 
 
 def _tied_batch(f: Callable, flat: Tensor) -> Any:

@@ -6,6 +6,7 @@ import pytest
 import difftensor as dif
 from difftensor import implicit
 from difftensor._core.tape import tick
+from difftensor.errors import BatchedValueError
 
 
 def test_square_root_to_order_two_in_all_modes():
@@ -154,3 +155,25 @@ def test_hessians_in_many_directions(rng):
         return dif.sum(dif.implicit.root(lambda x, c: x**2 - c, dif.sqrt, c) ** 3)
 
     np.testing.assert_allclose(dif.hessian(f)(c), np.diag(0.75 / np.sqrt(c)), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "equation",
+    [lambda z, a: z * z - a, lambda z, a: dif.grad(lambda z: (z**3 / 3 - a * z).sum())(z)],
+    ids=["direct", "a gradient"],
+)
+def test_a_solution_per_example_beside_a_batched_closure(equation):
+    """The examples are taken one by one, so all of them at once in the equations would be summed."""
+    a = np.array([1.0, 2.0, 3.0])
+    x = np.sqrt(a)
+
+    def solved(a):
+        return dif.vmap(lambda x, a: dif.implicit.root(lambda z: equation(z, a), x))(x, a)
+
+    with pytest.raises(BatchedValueError, match="pass it as an argument"):
+        solved(a)
+
+    def passed(a):
+        return dif.vmap(lambda x, a: dif.implicit.root(equation, x, a))(x, a).sum()
+
+    np.testing.assert_allclose(dif.grad(passed)(a), 0.5 / np.sqrt(a), rtol=1e-12)

@@ -10,7 +10,7 @@ import numpy as np
 from difftensor._core import Primitive, Tensor, X, aligned, everywhere
 from difftensor._core.operands import _with_keywords
 from difftensor._transforms.batch.indices import copied, physical_index
-from difftensor._transforms.batch.tensor import Batched, batched, example_by_example, level_of, surrounded
+from difftensor._transforms.batch.tensor import Batched, batched, example_by_example, level_of, levels, surrounded
 from difftensor.errors import BatchedValueError
 
 
@@ -19,6 +19,9 @@ def dispatch(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dic
     if keywords and op.arity:
         return _with_keywords(op, f, xs, **{"out": None, **keywords})
     level = max(map(level_of, xs))
+    active = levels.get()
+    if level < len(active) and active[level] is None:  # all examples, where they are taken one by one
+        raise surrounded(op.name)
     flags = [level_of(x) == level for x in xs]
     lanes = [x._data.inner if flag else x for x, flag in zip(xs, flags)]
     size = next(x for x, flag in zip(lanes, flags) if flag).shape[0]
