@@ -128,11 +128,11 @@ def _pulled(f: Callable, v: Tensor, u: Tensor) -> Any:
 
 def _tie(F: Callable, x: Any, method: str, symmetric: bool) -> Any:
     """The numbers x, tied to what F depends on by chord steps."""
-    kinds: dict[str, Any] = {"dense": _Dense, "krylov": _Krylov}
+    kinds: dict[str, Any] = {"dense": _Dense, "krylov": _Krylov, "rows": _Rows}
     if method == "auto":
         method = "dense" if sum(np.size(v) for v in tree.leaves(x)) <= 500 else "krylov"
     if method not in kinds:
-        raise ValueError(f"implicit: method {method!r} is not one of 'auto', 'dense', 'krylov'")
+        raise ValueError(f"implicit: method {method!r} is not one of 'auto', 'dense', 'krylov', 'rows'")
     flat, structure = tree.ravel(x)
     flat = flat.detach() if isinstance(flat, Tensor) else lift(flat, None)
     f = _vector(F, structure)
@@ -151,7 +151,7 @@ def _tie(F: Callable, x: Any, method: str, symmetric: bool) -> Any:
         return structure(_tied_batch(f, flat))
     numbers = flat.numpy()
     with no_grad():
-        inverse = kinds[method](f, numbers, symmetric)
+        inverse = _Rows(f, numbers, np.shape(x)) if method == "rows" else kinds[method](f, numbers, symmetric)
     return structure(_polished(f, numbers, inverse))
 
 
@@ -173,6 +173,18 @@ class _Blocks:
     def solve(self, v: Any, transposed: bool) -> Any:
         J = self.J.swapaxes(-1, -2) if transposed else self.J
         return np.linalg.solve(J, v.reshape((*J.shape[:-1], 1))).reshape(-1)
+
+
+class _Rows(_Blocks):
+    """The Jacobians of systems that stand in the rows of one array, from as many products as a row has numbers."""
+
+    def __init__(self, f: Callable, x: Any, shape: tuple):
+        if len(shape) != 2:
+            raise ValueError(f"implicit: method='rows' needs one array of shape (systems, unknowns), found {shape}")
+        rows, n = shape
+        _, push = linearize(f, x)
+        columns = [np.asarray(push(np.tile(unit, rows))).reshape(rows, n) for unit in np.eye(n)]
+        super().__init__(np.stack(columns, axis=-1) if n else np.zeros((rows, 0, 0)))
 
 
 def _all_at_once(x: Any) -> None:
@@ -238,9 +250,9 @@ def root(F: Callable, solve: Any, *params: Any, method: str = "auto") -> Any:
     solve : callable or array
         ``solve(*params)`` returns the solution (it is not differentiated and sees constants), or the solution itself.
     *params : arrays or pytrees
-    method : {"auto", "dense", "krylov"}
+    method : {"auto", "dense", "krylov", "rows"}
         How the linear system of the derivative is solved: by a factorization, or by products only (auto: more than 500
-        unknowns).
+        unknowns). "rows": x is one array (systems, unknowns), and row i of F depends on row i of x only.
 
     Returns
     -------

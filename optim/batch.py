@@ -13,8 +13,6 @@ from .layout import Layout
 from .place import on_host
 from .rules import KERNELS
 
-ORDER = 3  # chord steps: derivatives of the solutions of a batch are exact up to this order
-
 SMALL = 100  # variables up to which Newton's method is the default
 MOST_HALVINGS = 50
 
@@ -81,7 +79,7 @@ def minimize_batch(fun, x0, args=(), method=None, *, in_axes=0, gtol=1e-6, max_s
     -----
     Newton's direction is ``-|H|^{-1} g`` (eigenvalues by their absolute value, so saddles repel), halved until
     Armijo's condition holds, each problem with a length of its own. Solved problems leave the batch. ``dif.grad``
-    passes through ``x`` by the implicit function theorem, one Hessian for each problem, to order 2.
+    passes through ``x`` by the implicit function theorem, one Hessian for each problem.
 
     Examples
     --------
@@ -114,10 +112,7 @@ def minimize_batch(fun, x0, args=(), method=None, *, in_axes=0, gtol=1e-6, max_s
         problem.nfev = 0
     with unwatched():
         result = solve()
-        x = problem.solution
-        inverse = problem.inverse_hessians(x)
-    for _ in range(ORDER):
-        x = x - dif.sum(inverse * problem.gradients(x)[:, None, :], axis=2)
+    x = dif.implicit.root(problem.gradients, problem.solution, method="rows")
     result.x = problem.unpack(x)
     return result
 
@@ -164,13 +159,6 @@ class _Batch:
 
     def hessians(self, x, rows=None):
         return untracked(self._hessians(x, *self._rows(rows)))
-
-    def inverse_hessians(self, x):
-        H = self.hessians(x)
-        if np.linalg.cond(H).max() > 1e14:
-            raise ValueError("optim: the minimizer of a problem in the batch is not determined (its Hessian is "
-                             "singular), so it has no derivative")  # fmt: skip
-        return np.linalg.inv(H)
 
     def unpack(self, x):
         """The pytree of all rows."""

@@ -21,6 +21,7 @@ from difftensor._backend import arrays
 from difftensor._backend.device import inside_of, many_gpus
 from difftensor._core.primitive import PRIMITIVES, Primitive
 
+
 def watch(op: Primitive) -> None:
     """Exchange the forwards of `op`."""
     several = many_gpus()

@@ -16,7 +16,6 @@ from difftensor._core.tape import Leaf, Node, _recording, _site
 from difftensor._core.tensor import Tensor, lift
 from difftensor.errors import DifftensorError, MissingDerivativeError
 
-
 _LARGE = 1 << 13  # elements: from here on a tangent is let go of after its last reader
 
 

@@ -1,5 +1,6 @@
 """Batches of problems: closed forms, the same problems one by one, derivatives, and `vmap` over `minimize`."""
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -143,3 +144,16 @@ def test_wrong_calls():
         optim.minimize_batch(rosenbrock, np.zeros((2, 2)), (np.ones(2),), method="bfgs")
     with pytest.raises(ValueError, match="batch axis"):
         optim.minimize_batch(rosenbrock, {"a": np.zeros(2), "b": np.zeros(3)})
+
+
+def test_fifth_derivative_of_the_solutions():
+    """x^4 / 4 + x^2 / 2 - a x has its minimum where x^3 + x = a; the derivatives of that root by its series."""
+    x0 = np.array([0.5, 1.0, 2.0])
+    a = x0**3 + x0
+    g = lambda a: optim.minimize_batch(  # noqa: E731
+        lambda x, a: x[0] ** 4 / 4 + x[0] ** 2 / 2 - a * x[0], x0[:, None] + 0.1, (a,), gtol=1e-12
+    ).x.sum()
+    for _ in range(5):
+        g = (lambda h: dif.grad(lambda a: h(a).sum()))(g)
+    expected = [float(mpmath.diff(lambda t: mpmath.findroot(lambda z: z**3 + z - t, z0), t0, 5)) for z0, t0 in zip(x0, a)]
+    np.testing.assert_allclose(g(a), expected, rtol=1e-9)

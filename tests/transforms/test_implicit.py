@@ -177,3 +177,33 @@ def test_a_solution_per_example_beside_a_batched_closure(equation):
         return dif.vmap(lambda x, a: dif.implicit.root(equation, x, a))(x, a).sum()
 
     np.testing.assert_allclose(dif.grad(passed)(a), 0.5 / np.sqrt(a), rtol=1e-12)
+
+
+def test_systems_in_rows():
+    """Many small systems at once, to order 4, are the same systems one by one."""
+    a = np.array([0.5, 1.0, 2.0])
+
+    def equations(x, a):  # x0^2 + x1 = a, x0 x1 = 0.1 a
+        return dif.stack([x[:, 0] ** 2 + x[:, 1] - a, x[:, 0] * x[:, 1] - 0.1 * a], axis=1)
+
+    def solve(a):
+        x = np.stack([np.sqrt(a), 0.1 * np.sqrt(a)], axis=1)
+        for _ in range(30):
+            F = np.stack([x[:, 0] ** 2 + x[:, 1] - a, x[:, 0] * x[:, 1] - 0.1 * a], axis=1)
+            J = np.stack([np.stack([2 * x[:, 0], np.ones(3)], 1), np.stack([x[:, 1], x[:, 0]], 1)], axis=1)
+            x = x - np.linalg.solve(J, F[..., None])[..., 0]
+        return x
+
+    def each(f, order):
+        g = f
+        for _ in range(order):
+            g = (lambda h: dif.grad(lambda a: h(a).sum()))(g)
+        return g(a)
+
+    x = solve(a)
+    for order in (1, 2, 3, 4):
+        rows = each(lambda a: implicit.root(equations, x, a, method="rows")[:, 1], order)
+        dense = each(lambda a: implicit.root(equations, x, a, method="dense")[:, 1], order)
+        np.testing.assert_allclose(rows, dense, rtol=1e-9)
+    with pytest.raises(ValueError, match="systems, unknowns"):
+        dif.grad(lambda a: implicit.root(lambda x, a: x * x - a, np.sqrt(4.0), a, method="rows"))(4.0)
