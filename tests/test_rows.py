@@ -6,7 +6,10 @@ import pytest
 from difftensor._backend.rows import add_rows
 
 
-@pytest.mark.parametrize("m, k, tail", [(4, 500, (11,)), (125, 500, (3,)), (50, 30000, (11,)), (7, 900, ()), (5, 90, (2, 3))])
+SHAPES = [(4, 500, (11,)), (125, 500, (3,)), (50, 30000, (11,)), (7, 900, ()), (5, 90, (2, 3))]
+
+
+@pytest.mark.parametrize("m, k, tail", SHAPES)
 def test_as_numpy_adds(m, k, tail):
     rng = np.random.default_rng(k)
     index, values = rng.integers(-m, m, k), rng.standard_normal((k, *tail))

@@ -155,5 +155,9 @@ def test_fifth_derivative_of_the_solutions():
     ).x.sum()
     for _ in range(5):
         g = (lambda h: dif.grad(lambda a: h(a).sum()))(g)
-    expected = [float(mpmath.diff(lambda t: mpmath.findroot(lambda z: z**3 + z - t, z0), t0, 5)) for z0, t0 in zip(x0, a)]
+
+    def fifth(near, t):
+        return float(mpmath.diff(lambda t: mpmath.findroot(lambda z: z**3 + z - t, near), t, 5))
+
+    expected = list(map(fifth, x0, a))
     np.testing.assert_allclose(g(a), expected, rtol=1e-9)
