@@ -5,7 +5,6 @@ import pytest
 
 from difftensor._backend.rows import add_rows
 
-
 SHAPES = [(4, 500, (11,)), (125, 500, (3,)), (50, 30000, (11,)), (7, 900, ()), (5, 90, (2, 3))]
 
 

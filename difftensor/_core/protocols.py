@@ -42,6 +42,8 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: A
     if f is None and not ("scipy.special" in sys.modules and _chapter("scipy.special") and (f := UFUNCS.get(ufunc))):
         return _without_derivative(ufunc, method, inputs, kwargs)
     if method == "__call__":
+        if not kwargs and (inputs[0].__class__ is np.ndarray or inputs[-1].__class__ is np.ndarray):
+            return f(*inputs)  # what an operator of an ndarray beside a Tensor comes to
         if kwargs:
             for v in inputs:
                 if is_foreign(v) and not isinstance(v, Tensor):

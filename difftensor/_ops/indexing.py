@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 
 import numpy as np
@@ -13,6 +14,7 @@ from difftensor._core import (
     X,
     aligned,
     composition,
+    everywhere,
     general,
     holds_tensor,
     lift,
@@ -138,6 +140,19 @@ def _scattered(gs, indices, shape):
     return buffer
 
 
+def _batch_scattered(call, lanes, flags, size, indices, shape):
+    lanes = [v if flag else everywhere(v, size) for v, flag in zip(lanes, flags)]
+    parts = [i if i.__class__ is tuple else (i,) for i in indices]
+    if all(i.__class__ in _BASIC for index in parts for i in index):
+        return call(lanes, tuple((slice(None), *index) for index in parts), (size, *shape))
+    # Arrays among the indices may come to stand in front: the elements by their numbers instead.
+    xp = namespace(next(i for index in parts for i in index if i.__class__ not in _BASIC))
+    numbers = xp.arange(size * math.prod(shape)).reshape((size, -1))
+    places = [xp.arange(numbers.shape[1]).reshape(shape)[index] for index in indices]
+    every = tuple(numbers[:, place.ravel()].ravel() for place in places)
+    return call([v.reshape(-1) for v in lanes], every, (numbers.size,)).reshape((size, *shape))
+
+
 # What getitem pulls back, from all indices of one array together.
 scattered = general(
     "scattered",
@@ -148,6 +163,7 @@ scattered = general(
     ),
     operands=None,
     samples="scattered",
+    batch=_batch_scattered,
 )
 
 

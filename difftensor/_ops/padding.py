@@ -32,6 +32,12 @@ def _inside(shape, widths):
 
 
 def _among_zeros(x, widths):
+    if x.ndim == 1 and x.__class__ is np.ndarray:
+        ((before, after),) = widths
+        n = len(x)
+        y = np.zeros(before + n + after, x.dtype)
+        y[before : before + n] = x
+        return y
     lead = x.ndim - len(widths)
     shape = (*x.shape[:lead], *(n + b + a for n, (b, a) in zip(x.shape[lead:], widths)))
     y = namespace(x).zeros(shape, x.dtype)
