@@ -57,22 +57,22 @@ def _pool() -> SimpleQueue:
 
 
 class _Turn:
-    """The chunks of one array, taken by whoever is free; late helpers find none left."""
+    """Pieces of work, taken by whoever is free; late helpers find none left."""
 
-    def __init__(self, ufunc: Callable, x: Any, y: Any):
-        self.ufunc, self.x, self.y = ufunc, x, y
-        self.next, self.left = 0, -(-x.size // CHUNK)
+    def __init__(self, call: Callable, count: int):
+        self.call, self.count = call, count
+        self.next, self.left = 0, count
         self.lock, self.done, self.error = Lock(), Event(), None
 
     def take(self) -> None:
         while True:
             with self.lock:
                 i = self.next
-                self.next = i + CHUNK
-            if i >= self.x.size:
+                self.next = i + 1
+            if i >= self.count:
                 return
             try:
-                self.ufunc(self.x[i : i + CHUNK], self.y[i : i + CHUNK])
+                self.call(i)
             except BaseException as error:
                 self.error = error
             with self.lock:
@@ -81,19 +81,35 @@ class _Turn:
                     self.done.set()
 
 
-def spread(ufunc: Callable, x: Any) -> Any:
-    """ufunc(x), for a large array."""
-    if x.__class__ is not np.ndarray or x.dtype != np.float64 or not x.flags.c_contiguous:
-        return ufunc(x)
+def share(call: Callable, count: int) -> None:
+    """``call(0) ... call(count - 1)`` on all cores, in any order."""
     tasks = _pool()
     if not _count:
-        return ufunc(x)
-    y = np.empty_like(x)
-    turn = _Turn(ufunc, x.reshape(-1), y.reshape(-1))
-    for _ in range(min(_count, turn.left - 1)):  # NumPy's error handling is part of the context
+        for i in range(count):
+            call(i)
+        return
+    turn = _Turn(call, count)
+    for _ in range(min(_count, count - 1)):  # NumPy's error handling is part of the context
         tasks.put(partial(contextvars.copy_context().run, turn.take))
     turn.take()
     turn.done.wait()
     if turn.error is not None:
         raise turn.error
+
+
+def spread(ufunc: Callable, x: Any) -> Any:
+    """ufunc(x), for a large array."""
+    if x.__class__ is not np.ndarray or x.dtype != np.float64 or not x.flags.c_contiguous:
+        return ufunc(x)
+    _pool()
+    if not _count:
+        return ufunc(x)
+    y = np.empty_like(x)
+    xs, ys = x.reshape(-1), y.reshape(-1)
+
+    def piece(i: int) -> None:
+        part = slice(i * CHUNK, (i + 1) * CHUNK)
+        ufunc(xs[part], ys[part])
+
+    share(piece, -(-x.size // CHUNK))
     return y

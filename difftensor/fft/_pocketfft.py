@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from difftensor._backend.threads import CHUNK, LARGE, share
+
 _REAL = {"f": np.dtype("f"), "d": np.dtype("d"), "F": np.dtype("f"), "D": np.dtype("d")}
 _COMPLEX = {"f": np.dtype("F"), "d": np.dtype("D"), "F": np.dtype("F"), "D": np.dtype("D")}
 
@@ -39,7 +41,18 @@ def _ufuncs() -> Any:
 
 
 def _run(ufunc: Any, x: Any, dtype: Any, n: int, factor: float) -> Any:
-    return ufunc(x, factor, out=np.empty((*x.shape[:-1], n), dtype))
+    y = np.empty((*x.shape[:-1], n), dtype)
+    if x.size < LARGE or x.ndim < 2 or not x.flags.c_contiguous:
+        return ufunc(x, factor, out=y)
+    xs, ys = x.reshape(-1, x.shape[-1]), y.reshape(-1, n)
+    rows = max(1, CHUNK // x.shape[-1])
+
+    def piece(i: int) -> None:
+        part = slice(i * rows, (i + 1) * rows)
+        ufunc(xs[part], factor, out=ys[part])
+
+    share(piece, -(-len(xs) // rows))
+    return y
 
 
 def serves(x: Any, axis: int) -> bool:
