@@ -46,13 +46,16 @@ from difftensor._transforms.vmap import vmap
 # NumPy's functions, by the chapters of its reference ------------------------------------------------------------------
 
 from difftensor._ops.elementwise import (
-    absolute as abs, absolute, arccos as acos, arccosh as acosh, add, angle, arccos, arccosh, arcsin, arcsinh,
-    arctan, arctan2, arctanh, round as around, arcsin as asin, arcsinh as asinh, arctan as atan, arctan2 as atan2,
-    arctanh as atanh, cbrt, clip, conjugate as conj, conjugate, copysign, cos, cosh, deg2rad, degrees, divide,
-    divmod, exp, exp2, expm1, fabs, fix, float_power, fmax, fmin, fmod, frexp, hypot, i0, imag, ldexp, log, log10,
-    log1p, log2, logaddexp, logaddexp2, maximum, minimum, remainder as mod, modf, multiply, nan_to_num, negative,
-    positive, power as pow, power, rad2deg, radians, real, real_if_close, reciprocal, remainder, round, sign, sin,
-    sinc, sinh, sqrt, square, subtract, tan, tanh, divide as true_divide,
+    absolute as abs, absolute, add, angle, round as around, clip, conjugate as conj, conjugate, copysign, divide,
+    divmod, fabs, fix, float_power, fmax, fmin, fmod, frexp, imag, ldexp, maximum, minimum, remainder as mod, modf,
+    multiply, nan_to_num, negative, positive, power as pow, power, real, real_if_close, reciprocal, remainder, round,
+    sign, square, subtract, divide as true_divide,
+)
+from difftensor._ops.transcendental import (
+    arccos as acos, arccosh as acosh, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, arcsin as asin,
+    arcsinh as asinh, arctan as atan, arctan2 as atan2, arctanh as atanh, cbrt, cos, cosh, deg2rad, degrees, exp,
+    exp2, expm1, hypot, i0, log, log10, log1p, log2, logaddexp, logaddexp2, rad2deg, radians, sin, sinc, sinh, sqrt,
+    tan, tanh,
 )
 from difftensor._ops.counting import (
     bitwise_and, bitwise_count, invert as bitwise_invert, left_shift as bitwise_left_shift, invert as bitwise_not,

@@ -4,7 +4,7 @@ Imported here in the order in which they stand on each other.
 """
 
 # ruff: noqa: I001
-from difftensor._ops import counting, elementwise
+from difftensor._ops import counting, elementwise, transcendental
 from difftensor._ops import reductions, moments, extrema, axes, broadcasting, copies, shape, indexing
 from difftensor._ops import joining, splitting, padding, diagonals, creation, grids, plain, dtypes, files, vectorizing
 from difftensor._ops import products, einsum, cumulative, nan_reductions, sorting, sets

@@ -7,14 +7,12 @@ evenly.
 from __future__ import annotations
 
 import operator
-from math import factorial
 
 import numpy as np
 
 from difftensor._core import X, binary, composition, nondifferentiable, unary, wrap, write_out
 from difftensor._core.operands import in_loop
 from difftensor._ops.counting import counting
-from difftensor._ops.trigonometry import LARGE, cosine, sine
 
 # fmt: off
 # Arithmetic -----------------------------------------------------------------------------------------------------------
@@ -41,7 +39,7 @@ _FLOAT = np.dtype(float)
 _NUMBERS = (int, float, complex, np.generic)
 
 
-def _float(v):
+def as_float(v):
     """A constant operand in float64 if it is of integers: squares of small ones wrap around, logarithms are float16."""
     return v * 1.0 if getattr(v, "dtype", _FLOAT).kind in "iub" else v
 
@@ -66,7 +64,7 @@ def _power_exponent(xp, g, y, a, b):
         a = a or 1.0
     else:
         a = xp.where(a == 0, 1, a)
-    a = _float(a)
+    a = as_float(a)
     return g * (y * xp.log(a + 0j if y.dtype.kind == "c" else a))  # a complex power of a negative number
 
 
@@ -87,115 +85,12 @@ fmod = binary(
     samples=[(0.3, 4.0), (0.7, 1.9)], real=True,
 )
 
-# Exponentials and logarithms ------------------------------------------------------------------------------------------
-
-exp = unary("exp", np.exp, lambda xp, g, y, x: g * y, saves="y", light=False)
-exp2 = unary("exp2", np.exp2, lambda xp, g, y, x: g * y * _LN2, saves="y")
-expm1 = unary("expm1", np.expm1, lambda xp, g, y, x: g * (y + 1), saves="y", light=False)
-log = unary("log", np.log, lambda xp, g, y, x: g / x, saves="x", light=False, samples=[(0.2, 4.0)])
-log2 = unary("log2", np.log2, lambda xp, g, y, x: g / (x * _LN2), saves="x", samples=[(0.2, 4.0)])
-log10 = unary("log10", np.log10, lambda xp, g, y, x: g / (x * _LN10), saves="x", samples=[(0.2, 4.0)])
-log1p = unary("log1p", np.log1p, lambda xp, g, y, x: g / (1 + x), saves="x", light=False, samples=[(-0.8, 4.0)])
-sqrt = unary("sqrt", np.sqrt, lambda xp, g, y, x: 0.5 * g / y, saves="y", samples=[(0.2, 4.0)])
-cbrt = unary("cbrt", np.cbrt, lambda xp, g, y, x: g / (3 * y * y), saves="y", samples=[(0.2, 4.0)], real=True)
-
-_LN2, _LN10 = float(np.log(2.0)), float(np.log(10.0))
+# Absolute value, signs, extrema ---------------------------------------------------------------------------------------
 
 
-def _share(xp, a, y, base):
-    """base^(a - y): the share of a in base^y = base^a + base^b; 0 where all is -inf, 1 for an infinite a."""
-    return base(xp.fmin(a - y, 0)) * (y > -np.inf)  # fmin: inf - inf is NaN
-
-
-def _logaddexp(a, b):
-    """NumPy's formula with whole arrays, in a third of the time of its own loop."""
-    for v in (a, b):
-        if v.__class__ is not float and not (v.__class__ is np.ndarray and v.dtype == np.float64):
-            return np.logaddexp(a, b)
-    if max(np.size(a), np.size(b)) < 128:
-        return np.logaddexp(a, b)
-    with np.errstate(invalid="ignore", over="ignore"):
-        d = np.abs(a - b)  # NaN where both are infinite: there the sum is that infinity
-    np.fmax(d, 0.0, d)
-    np.negative(d, d)
-    np.exp(d, d)
-    np.log1p(d, d)
-    d += np.maximum(a, b)
-    return d
-
-
-logaddexp = binary(
-    "logaddexp", _logaddexp,
-    lambda xp, g, y, a, b: g * _share(xp, a, y, xp.exp),
-    lambda xp, g, y, a, b: g * _share(xp, b, y, xp.exp), saves="ya|yb", real=True, numpy=np.logaddexp,
-    plain=np.logaddexp,
-)
-logaddexp2 = binary(
-    "logaddexp2", np.logaddexp2,
-    lambda xp, g, y, a, b: g * _share(xp, a, y, xp.exp2),
-    lambda xp, g, y, a, b: g * _share(xp, b, y, xp.exp2), saves="ya|yb", real=True,
-)
-
-# Trigonometric and hyperbolic -----------------------------------------------------------------------------------------
-
-sin = unary(
-    "sin", np.sin, lambda xp, g, y, x: g * (xp.cos(x) if x.size < LARGE else cosine(xp, x)), saves="x", light=False,
-)
-cos = unary(
-    "cos", np.cos, lambda xp, g, y, x: -g * (xp.sin(x) if x.size < LARGE else sine(xp, x)), saves="x", light=False,
-)
-tan = unary("tan", np.tan, lambda xp, g, y, x: g * (1 + y * y), saves="y", samples=[(-1.2, 1.2)])
-
-
-def _root(xp, x):
-    """sqrt(1 - x^2) on the side of the branch cuts that the sign of a zero imaginary part says: 1 - x would lose it."""
-    return xp.sqrt(-(x - 1)) * xp.sqrt(x - -1)
-
-
-arcsin = unary("arcsin", np.arcsin, lambda xp, g, y, x: g / _root(xp, x), saves="x", samples=[(-0.9, 0.9)])
-arccos = unary("arccos", np.arccos, lambda xp, g, y, x: -g / _root(xp, x), saves="x", samples=[(-0.9, 0.9)])
-arctan = unary("arctan", np.arctan, lambda xp, g, y, x: g / (1 + x * x), saves="x", light=False)
-sinh = unary("sinh", np.sinh, lambda xp, g, y, x: g * xp.cosh(x), saves="x")
-cosh = unary("cosh", np.cosh, lambda xp, g, y, x: g * xp.sinh(x), saves="x")
-tanh = unary("tanh", np.tanh, lambda xp, g, y, x: g * (1 - y * y), saves="y", light=False)
-arcsinh = unary("arcsinh", np.arcsinh, lambda xp, g, y, x: g / xp.sqrt(x * x - -1), saves="x")
-arccosh = unary(
-    "arccosh", np.arccosh,
-    lambda xp, g, y, x: g / (xp.sqrt(x - 1) * xp.sqrt(x - -1)), saves="x", samples=[(1.2, 4.0)],
-)
-arctanh = unary("arctanh", np.arctanh, lambda xp, g, y, x: g / ((1 - x) * (1 + x)), saves="x", samples=[(-0.9, 0.9)])
-
-
-def _nonzero(xp, r2):
+def no_zeros(xp, r2):
     """`r2` with zeros replaced by ones: what it divides is zero there, so the quotient is the subgradient 0."""
     return xp.where(r2 == 0, 1, r2)
-
-
-def _distance2(xp, a, b):
-    """a^2 + b^2."""
-    a, b = _float(a), _float(b)
-    return _nonzero(xp, a * a + b * b)
-
-
-arctan2 = binary(
-    "arctan2", np.arctan2,
-    lambda xp, g, y, a, b: g * b / _distance2(xp, a, b),
-    lambda xp, g, y, a, b: -g * a / _distance2(xp, a, b), saves="ab", kinks="0 at the origin",
-    samples=[(0.2, 2.0), (-2.0, 2.0)], real=True,
-)
-hypot = binary(
-    "hypot", np.hypot,
-    lambda xp, g, y, a, b: g * (a / _nonzero(xp, y)),
-    lambda xp, g, y, a, b: g * (b / _nonzero(xp, y)), saves="ya|yb", kinks="0 at the origin", real=True,
-)
-deg2rad = unary("deg2rad", np.deg2rad, lambda xp, g, y, x: g * _DEGREE, real=True)
-rad2deg = unary("rad2deg", np.rad2deg, lambda xp, g, y, x: g / _DEGREE, real=True)
-radians = unary("radians", np.radians, lambda xp, g, y, x: g * _DEGREE, real=True)
-degrees = unary("degrees", np.degrees, lambda xp, g, y, x: g / _DEGREE, real=True)
-
-_DEGREE = float(np.pi / 180)
-
-# Absolute value, signs, extrema ---------------------------------------------------------------------------------------
 
 
 def _unit(xp, x):
@@ -221,11 +116,11 @@ fabs = unary("fabs", np.fabs, lambda xp, g, y, x: g * xp.sign(x), saves="x", kin
 
 def _pull_sign(xp, g, y, x):
     """y = z/|z| turns only: dy = (dz - y Re(conj(y) dz)) / |z|, transposed."""
-    return (g - (g * y).real * xp.conj(y)) / _nonzero(xp, xp.absolute(x))
+    return (g - (g * y).real * xp.conj(y)) / no_zeros(xp, xp.absolute(x))
 
 
 def _push_sign(xp, t, y, x):
-    return (t - (t * xp.conj(y)).real * y) / _nonzero(xp, xp.absolute(x))
+    return (t - (t * xp.conj(y)).real * y) / no_zeros(xp, xp.absolute(x))
 
 
 _sign = counting("sign", np.sign)
@@ -359,8 +254,8 @@ def imag(val):
 def angle(z, deg=False):
     """The argument of complex numbers; the derivative at 0 is taken as 0."""
     z = X.asarray(z)
-    phi = arctan2(imag(z), real(z)) if z.dtype.kind == "c" else arctan2(0, z)
-    return rad2deg(phi) if deg else phi
+    phi = X.arctan2(imag(z), real(z)) if z.dtype.kind == "c" else X.arctan2(0, z)
+    return X.rad2deg(phi) if deg else phi
 
 
 @composition(np.real_if_close)
@@ -439,45 +334,3 @@ def float_power(x1, x2, /, out=None, *, where=True, dtype=None, casting="same_ki
     return power(x1, x2, out, where=where)
 
 
-# sinc and the Bessel functions: quotients that are 0/0 at 0 -----------------------------------------------------------
-
-# sin(u)/u = sum (-1)^k t^k / (2k+1)! with t = u^2; twelve terms reach double precision for t < 1, in all derivatives.
-_SINC = [(-1) ** k / factorial(2 * k + 1) for k in range(12)]
-# I1(x)/x = 1/2 sum (x/2)^(2k) / (k! (k+1)!), likewise with t = x^2.
-_BESSEL = [0.5 * 0.25**k / (factorial(k) * factorial(k + 1)) for k in range(12)]
-
-
-def _polynomial(t, coefficients):
-    y = coefficients[-1]
-    for c in coefficients[-2::-1]:
-        y = y * t + c
-    return y
-
-
-def _rule_sinc(xp, g, y, x):
-    """(cos(pi x) - sinc(x)) / x; near 0 the derivative of the series."""
-    t = (np.pi * x) ** 2
-    small = xp.absolute(t) < 1
-    series = 2 * np.pi**2 * x * _polynomial(t, [k * c for k, c in enumerate(_SINC)][1:])
-    safe = xp.where(small, 1, x)
-    return g * xp.where(small, series, (xp.cos(np.pi * safe) - y) / safe)
-
-
-sinc = unary("sinc", np.sinc, _rule_sinc, saves="xy")
-
-
-def _i1(x):
-    from scipy.special import i1  # imported when it is needed: SciPy is large
-
-    return i1(x)
-
-
-def _rule_i1(xp, g, y, x):
-    """I1' = I0 - I1/x."""
-    t = x * x
-    small = t < 1
-    return g * (i0(x) - xp.where(small, _polynomial(t, _BESSEL), y / xp.where(small, 1, x)))
-
-
-i0 = unary("i0", np.i0, lambda xp, g, y, x: g * i1(x), saves="x", real=True)
-i1 = unary("bessel_i1", _i1, _rule_i1, saves="xy", numpy=None, real=True)
