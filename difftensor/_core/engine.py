@@ -58,8 +58,9 @@ def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: boo
                 y, a = n.y, n.a
                 if create:
                     y, a = lift_saved(y, n), lift_saved(a, p)
-                if arity == 1:
-                    r = op.rule_a(xp, g, y, a)
+                rule = op.rule_a if arity == 1 else op.rule_twice if p is n.q and f is None else None
+                if rule is not None:  # one operand
+                    r = rule(xp, g, y, a)
                     if repair:
                         r = repaired(xp, g, r)
                     if p in cts:
@@ -68,15 +69,6 @@ def reverse(order: list[Node], cts: dict, targets: set[Node] | None, create: boo
                         cts[p] = r
                     continue
                 q, b = n.q, n.b
-                if p is q and op.rule_twice is not None and f is None and (targets is None or p in targets):
-                    r = op.rule_twice(xp, g, y, a)
-                    if repair:
-                        r = repaired(xp, g, r)
-                    if p in cts:
-                        _add_made(cts, owned, p, r, g, create)
-                    else:
-                        cts[p] = r
-                    continue
                 if create:
                     b = lift_saved(b, q)
                 if p is not None and (targets is None or p in targets):

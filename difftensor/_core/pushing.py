@@ -26,10 +26,9 @@ def forward(order: list[Node], ts: dict, create: bool, roots: Any, repair: bool 
     lookup = several_devices()
     place: Any = here() if lookup else None
     owned: set[Node] = set()  # nodes whose tangent buffer a write made, and nobody else looks into
-    # Tensors may be batched: small seeds, large tangents in between.
-    large = create or any(t.__class__ is not tuple and t.size > _LARGE for t in ts.values())
-    # The last node that reads from a node; of small tangents it is found when the first write is met.
-    last: dict[Node, Node] = _last_readers(order) if large else {}
+    # The last node that reads from a node: then its tangent is let go of, or written into. It is looked for when that
+    # pays: at the first large tangent or the first write; at once for Tensors, which may be batched.
+    last: dict[Node, Node] = _last_readers(order) if create else {}
     kept = set(roots)
     for n in order:
         p, q = n.p, n.q
