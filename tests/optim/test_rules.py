@@ -83,7 +83,7 @@ def test_kernels_run_on_tensors(name, monkeypatch):
     first = [rng.normal(size=5), rng.normal(size=(2, 3))]
     courses = []
     for host in (True, False):
-        monkeypatch.setattr("optim.stepwise.on_host", lambda tensor, host=host: host)
+        monkeypatch.setattr("optim.stepwise.by_kernel.on_host", lambda tensor, host=host: host)
         tensors = [dif.tensor(a.copy(), requires_grad=True) for a in first]
         opt = getattr(optim, name)(tensors, lr=0.1, weight_decay=0.01)
         for k in range(10):
