@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .kernels import KERNELS
+from .kernels import KERNELS, check_settings
 
 
 class Rule(NamedTuple):
@@ -31,12 +31,15 @@ def rule(name: str) -> Callable:
         every = {**kernel.defaults, **settings}
         if lr is not None:
             every["lr"] = lr
+        check_settings(every)
         rate = every["lr"]
 
         def start(x):
             return 0, kernel.start(x, every)
 
         def update(g, state, x):
+            if name != "sgd":
+                _needs_reals(g)
             t, arrays = state
             now = {**every, "lr": rate(t)} if callable(rate) else every
             step, arrays = kernel.update(g, x, arrays, t + 1, **now)
@@ -76,20 +79,27 @@ def chain(*rules: Rule) -> Rule:
     return Rule(start, update)
 
 
+def _needs_reals(g):
+    if g.dtype.kind == "c":
+        raise TypeError("optim: this rule works on real numbers, and the gradient is complex; give it real and "
+                        "imaginary parts, or use optim.minimize or optim.Adam, which do that")  # fmt: skip
+    return g
+
+
 def _stateless(function) -> Rule:
     return Rule(lambda x: (), lambda g, state, x: (function(g, x), state))
 
 
 def clip(most: float) -> Rule:
     """Every element between ``-most`` and ``most``."""
-    return _stateless(lambda g, x: np.clip(g, -most, most))
+    return _stateless(lambda g, x: np.clip(_needs_reals(g), -most, most))
 
 
 def clip_by_norm(most: float) -> Rule:
     """The whole array no longer than ``most``; R. Pascanu et al., arXiv:1211.5063, Algorithm 1."""
 
     def shorten(g, x):
-        size = float(np.sqrt((g * g).sum()))
+        size = float(np.sqrt((abs(g) ** 2).sum()))
         return g * (most / size) if size > most else g
 
     return _stateless(shorten)

@@ -31,6 +31,29 @@ class Kernel:
         return tuple(np.full_like(x, first) if first else np.zeros_like(x) for _ in range(count))
 
 
+def check_settings(settings) -> None:
+    """Raise for settings that mean nothing, or something else than they say."""
+    for name in NOT_NEGATIVE & set(settings):
+        value = settings[name]
+        try:
+            fine = callable(value) or bool(value >= 0)
+        except TypeError:
+            fine = False
+        if not fine:
+            raise ValueError(f"optim: {name} must be a number and not negative, got {value!r}")
+    betas = settings.get("betas", (0.0, 0.0))
+    if np.shape(betas) != (2,) or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"optim: betas must be two numbers from 0 up to but not 1, got {betas!r}")
+    for name in {"alpha", "rho"} & set(settings):
+        if not 0 <= settings[name] <= 1:
+            raise ValueError(f"optim: {name} must lie between 0 and 1, got {settings[name]!r}")
+    if settings.get("nesterov") and (not settings["momentum"] or settings["dampening"]):
+        raise ValueError("optim: nesterov=True needs a momentum and no dampening; without momentum it does nothing")
+
+
+NOT_NEGATIVE = {"lr", "eps", "weight_decay", "momentum", "lr_decay", "initial_accumulator_value", "momentum_decay"}
+
+
 def _gradient(g, x, weight_decay, maximize):
     """The gradient of what is minimized, with the penalty ``weight_decay |x|^2 / 2``."""
     if maximize:

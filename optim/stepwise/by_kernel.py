@@ -8,7 +8,9 @@ import difftensor as dif
 
 from ..rules import KERNELS
 from .optimizer import Optimizer
+from .reals import count, reals, shaped
 
+WITHOUT_EFFECT = ("foreach", "fused", "capturable")  # how PyTorch runs its kernels, not what they compute
 BLOCK = 1 << 16  # elements whose parameters, gradients and moments stay in a core's cache together
 
 
@@ -20,8 +22,13 @@ class _ByKernel(Optimizer):
 
     kernel = ""  # its name
 
-    def __init__(self, params, lr=None, **settings):
+    def __init__(self, params, lr=None, *more, **settings):
         kernel = KERNELS[self.kernel]
+        settings = {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
+        for name, value in zip([name for name in kernel.defaults if name != "lr"], more):  # PyTorch's order
+            if name in settings:
+                raise TypeError(f"optim: {type(self).__name__} got {name} twice")
+            settings[name] = value
         unknown = set(settings) - set(kernel.defaults)
         if unknown:
             raise TypeError(f"optim: {type(self).__name__} has no setting {sorted(unknown)}; it has "
@@ -61,13 +68,29 @@ class _ByKernel(Optimizer):
             x = _flat(p.detach()) if decays else None
             if g.size <= BLOCK or not state["arrays"] or not on_host(p):
                 step, state["arrays"] = kernel.update(g, x, state["arrays"], t, **settings)
-                p += step.reshape(p.shape)
-            elif p.flags.c_contiguous:
+                p += shaped(step, p)
+            elif p.flags.c_contiguous and p.dtype.kind == "f":
                 _by_blocks(kernel, p.reshape(-1), g, x, state["arrays"], t, settings)
             else:  # a reshaped copy would take the steps in its place
                 step = np.zeros_like(g)
                 _by_blocks(kernel, step, g, x, state["arrays"], t, settings)
-                p += step.reshape(p.shape)
+                p += shaped(step, p)
+
+    def _check_saved(self, tensors, settings, saved):
+        slots, number = KERNELS[self.kernel].slots(settings), {id(p): i for i, p in enumerate(self._tensors())}
+        for p in tensors:
+            state = saved["state"].get(number[id(p)])
+            sizes = [count(p)] * slots
+            if state is None:
+                continue
+            if "arrays" not in state:
+                raise ValueError(f"optim: this was not saved by optim.{type(self).__name__}: the state of parameter "
+                                 f"{number[id(p)]} holds {sorted(state)}")  # fmt: skip
+            if [a.size for a in state["arrays"]] != sizes:
+                raise ValueError(
+                    f"optim: {type(self).__name__} needs arrays of {sizes} numbers for parameter {number[id(p)]}, "
+                    f"saved are {[a.size for a in state['arrays']]}; they belong to another rule or to other parameters"
+                )
 
 
 def on_host(tensor) -> bool:
@@ -76,8 +99,8 @@ def on_host(tensor) -> bool:
 
 
 def _flat(tensor):
-    """The values as a vector: an ndarray on the host; elsewhere a Tensor, which the kernels take as well."""
-    return (tensor.numpy() if on_host(tensor) else tensor.detach()).reshape(-1)
+    """The values as a vector of reals: on the host an ndarray; elsewhere a Tensor, which the kernels take as well."""
+    return reals(tensor.numpy() if on_host(tensor) else tensor.detach())
 
 
 def _by_blocks(kernel, p, g, x, arrays, t, settings):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 import difftensor as dif
 
 from ..loop import run
@@ -14,6 +12,7 @@ from ..place import values
 from ..problem import Problem
 from ..stop import Stop
 from .optimizer import Optimizer
+from .reals import count, reals, shaped
 
 
 class LBFGS(Optimizer):
@@ -38,8 +37,9 @@ class LBFGS(Optimizer):
     Notes
     -----
     The adapter that makes every `optim.methods` algorithm stepwise: parameters are one vector, the closure is its
-    value and gradient. `step` needs a closure that zeroes the gradients, computes the loss, calls ``backward`` and
-    returns the loss. The vector and the method's memory are where the parameters are.
+    value and gradient. `step` needs a closure that computes the loss, calls ``backward`` and returns the loss;
+    gradients are zeroed before. The vector and the method's memory are where the parameters are; complex parameters
+    count as pairs of reals.
     """
 
     def __init__(
@@ -64,8 +64,13 @@ class LBFGS(Optimizer):
 
         def fun(x):
             _scatter(tensors, x)
+            self.zero_grad()  # or those of different points would add up
             with dif.enable_grad():
                 loss = closure()
+            if loss is None:
+                raise TypeError("optim: the closure of LBFGS returned None; it must return the loss")
+            if all(p.grad is None for p in tensors):
+                raise ValueError("optim: after the closure no parameter has a gradient; it must call loss.backward()")
             first.append(loss)
             return float(loss.detach() if isinstance(loss, dif.Tensor) else loss), _gather(map(_gradient_of, tensors))
 
@@ -92,7 +97,7 @@ class LBFGS(Optimizer):
 
 def _gather(tensors):
     """The values in one vector: where the tensors are, on the host if they are on several devices."""
-    tensors = [dif.reshape(t.detach(), (-1,)).astype(float) for t in tensors]
+    tensors = [reals(t.detach()).astype(float) for t in tensors]
     if len({t.device for t in tensors}) > 1:
         tensors = [t.to_device("cpu") for t in tensors]
     return values(dif.concatenate(tensors))
@@ -106,6 +111,6 @@ def _scatter(tensors, x):
     first = 0
     with dif.no_grad():
         for p in tensors:
-            size = int(np.prod(p.shape))
-            p[...] = dif.asarray(x[first : first + size]).to_device(p.device).reshape(p.shape)
+            size = count(p)
+            p[...] = shaped(dif.asarray(x[first : first + size]).to_device(p.device), p)
             first += size
