@@ -181,7 +181,7 @@ _CHAPTERS = (
 _ON_DEMAND = {
     "checkpoint": "_transforms.checkpoint", "checkpoint_loop": "_transforms.revolve",
     "checkpointed": "_transforms.replay", "primitive": "_transforms.declare",
-    "custom_jvp": "_transforms.custom", "custom_vjp": "_transforms.custom", "from_function": "_transforms.custom",
+    "custom_jvp": "_transforms.custom", "custom_vjp": "_transforms.custom", "from_function": "_transforms.black_box",
     "sparse_hessian": "_transforms.sparse", "sparse_jacobian": "_transforms.sparse", "taylor": "_transforms.taylor",
     "profile": "debug", "tune_memory": "_backend.memory",
 }

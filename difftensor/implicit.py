@@ -17,7 +17,7 @@ from difftensor import tree
 from difftensor._backend.device import inside_of
 from difftensor._core import Leaf, Tensor, X, enable_grad, lift, no_grad, recording, wrap
 from difftensor._core.tape import tick
-from difftensor._transforms.batch import expand, innermost, levels, like
+from difftensor._transforms.batch import apart, expand, innermost, levels, like
 from difftensor._transforms.batch.calls import surrounded
 from difftensor._transforms.checkpoint import _boundary
 from difftensor._transforms.derived import jacobian
@@ -42,7 +42,7 @@ def _vector(F: Callable, structure: Any) -> Callable:
     """F of a tree as a function of the flat vector, returning a flat vector, of real numbers if that is real."""
 
     def f(v: Any) -> Any:
-        y = tree.ravel(F(structure(v)))[0]
+        y = tree.ravel(F(structure(apart(v))))[0]  # F may write into what it gets
         return X.concatenate([y.real, y.imag]) if y.dtype.kind == "c" != v.dtype.kind else y
 
     return f

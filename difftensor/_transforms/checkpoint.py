@@ -12,7 +12,7 @@ import numpy as np
 from difftensor import tree
 from difftensor._core import Leaf, Node, Tensor, enable_grad, lift, recording
 from difftensor._core.tape import tick
-from difftensor._transforms.batch import Batched, innermost, like
+from difftensor._transforms.batch import Batched, apart, innermost, like
 from difftensor._transforms.draws import rewound, watched
 from difftensor._transforms.opaque import Rules, record, rides, through
 from difftensor._transforms.sweep import place_one, pull_back
@@ -25,7 +25,8 @@ def checkpoint(f: Callable) -> Callable:
     Parameters
     ----------
     f : callable
-        Of arrays or pytrees (and other values). It may use tracked Tensors of its surroundings. Random generators are
+        Of arrays or pytrees (and other values), which it gets as copies: what it writes into them is not seen outside.
+        It may use tracked Tensors of its surroundings. Random generators are
         rewound when it is run again: those of `dif.random` wherever they come from, those of NumPy if they are among
         the arguments.
 
@@ -98,27 +99,27 @@ def _placed(x: Tensor) -> Tensor:
 def _once(f: Callable, leaves: list, shape: Any, generators: list) -> Any:
     """Run f, put one node for it on the tape, forget the inside."""
     inexact = [i for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.node is not None]
-    kept: list[Any] = [
-        x.detach() if isinstance(x, Tensor) else x.copy() if isinstance(x, np.ndarray) else x for x in leaves
-    ]
+    kept: list[Any] = [x.detach() if isinstance(x, Tensor) else own(x) for x in leaves]
     start = tick()
 
-    def run(parts: list) -> tuple[list, Any, list[Tensor]]:
-        """The result of f on the kept arguments with `parts` in the place of the tracked ones, recorded."""
+    def run(parts: list) -> tuple[list, Any, list[Node]]:
+        """The result of f on the kept arguments with `parts` in the place of the tracked ones, recorded; and the
+        places of these, which writes in f lead away from."""
         placed = [_placed(x if isinstance(x, Tensor) else lift(x, None)) for x in parts]
-        every = list(kept)
+        places = [t.node for t in placed]
+        every = list(map(own, kept))
         for i, t in zip(inexact, placed):
             every[i] = t
         positional, named = tree.unflatten(shape, every)
         with enable_grad():
             found, y_shape = tree.flatten(f(*positional, **named))
-        for t in placed:
-            if t.node.__class__ is Leaf:
-                t.node.live = False
-        return found, y_shape, placed
+        for n in places:
+            if n.__class__ is Leaf:
+                n.live = False
+        return found, y_shape, places
 
     with watched() as drawn:
-        found, y_shape, placed = run([kept[i] for i in inexact])
+        found, y_shape, places = run([kept[i] for i in inexact])
     if any(map(rides, found)):  # f uses what a streaming jvp carries: nothing will be kept anyway
         _rewind(generators, drawn)
         positional, named = tree.unflatten(shape, leaves)
@@ -126,7 +127,7 @@ def _once(f: Callable, leaves: list, shape: Any, generators: list) -> Any:
     roots = [v.node for v in found if isinstance(v, Tensor) and v.node is not None]
     if not roots:
         return tree.unflatten(y_shape, found)
-    outside = _boundary(roots, placed, start)
+    outside = _boundary(roots, places, start)
     tensors = [i for i, v in enumerate(found) if isinstance(v, Tensor) and v.node is not None]
     raws = [innermost(found[i])._data for i in tensors]
     prints = [_sample(y) for y in raws]
@@ -151,7 +152,7 @@ def _once(f: Callable, leaves: list, shape: Any, generators: list) -> Any:
         for y, g in zip(results, gs):
             if g is not None:
                 seeds[y.node] = g if y.node not in seeds else seeds[y.node] + g
-        targets = [t.node for t in at] + outside
+        targets = at + outside
         cts, _ = pull_back(seeds, targets, create)
         return [cts.get(n) for n in targets]
 
@@ -161,9 +162,14 @@ def _once(f: Callable, leaves: list, shape: Any, generators: list) -> Any:
     return tree.unflatten(y_shape, found)
 
 
-def _boundary(roots: list[Node], placed: list[Tensor], start: int) -> list[Node]:
-    """The nodes from before `start` that what was recorded since depends on, other than the placed arguments."""
-    seen = {None, *(t.node for t in placed), *roots}
+def own(x: Any) -> Any:
+    """Argument `x` for one run of a function, which may write into it."""
+    return apart(x) if isinstance(x, Tensor) else x.copy() if isinstance(x, np.ndarray) else x
+
+
+def _boundary(roots: list[Node], places: list[Node], start: int) -> list[Node]:
+    """The nodes from before `start` that what was recorded since depends on, other than the places of arguments."""
+    seen = {None, *places, *roots}
     old = [n for n in roots if n.seq < start]
     new = [n for n in roots if n.seq >= start]
     for n in new:  # the list grows while it is read

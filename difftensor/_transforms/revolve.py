@@ -15,7 +15,7 @@ from difftensor import tree
 from difftensor._core import Leaf, Node, Tensor, X, enable_grad, lift, no_grad, recording
 from difftensor._core.tape import tick
 from difftensor._transforms.batch import Batched
-from difftensor._transforms.checkpoint import _boundary, _same, _sample, changed
+from difftensor._transforms.checkpoint import _boundary, _same, _sample, changed, own
 from difftensor._transforms.draws import rewound, watched
 from difftensor._transforms.opaque import Rules, in_lanes, record, rides
 from difftensor._transforms.sweep import place, pull_back
@@ -59,8 +59,7 @@ def checkpoint_loop(step: Callable, state: Any, n: int, *, memory: int | None = 
     ----------
     step : callable
         ``step(state, i) -> state``: an array or a pytree of arrays of unchanging structure, and the number of the
-        step. It may
-        use tracked Tensors of its surroundings.
+        step. It may write into the state that it gets, and use tracked Tensors of its surroundings.
     state : array or pytree
     n : int
         Number of steps.
@@ -118,6 +117,7 @@ class _Steps:
 
     def advance(self, state: list, i: int, j: int) -> list:
         """The state at j from the state at i, unrecorded."""
+        state = list(map(own, state))
         with no_grad():
             for k in range(i, j):
                 state = self.run(state, k)
@@ -128,20 +128,22 @@ class _Steps:
         for source, position in self.drawn[0].items():
             source.position = position
         self.drawn.clear()
+        state = list(map(own, state))
         for k in range(n):
             state = self.run(state, k)
         return state
 
-    def recorded(self, state: list, i: int) -> tuple[list, list, int]:
+    def recorded(self, state: list, i: int) -> tuple[list, list[Node], int]:
         """Step i from fresh places: results, places, and the number of the first node."""
         start = tick()
         placed = [place(x, "checkpoint_loop") for x in state]
+        places = [t.node for t in placed]  # writes in the step lead away from them
         with enable_grad():
             found = self.run(placed, i)
-        for t in placed:
-            if t.node.__class__ is Leaf:
-                t.node.live = False
-        return found, placed, start
+        for m in places:
+            if m.__class__ is Leaf:
+                m.live = False
+        return found, places, start
 
     def _leaves(self, state: Any) -> list:
         found, shape = tree.flatten(state)
@@ -159,13 +161,13 @@ def _loop(step: Callable, leaves: list, shape: Any, n: int, s: int) -> list:
     state = kept
     for i in range(n):
         with watched() as drawn:
-            found, placed, start = steps.recorded(state, i)
+            found, places, start = steps.recorded(state, i)
         steps.drawn.append(drawn)
         if any(rides(v) or isinstance(v, Batched) for v in found):
             # the step uses what a streaming jvp carries, which keeps nothing, or a batched value around it
             return steps.carried(leaves, n)
         roots = [v.node for v in found if isinstance(v, Tensor) and v.node is not None]
-        outside.update(dict.fromkeys(_boundary(roots, placed, start)))
+        outside.update(dict.fromkeys(_boundary(roots, places, start)))
         state = [lift(X.asarray(v)._data, None) for v in found]
     where = [i for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.node is not None]
     if not where and not outside:
@@ -218,6 +220,7 @@ def _advance(steps: _Steps, state: list, i: int, j: int, create: bool) -> list:
     LoopCount.advanced += j - i
     if not create:
         return steps.advance(state, i, j)
+    state = list(map(own, state))
     for k in range(i, j):  # somebody differentiates the sweep itself: the states must be on the tape
         state = steps.run(state, k)
     return state
@@ -225,14 +228,13 @@ def _advance(steps: _Steps, state: list, i: int, j: int, create: bool) -> list:
 
 def _one(steps: _Steps, state: list, i: int, ct: list, around: list, totals: dict, create: bool, prints: list) -> list:
     """Pull the cotangents `ct` back through step i; `prints`: samples of its results, if they are known."""
-    found, placed, _ = steps.recorded(state, i)
+    found, nodes, _ = steps.recorded(state, i)
     if not all(_same(p, _sample(X.asarray(v)._data), 1e3) for p, v in zip(prints, found)):
         raise changed("checkpoint_loop: a step")
     seeds: dict = {}
     for y, g in zip(found, ct):
         if g is not None and isinstance(y, Tensor) and y.node is not None:
             seeds[y.node] = g if y.node not in seeds else seeds[y.node] + g
-    nodes = [t.node for t in placed]
     cts, _ = pull_back(seeds, nodes + around, create)
     for m in around:
         g = cts.get(m)
