@@ -247,6 +247,18 @@ def test_derivatives_of_derivatives(rng, helpers):
     np.testing.assert_allclose(t, (np.cos(x) * x + np.sin(x)) * v, rtol=1e-12, atol=1e-13)
 
 
+def test_parts_of_complex_numbers(rng, helpers):
+    """Their cotangents are real, those of the numbers complex."""
+    z = rng.standard_normal(SIZE) + 1j * rng.standard_normal(SIZE)
+    g = dif.grad(lambda z: (z.imag**2 + 3.0 * z.real).sum())(z)
+    assert g.dtype == np.complex128
+    np.testing.assert_allclose(g, 3 + 2j * z.imag, rtol=1e-15)
+    x = z.real.copy()
+    y = np.fft.fft(x)
+    g = dif.grad(lambda x: (np.fft.fft(x).imag * y.imag).sum())(x)
+    np.testing.assert_allclose(g, (np.fft.fft(1j * y.imag)).real * -1.0, rtol=1e-9, atol=1e-6)
+
+
 def test_operations_of_users_are_called_with_whole_arrays(rng, helpers, runs):
     """Nobody says that their rules may be called for parts."""
     shapes = set()

@@ -73,7 +73,7 @@ def unary(
         n.p = p
         n.q = None
         n.seq = tick()
-        n.params = None if small else whole(yd)
+        n.params = None if small or yd.dtype != xd.dtype else whole(yd)
         if keeps_x:
             if x.alias is None:
                 x.saved = True

@@ -10,7 +10,7 @@ import operator
 
 import numpy as np
 
-from difftensor._core import X, binary, composition, nondifferentiable, unary, wrap, write_out
+from difftensor._core import Tensor, X, binary, composition, nondifferentiable, unary, wrap, write_out
 from difftensor._core.operands import in_loop
 from difftensor._ops.counting import counting
 
@@ -244,6 +244,8 @@ def imag(val):
     val = X.asarray(val)
     if val.dtype.kind == "c":
         return _imag(val)
+    if val.__class__ is not Tensor:  # batched or dual: a number is no answer to its shape
+        return X.zeros_like(val)
     zeros = np.zeros_like(val._data)[()]
     if isinstance(zeros, np.ndarray):
         zeros.flags.writeable = False  # nobody would see what is written there

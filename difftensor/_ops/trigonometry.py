@@ -47,4 +47,4 @@ def sine(xp: Any, x: Any, c: Any) -> Any:
 
 
 def _served(xp: Any, x: Any) -> bool:
-    return FAST and xp is np and x.__class__ is np.ndarray and x.dtype == np.float64
+    return FAST and xp is np and x.__class__ is np.ndarray and x.dtype == np.float64 and x.nbytes >= PAYS

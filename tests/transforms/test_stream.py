@@ -208,3 +208,12 @@ def test_series_through_a_cholesky_factorization(rng):
     slope = lambda f: lambda a: dif.jvp(f, (a,), (v,))[1]  # noqa: E731
     found = dif.taylor(f, a, 3, v)
     np.testing.assert_allclose(found[1:], [slope(f)(a), slope(slope(f))(a) / 2, slope(slope(slope(f)))(a) / 6])
+
+
+def test_arrays_without_axes():
+    """np.sin makes a number of one."""
+    x = np.array(0.3)
+    for f, slope in ((np.sin, np.cos(0.3)), (np.cos, -np.sin(0.3))):
+        for stream in (False, True):
+            y, t = dif.jvp(lambda x, f=f: f(dif.copy(x)), (x,), (2.0,), stream=stream)
+            assert y == f(0.3) and t == 2 * slope

@@ -310,3 +310,10 @@ def test_the_warning_of_a_loop_names_the_users_line():
 
     with pytest.warns(UserWarning, match=rf'one by one: .*{__file__}", line {f.__code__.co_firstlineno + 1}'):
         dif.vmap(f, fallback="loop")(np.array([[-1.0], [2.0]]))
+
+
+def test_the_imaginary_part_of_real_numbers():
+    x = np.ones((2, 3))
+    assert dif.vmap(lambda x: x.imag + x.imag.shape[0])(x).tolist() == [[3.0] * 3] * 2
+    for transformed in (lambda f: dif.jvp(f, (x,), (x,), stream=True)[0], lambda f: dif.taylor(f, x, 2)[0]):
+        assert transformed(np.imag).tolist() == np.zeros((2, 3)).tolist()
