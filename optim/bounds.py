@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Number
+from dataclasses import fields, is_dataclass
 
 import numpy as np
+
+import difftensor as dif
 
 from .place import like
 
@@ -25,20 +27,19 @@ class Box:
         self.lower, self.upper = lower, upper
 
     @classmethod
-    def read(cls, bounds, x0, layout) -> Box | None:
+    def read(cls, bounds, layout) -> Box | None:
         """The box a user described, or None without any finite bound.
 
         ``bounds`` is a sequence of pairs ``(low, high)``, one per element of ``x0``, None meaning no bound; or
         an object with ``lb`` and ``ub`` (SciPy's ``Bounds``); or, for a pytree, a tree of the same structure
-        (entries may be missing or None) whose leaves are such pairs or objects.
+        (entries may be missing or None) whose leaves are such pairs or objects; for a dataclass or a namedtuple
+        also a dict.
         """
         if bounds is None:
             return None
-        lower: list[np.ndarray] = []
-        upper: list[np.ndarray] = []
-        _walk(bounds, x0, lower, upper)
-        dtype = layout.leaves[0].dtype
-        return cls.of(np.concatenate(lower).astype(dtype), np.concatenate(upper).astype(dtype))
+        found = [(np.full(leaf.size, -np.inf), np.full(leaf.size, np.inf)) for leaf in layout.leaves]
+        _walk(bounds, dif.tree.unflatten(layout.structure, list(range(len(found)))), layout, found)
+        return cls.of(*(np.concatenate(ends).astype(layout.dtype) for ends in zip(*found, strict=True)))
 
     @classmethod
     def of(cls, lower, upper) -> Box | None:
@@ -97,46 +98,64 @@ class Box:
         return float(np.min(self.reach(x, p)))
 
 
-def _walk(bounds, x0, lower, upper) -> None:
-    """Collect the bounds of every leaf of ``x0``, in the order in which a pytree is flattened."""
-    if isinstance(x0, Mapping):
-        unknown = set(bounds or ()) - set(x0)
+def _walk(bounds, places, layout, found) -> None:
+    """Collect the bounds of the leaves of ``x0``; ``places`` is ``x0`` with numbers of leaves instead of leaves."""
+    if bounds is None or places is None:
+        return
+    if isinstance(places, int):
+        leaf = layout.leaves[places]
+        found[places] = _of_leaf(bounds, leaf.shape, leaf.is_complex)
+        return
+    inner, sequence = _named(places), isinstance(places, list | tuple)
+    if inner is None and sequence and all(isinstance(i, int) and layout.leaves[i].is_number for i in places):
+        low, high = _of_leaf(bounds, (len(places),), any(layout.leaves[i].is_complex for i in places))
+        for k, place in enumerate(places):  # a list of plain numbers is an array
+            found[place] = low[k : k + 1], high[k : k + 1]
+        return
+    if inner is not None:
+        given = _named(bounds)
+        if given is None:
+            raise ValueError(f"optim: x0 is a {type(places).__name__}; bounds must be one too, or a dict with some of "
+                             f"the names {', '.join(map(str, inner))}; got {bounds!r}")  # fmt: skip
+        unknown = [name for name in given if name not in inner]
         if unknown:
             raise ValueError(f"optim: bounds for {sorted(unknown)}, which x0 does not have")
-        for key in sorted(x0):
-            _walk(None if bounds is None else bounds.get(key), x0[key], lower, upper)
-    elif isinstance(x0, (list, tuple)) and not all(isinstance(item, Number) for item in x0):
-        if bounds is not None and len(bounds) != len(x0):
-            raise ValueError(f"optim: x0 has {len(x0)} entries, bounds has {len(bounds)}")
-        for i, item in enumerate(x0):
-            _walk(None if bounds is None else bounds[i], item, lower, upper)
-    elif x0 is not None:
-        low, high = _of_leaf(bounds, x0)
-        lower.append(low)
-        upper.append(high)
+        for name in given:
+            _walk(given[name], inner[name], layout, found)
+    elif sequence:
+        if not isinstance(bounds, list | tuple) or len(bounds) != len(places):
+            raise ValueError(f"optim: x0 has {len(places)} entries, so bounds must be as many, got {bounds!r}")
+        for bound, place in zip(bounds, places, strict=True):
+            _walk(bound, place, layout, found)
+    else:
+        raise TypeError(f"optim: bounds cannot be told for the parts of a {type(places).__name__}; make x0 a dict")
 
 
-def _of_leaf(bounds, leaf):
-    shape = tuple(leaf.shape) if hasattr(leaf, "shape") else np.shape(leaf)
+def _named(tree) -> Mapping | None:
+    """The entries of a dict, a namedtuple or a dataclass by name; None for anything else."""
+    if isinstance(tree, Mapping):
+        return tree
+    if hasattr(tree, "_fields"):
+        return tree._asdict()
+    if is_dataclass(tree) and not isinstance(tree, type):
+        return {f.name: getattr(tree, f.name) for f in fields(tree) if not f.metadata.get("static")}
+    return None
+
+
+def _of_leaf(bounds, shape, is_complex):
     size = int(np.prod(shape))
-    is_complex = getattr(leaf, "dtype", np.asarray(0.0).dtype).kind == "c" or isinstance(leaf, complex)
     if is_complex:
-        if bounds is not None:
-            raise ValueError("optim: complex parameters have no order, so they cannot have bounds")
-        return np.full(2 * size, -np.inf), np.full(2 * size, np.inf)
-    if bounds is None:
-        low, high = -np.inf, np.inf
-    elif hasattr(bounds, "lb") and hasattr(bounds, "ub"):
+        raise ValueError("optim: complex parameters have no order, so they cannot have bounds")
+    if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
         low, high = bounds.lb, bounds.ub
-    elif len(bounds) == size and all(np.size(pair) == 2 and np.ndim(pair) == 1 for pair in bounds):
+    elif not hasattr(bounds, "__len__"):
+        raise ValueError(f"optim: a bound is a pair (low, high), got {bounds!r}")
+    elif len(bounds) == size and all(isinstance(b, list | tuple | np.ndarray) and len(b) == 2 for b in bounds):
         low = [-np.inf if a is None else a for a, _ in bounds]
         high = [np.inf if b is None else b for _, b in bounds]
         return np.array(low, dtype=float).reshape(-1), np.array(high, dtype=float).reshape(-1)
     elif len(bounds) == 2:
-        low, high = (
-            (-np.inf if bounds[0] is None else bounds[0]),
-            (np.inf if bounds[1] is None else bounds[1]),
-        )
+        low, high = (-np.inf if bounds[0] is None else bounds[0]), (np.inf if bounds[1] is None else bounds[1])
     else:
         raise ValueError(
             f"optim: expected {size} pairs (low, high), or one pair for all, or an object with lb and ub; "

@@ -8,6 +8,7 @@ imaginary parts, of that leaf).
 from __future__ import annotations
 
 import math
+import re
 from numbers import Number
 
 import numpy as np
@@ -66,28 +67,37 @@ class Layout:
             leaf = place.unpack(x[start : start + place.size])
             if place.is_tensor:
                 leaf = dif.asarray(leaf)
+            if leaf.dtype != place.dtype:  # the vector has the widest of all
+                leaf = leaf.astype(place.dtype)
             leaves.append(leaf[()] if place.is_scalar else leaf)
             start += place.size
         return dif.tree.unflatten(self.structure, leaves)
 
     def path(self, i: int) -> str:
-        """A short label of element ``i``: the keys that lead to its leaf, and its place in the leaf."""
-        keys = _keys(self.example)
-        for leaf, key in zip(self.leaves, keys, strict=True):
-            if i < leaf.size:
-                return key if leaf.size == 1 else f"{key}[{i}]"
-            i -= leaf.size
-        raise IndexError(i)
+        """A short label of element ``i``: the names that lead to its leaf, and its place in the leaf."""
+        number, leaf, i = self._find(i)
+        label = re.sub(r"\['([^']*)'\]", r".\1", dif.tree.path(self.example, number)).lstrip(".")
+        if not label or label.startswith("["):
+            label = f"x{label}"
+        return label if leaf.size == 1 else label + leaf.index(i)
 
     def name(self, i: int) -> str:
         """What to call element ``i`` of the vector in a message."""
-        if self.plain:
-            return f"x[{i}]"
+        number, leaf, i = self._find(i)
+        return f"x{dif.tree.path(self.example, number)}{leaf.index(i)}"
+
+    def _find(self, i):
+        """The leaf that element ``i`` of the vector is in, and which element of it that is."""
         for number, leaf in enumerate(self.leaves):
             if i < leaf.size:
-                return f"leaf {number} of x, element {i % leaf.count}"
+                return number, leaf, i
             i -= leaf.size
         raise IndexError(i)
+
+    @property
+    def dtype(self):
+        """The dtype of the vector."""
+        return np.result_type(*(np.empty(0, leaf.dtype).real.dtype for leaf in self.leaves))
 
     def home(self, y):
         """What the user's function returned, where the vectors are; differentiable."""
@@ -121,11 +131,12 @@ class HostLayout(Layout):
 
 
 class _Leaf:
-    __slots__ = ("count", "dtype", "is_complex", "is_scalar", "is_tensor", "is_vector", "shape", "size")
+    __slots__ = ("count", "dtype", "is_complex", "is_number", "is_scalar", "is_tensor", "is_vector", "shape", "size")
 
     def __init__(self, leaf):
         self.is_tensor = hasattr(leaf, "dtype") and not isinstance(leaf, (np.ndarray, np.generic))
-        self.is_scalar = not hasattr(leaf, "shape")  # a Python number
+        self.is_number = not hasattr(leaf, "shape")  # of Python
+        self.is_scalar = self.is_number or isinstance(leaf, np.generic)
         raw = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
         if raw.dtype.kind not in "biufc":
             raise TypeError(f"optim: x0 must hold numbers, got an entry of dtype {raw.dtype}: {leaf!r}")
@@ -146,6 +157,11 @@ class _Leaf:
             return np.concatenate([raw.real, raw.imag])
         return raw.astype(self.dtype)
 
+    def index(self, i) -> str:
+        """Element ``i`` of its part of the vector, as it is written behind the leaf."""
+        part = (".real", ".imag")[i // self.count] if self.is_complex else ""
+        return (str([int(k) for k in np.unravel_index(i % self.count, self.shape)]) if self.shape else "") + part
+
     def unpack(self, x):
         if self.is_complex:
             x = x[: self.count] + 1j * x[self.count :]
@@ -159,14 +175,6 @@ def _raw(leaf):
     return values(dif.asarray(leaf))
 
 
-def _keys(tree, path=""):
-    """Labels of the leaves, in the order in which a pytree is flattened."""
-    if isinstance(tree, dict):
-        return [k for key in sorted(tree) for k in _keys(tree[key], f"{path}.{key}" if path else str(key))]
-    if isinstance(tree, (list, tuple)):
-        return [k for i, item in enumerate(tree) for k in _keys(item, f"{path}[{i}]" if path else f"x[{i}]")]
-    return [path or "x"]
-
-
 def _is_plain_sequence(tree) -> bool:
-    return isinstance(tree, (list, tuple)) and bool(tree) and all(isinstance(item, Number) for item in tree)
+    plain = isinstance(tree, (list, tuple)) and not hasattr(tree, "_fields")
+    return plain and bool(tree) and all(isinstance(item, Number) for item in tree)

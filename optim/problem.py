@@ -53,7 +53,7 @@ class Problem:
         self.layout = Layout(x0)
         self.x0 = self.layout.pack(x0)
         self.n = self.layout.size
-        self.box = Box.read(bounds, x0, self.layout)
+        self.box = Box.read(bounds, self.layout)
         if self.box is not None:
             self.box = self.box.beside(self.x0)
             self.box.check(self.x0, self.layout)

@@ -59,7 +59,7 @@ def multistart(fun, x0=None, bounds=None, starts=20, *, rng=None, **settings):
         x0 = np.array([0.5 * (low + high) for low, high in bounds])
     layout = Layout(x0)
     center = layout.pack(x0)
-    points = starts if np.ndim(starts) == 2 else _scatter(host(center), Box.read(bounds, x0, layout), starts, rng)
+    points = starts if np.ndim(starts) == 2 else _scatter(host(center), Box.read(bounds, layout), starts, rng)
     runs = [
         minimize(fun, layout.restore(like(np.array(point, dtype=center.dtype), center)), bounds=bounds, **settings)
         for point in points

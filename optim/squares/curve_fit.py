@@ -94,7 +94,7 @@ def curve_fit(
     if check_finite and isinstance(xdata, np.ndarray) and not np.isfinite(xdata).all():
         raise ValueError("optim: xdata holds NaN or infinity; leave such points out of the fit")
     whiten, there = _whitening(sigma, y), y.detach() if isinstance(y, dif.Tensor) else y
-    start = dif.tree.map(lambda p: np.asarray(p, dtype=float), parameters.start)
+    start = dif.tree.map(lambda p: np.asarray(p)[()] * 1.0, parameters.start)
     if y.device != "cpu":
         start = dif.tree.map(lambda p: like(p, there), start)
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+import difftensor as dif
+
 
 class Parameters:
     """The free parameters of a model as the pytree that is fitted, and all of them as the model takes them.
@@ -21,11 +23,12 @@ class Parameters:
 
     def __init__(self, model, p0, fixed=(), tied=None):
         self.tied = dict(tied or {})
+        fixed = (fixed,) if isinstance(fixed, str) else tuple(fixed)
         self.as_mapping = isinstance(p0, Mapping)
         self.as_tree = not self.as_mapping and not _is_flat(p0)
         if self.as_tree:
             if fixed or self.tied:
-                raise ValueError("optim: fixed and tied parameters need names: pass p0 as a dict")
+                raise ValueError("optim: fixed and tied parameters need names: pass p0 as a list or as a dict")
             self.everything, self.start, self.names = p0, p0, None
             return
         if self.as_mapping:
@@ -34,7 +37,7 @@ class Parameters:
             values = np.atleast_1d(np.asarray(p0, dtype=float))
             everything = dict(zip(_argument_names(model, len(values)), values.tolist(), strict=True))
         for name in (*fixed, *self.tied):
-            if name not in everything and name not in self.tied:
+            if name not in everything and not (self.as_mapping and name in self.tied):
                 raise ValueError(f"optim: no parameter is called {name!r}; there are {', '.join(everything)}")
         self.everything = everything
         self.free = [name for name in everything if name not in fixed and name not in self.tied]
@@ -73,8 +76,8 @@ def guess(model):
 
 def _is_flat(p0) -> bool:
     if isinstance(p0, (list, tuple)):
-        return all(np.ndim(p) == 0 for p in p0)
-    return np.ndim(p0) <= 1
+        return not hasattr(p0, "_fields") and all(dif.tree.is_leaf(p) and np.ndim(p) == 0 for p in p0)
+    return dif.tree.is_leaf(p0) and np.ndim(p0) <= 1
 
 
 def _argument_names(model, count):
