@@ -48,6 +48,27 @@ class Layout:
         parts = [place.pack(leaf) for place, leaf in zip(self.leaves, leaves, strict=True)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def vector(self, tree, what):
+        """The vector of what a function returned in the structure of ``x0``, differentiable; ``what`` is its name."""
+        if self.structure is None and isinstance(tree, (list, tuple)):
+            tree = dif.asarray(tree)
+        leaves, structure = dif.tree.flatten(tree)
+        if structure != self.structure:
+            raise ValueError(f"optim: {what} must be like x0, {self.structure or 'an array'}, got "
+                             f"{structure or type(tree).__name__}")  # fmt: skip
+        parts = []
+        for place, leaf in zip(self.leaves, leaves, strict=True):
+            shape = dif.shape(leaf)
+            if shape != place.shape:
+                raise ValueError(f"optim: {what} must be shaped like x0, {place.shape}, got shape {shape}")
+            leaf = dif.reshape(leaf, (-1,))
+            if place.is_complex:
+                leaf = dif.concatenate([dif.real(leaf), dif.imag(leaf)])
+            elif leaf.dtype.kind == "c":
+                raise TypeError(f"optim: {what} is complex, and x0 is real; start with a complex x0")
+            parts.append(leaf)
+        return parts[0] if len(parts) == 1 else dif.concatenate(parts)
+
     def unpack(self, x):
         """The pytree of the vector ``x``, a raw array or a Tensor; differentiable in ``x``."""
         if self.plain:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, replace
 
+import numpy as np
+
 import difftensor as dif
 
 from . import implicit, vmapped
@@ -70,8 +72,8 @@ def minimize(
     tol : float, optional
         Sets ``gtol``.
     callback : callable, optional
-        ``callback(x)``, or ``callback(intermediate_result)`` if that is its argument's name. StopIteration
-        stops.
+        ``callback(x)``, or ``callback(intermediate_result)`` if that is its argument's name. StopIteration stops, and
+        so does the answer True.
     options : dict, optional
         Fields of `optim.Stop` (SciPy's names work too), of the method, and ``on_interrupt``: "raise" (the
         KeyboardInterrupt carries the ``result`` so far) or "return".
@@ -220,6 +222,8 @@ def _adapt(callback):
     """SciPy's two kinds of callback as a function of the Result so far."""
     if callback is None:
         return None
+    if not callable(callback):
+        raise TypeError(f"optim: callback must be a function or None, got {callback!r}")
     try:
         names = callback.__code__.co_varnames[: callback.__code__.co_argcount]
     except AttributeError:
@@ -228,7 +232,8 @@ def _adapt(callback):
         return lambda so_far: callback(intermediate_result=so_far)
 
     def on_x(so_far):
-        if callback(so_far.x):  # as SciPy's older methods: a true answer stops
+        answer = callback(so_far.x)
+        if isinstance(answer, (bool, np.bool_)) and answer:  # as in SciPy's older methods
             raise StopIteration
 
     return on_x

@@ -78,9 +78,8 @@ class Problem:
         return y if getattr(y, "shape", None) == () else _scalar(y)
 
     def layout_vector(self, tree):
-        """A gradient in the structure of ``x0`` as one vector, differentiable; real parameters only."""
-        leaves = [dif.reshape(leaf, (-1,)) for leaf in dif.tree.leaves(tree)]
-        return self.layout.home(leaves[0] if len(leaves) == 1 else dif.concatenate(leaves))
+        """A gradient in the structure of ``x0`` as one vector, differentiable."""
+        return self.layout.home(self.layout.vector(tree, "the gradient"))
 
     def at(self, x) -> Point:
         return Point(self, x)
@@ -114,7 +113,7 @@ class Problem:
         point._pull = None
         point._g = untracked(pull(1.0)[0])
         if self.njev == 1 and not point._g.any():
-            _check_dependence(self.objective, point.x)
+            check_dependence(self.objective, point.x)
 
     def value(self, x) -> float:
         """The value at ``x`` without a tape, for methods that use no derivatives."""
@@ -295,7 +294,7 @@ RUNAWAY = 1e4  # a variable that has grown so much along a flat direction is not
 LARGEST_DENSE_CHECK = 50  # a Hessian of this size costs as much as some hundred gradients
 
 
-def _check_dependence(fun, x):
+def check_dependence(fun, x):
     """A function that does not depend on x is a wrong call, not a zero gradient."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", dif.errors.LostGradientWarning)
@@ -303,7 +302,7 @@ def _check_dependence(fun, x):
             dif.grad(fun)(x)
         except dif.errors.LostGradientWarning as lost:
             raise ValueError(
-                "optim: the function does not depend on x, so there is nothing to minimize. Look for a value "
+                "optim: the function does not depend on x, so there is nothing to look for. Look for a value "
                 "that left the tape (float(...), .item(), .detach()) or for an argument that is not used"
             ) from lost
 
@@ -312,6 +311,9 @@ def _scalar(y):
     """``y`` as one number, or the reason why it is none."""
     if y is None:
         raise TypeError("optim: the function returned None; is its `return` missing?")
+    if isinstance(y, (list, tuple)):
+        raise TypeError(f"optim: the function returned a {type(y).__name__}, and must return one number; with jac=True "
+                        "it returns (value, gradient)")  # fmt: skip
     shape = tuple(y.shape) if hasattr(y, "shape") else np.shape(y)
     size = int(np.prod(shape))
     if size != 1:

@@ -56,8 +56,11 @@ def multistart(fun, x0=None, bounds=None, starts=20, *, rng=None, **settings):
     if x0 is None:
         if bounds is None:
             raise ValueError("optim: multistart needs x0 or bounds")
-        x0 = np.array([0.5 * (low + high) for low, high in bounds])
+        x0 = np.array([_middle(*pair) for pair in bounds])
     layout = Layout(x0)
+    if np.ndim(starts) == 2 and np.shape(starts)[1] != layout.size or np.ndim(starts) == 0 and not starts >= 1:
+        raise ValueError(f"optim: starts must be a number of starts, or an array of shape (k, {layout.size}), got "
+                         f"{starts if np.ndim(starts) == 0 else f'shape {np.shape(starts)}'}")  # fmt: skip
     center = layout.pack(x0)
     points = starts if np.ndim(starts) == 2 else _scatter(host(center), Box.read(bounds, layout), starts, rng)
     runs = [
@@ -71,6 +74,14 @@ def multistart(fun, x0=None, bounds=None, starts=20, *, rng=None, **settings):
     best.runs, best.minima = runs, _distinct(runs)
     best.nfev_total = sum(run.nfev for run in runs)
     return best
+
+
+def _middle(low, high):
+    """A number between two bounds, either of which may be missing."""
+    low, high = (-np.inf if low is None else low), (np.inf if high is None else high)
+    if np.isfinite(low) and np.isfinite(high):
+        return 0.5 * (low + high)
+    return low + 1.0 if np.isfinite(low) else high - 1.0 if np.isfinite(high) else 0.0
 
 
 def _scatter(center, box, count, rng):

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-import difftensor as dif
-
 from .. import implicit
 from .. import progress as progress_line
 from ..layout import Layout
@@ -172,9 +170,7 @@ class _Map:
         return x
 
     def objective(self, x):
-        y = self.fun(self.layout.unpack(x), *self.args)
-        leaves = [dif.reshape(leaf, (-1,)) for leaf in dif.tree.leaves(y)]
-        return leaves[0] if len(leaves) == 1 else dif.concatenate(leaves)
+        return self.layout.vector(self.fun(self.layout.unpack(x), *self.args), "what fun returns")
 
     def map(self, x):
         self.nfev += 1

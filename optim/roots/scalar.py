@@ -64,6 +64,8 @@ def root_scalar(f, args=(), method=None, bracket=None, x0=None, *, xtol=2e-12, r
         raise ValueError(f"optim: method must be 'chandrupatla' or 'newton', got {method!r}")
     if method == "chandrupatla" and bracket is None:
         raise ValueError("optim: this method needs bracket=(a, b)")
+    if bracket is not None and len(bracket) != 2:
+        raise ValueError(f"optim: bracket is (a, b), the two ends, got {len(bracket)} entries")
     if method == "newton" and x0 is None:
         raise ValueError("optim: Newton's method needs x0, or give bracket=(a, b)")
 
@@ -130,6 +132,8 @@ def _tied(f, result):
 
 
 def _chandrupatla(f, a, b, xtol, rtol, maxiter):
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ValueError("optim: the ends of a bracket must be finite numbers")
     a, b = np.broadcast_arrays(a, b)
     fa, fb = _values(f(a.copy())), _values(f(b.copy()))
     shape = np.broadcast_shapes(a.shape, fa.shape)

@@ -12,6 +12,9 @@ from .jacobians import is_sparse, scale_rows
 from .least_squares import least_squares
 from .parameters import Parameters, guess
 
+SETTINGS = ("ftol", "xtol", "gtol", "loss", "f_scale", "max_nfev", "callback", "options", "progress", "resume",
+            "jac_sparsity")  # fmt: skip
+
 
 def curve_fit(
     f,
@@ -79,6 +82,12 @@ def curve_fit(
     >>> fit.popt.round(8).tolist()
     [2.5, 1.3]
     """
+    if "maxfev" in settings:  # SciPy's name for its "lm"
+        settings["max_nfev"] = settings.pop("maxfev")
+    unknown = set(settings) - set(SETTINGS)
+    if unknown:
+        raise TypeError(f"optim: curve_fit has no settings {sorted(unknown)}; those of least_squares are "
+                        f"{', '.join(SETTINGS)}")  # fmt: skip
     y = dif.asarray(ydata) if hasattr(ydata, "__array_ufunc__") or isinstance(ydata, (list, tuple)) else ydata
     y = _data(y)
     if y.size == 0:
@@ -99,7 +108,12 @@ def curve_fit(
         start = dif.tree.map(lambda p: like(p, there), start)
 
     def residuals(p):
-        return whiten(parameters.call(f, xdata, p) - y)
+        model = parameters.call(f, xdata, p)
+        if isinstance(model, (list, tuple)):
+            model = dif.asarray(model)
+        if getattr(model, "shape", ()) != y.shape:
+            _check_shape("the model returns", dif.shape(model), y)
+        return whiten(model - y)
 
     if jac is not None:
         own = jac
@@ -114,6 +128,16 @@ def curve_fit(
 
     result = least_squares(residuals, start, jac=jac, bounds=bounds, method=method, **settings)
     return Fit(result, parameters, f, xdata, y, sigma is not None and absolute_sigma)
+
+
+def _check_shape(what, shape, y):
+    """Raise if something is not one number for each of the data, or one for all."""
+    try:
+        fits = np.broadcast_shapes(shape, y.shape) == tuple(y.shape)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"optim: {what} shape {tuple(shape)} for ydata of shape {tuple(y.shape)}")
 
 
 def _data(a):
@@ -138,6 +162,7 @@ def _whitening(sigma, y):
             raise ValueError("optim: the covariance sigma is not positive definite") from None
         inverse = like(inverse, y)
         return lambda r: inverse @ r
+    _check_shape("sigma has", sigma.shape, y)
     if not (sigma > 0).all():
         raise ValueError("optim: sigma must be positive everywhere")
     weights = like(np.broadcast_to(1.0 / sigma, y.shape).copy(), y)

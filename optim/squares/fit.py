@@ -149,6 +149,8 @@ class Fit:
         """
         from .profile import profile
 
+        if name not in self.names:
+            raise ValueError(f"optim: no free parameter is called {name!r}; there are {', '.join(self.names)}")
         i = self.names.index(name)
         return profile(self, i, _quantile(level, self.degrees_of_freedom, self._absolute))
 
@@ -165,7 +167,7 @@ class Fit:
         for name, value, error, (low, high) in zip(
             self.names, self.popt, self.standard_errors, self.intervals(level), strict=True
         ):
-            share = f"{abs(error / value):9.2%}" if value else " " * 9
+            share = f"{abs(error / value):9.2%}" if abs(error) < 100 * abs(value) else " " * 9
             lines.append(f"{name:>{width}}  {value:18.10g} {error:12.5g} {share}   [{low:.6g}, {high:.6g}]")
         pairs = [
             (abs(self.correlation[i, j]), self.names[i], self.names[j], self.correlation[i, j])
@@ -175,7 +177,12 @@ class Fit:
         ]
         for _, a, b, c in sorted(pairs, reverse=True)[:10]:
             lines.append(f"correlation of {b} and {a}: {c:+.4f}")
-        if not np.isfinite(self.pcov).all():
+        held = [name for name, at in zip(self.names, result.active_mask, strict=True) if at]
+        if held:
+            lines.append(f"{', '.join(held)} at a bound: standard errors and intervals do not hold there")
+        if self.degrees_of_freedom <= 0 and not self._absolute:
+            lines.append("as many parameters as data: their scatter is unknown; give sigma, and absolute_sigma=True")
+        elif not np.isfinite(self.pcov).all():
             lines.append("the data do not determine every parameter: fix one, or add data that tell them apart")
         return "\n".join(lines)
 

@@ -44,7 +44,8 @@ def least_squares(
     Parameters
     ----------
     fun : callable
-        ``fun(x, *args) -> array``: the residuals, of any shape; complex residuals count as pairs of reals.
+        ``fun(x, *args) -> array``: the residuals, of any shape, or a pytree of them; complex residuals count as pairs
+        of reals.
     x0 : array or pytree
     jac : callable, optional
         Your own Jacobian, shape (m, n), an array or a sparse array. None: difftensor differentiates.
@@ -99,7 +100,8 @@ def least_squares(
     problem = SquaresProblem(
         fun, x0, args, jac=jac, box=read_pair(bounds, x0), loss=loss, f_scale=f_scale, sparsity=sparsity
     )
-    settings = {"gtol": gtol, "ftol": ftol, "xtol": xtol, "max_evaluations": max_nfev, **(options or {})}
+    tolerances = {"gtol": gtol or 0.0, "ftol": ftol or 0.0, "xtol": xtol or 0.0}  # SciPy's None is off
+    settings = {**tolerances, "max_evaluations": max_nfev, **(options or {})}
     on_interrupt = settings.pop("on_interrupt", "raise")
 
     def solve():
@@ -132,6 +134,8 @@ def read_pair(bounds, x0) -> Box | None:
     """The box of ``(lower, upper)``."""
     if bounds is None:
         return None
+    if not hasattr(bounds, "lb") and len(bounds) != 2:
+        raise ValueError(f"optim: bounds are (lower, upper) here, each a number or like x0; got {len(bounds)} entries")
     low, high = (bounds.lb, bounds.ub) if hasattr(bounds, "lb") else bounds
     layout = Layout(x0)
     return Box.of(_spread(low, layout), _spread(high, layout))

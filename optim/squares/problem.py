@@ -12,7 +12,7 @@ from ..implicit import untracked
 from ..layout import HostLayout
 from ..place import condensed, host, like, values
 from ..point import Point
-from ..problem import Problem
+from ..problem import Problem, check_dependence
 from .jacobians import LARGE, THIN, column_norms, is_sparse, scale_rows
 from .losses import LOSSES
 
@@ -91,10 +91,14 @@ class SquaresProblem(Problem):
         The size of a residual at which the loss starts to bend.
     sparsity : "auto", None or sparse array (m, n)
         The pattern of the Jacobian; "auto" looks for one when there are many unknowns, None is dense.
+    must_depend : bool
+        Whether residuals that do not depend on x at all are an error.
     """
 
-    def __init__(self, residuals, x0, args=(), *, jac=None, box=None, loss="linear", f_scale=1.0, sparsity=None):
+    def __init__(self, residuals, x0, args=(), *, jac=None, box=None, loss="linear", f_scale=1.0, sparsity=None,
+                 must_depend=True):  # fmt: skip
         super().__init__(residuals, x0, args)
+        self.must_depend, self.m = must_depend, None
         # The parameters are few: the solver keeps them on the host, whatever device the residuals are on.
         self._there, self.x0, self._mattered = self.x0, host(self.x0), host(self._mattered)
         if box is not None:
@@ -151,6 +155,8 @@ class SquaresProblem(Problem):
             r = dif.asarray(r)
         elif not isinstance(r, (np.ndarray, np.generic, dif.Tensor)) and hasattr(r, "__array__"):
             r = np.asarray(r)  # a column of pandas
+        elif not dif.tree.is_leaf(r):
+            r = dif.concatenate([dif.reshape(part, (-1,)) for part in dif.tree.leaves(r)])
         r = self.layout.home(r)
         shape = getattr(r, "shape", ())
         return r if len(shape) == 1 else dif.reshape(r, (-1,))
@@ -165,7 +171,7 @@ class SquaresProblem(Problem):
             r = np.concatenate([r.real, r.imag])
         if r.dtype.kind in "biu":
             r = r.astype(float)
-        point._r = r
+        point._r, self.m = r, r.size
         if self.rho is None:
             point._f = 0.5 * float(r.dot(r))
         else:
@@ -178,13 +184,23 @@ class SquaresProblem(Problem):
             return self._users(x)
         if self._colored is not None:
             return self._by_colors(x)
-        return untracked(dif.jacobian(self._real_objective)(self.place(x)))
+        J = untracked(dif.jacobian(self._real_objective)(self.place(x)))
+        if self.njev == 1 and self.must_depend and not J.any():
+            check_dependence(lambda x: dif.sum(self._real_objective(x)), self.place(x))
+        return J
 
     def _users(self, x):
         J = self.own_jacobian(self.layout.unpack(self.place(x.copy())), *self.args)
         if is_sparse(J):
-            return J.tocsr()
-        return (values(J) if isinstance(J, dif.Tensor) else np.asarray(J, dtype=float)).reshape(-1, self.n)
+            J = J.tocsr()
+        else:
+            J = values(J) if isinstance(J, dif.Tensor) else np.asarray(J)
+            if J.dtype.kind == "c":  # as the residuals
+                J = np.concatenate([J.real, J.imag])
+        shape, wanted = tuple(J.shape), (self.m, self.n)
+        if self.m is not None and shape != wanted and (len(shape) == 2 or J.size != self.m * self.n):
+            raise ValueError(f"optim: jac must return shape {wanted}, a row for each residual, got {shape}")
+        return J if is_sparse(J) else J.astype(float).reshape(-1, self.n)
 
     def _by_colors(self, x):
         try:

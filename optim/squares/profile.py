@@ -37,6 +37,7 @@ def profile(fit, i, quantile):
         inner = SquaresProblem(
             lambda rest: problem.objective(place(rest)), problem.place(start), loss=problem.rho or "linear",
             f_scale=problem.f_scale, box=None if box is None else Box.of(box.lower[others], box.upper[others]),
+            must_depend=False,
         )  # fmt: skip
         result = run(inner, LevenbergMarquardt(polish=False), Stop(gtol=1e-6, verify=False, max_steps=100))
         return math.sqrt(max(result.cost - best.f, 0.0) * 2 / variance), result.state.point.x
