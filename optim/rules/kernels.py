@@ -2,7 +2,7 @@
 
 ``kernel(g, x, state, t, **settings) -> (step, state)``: ``g`` the gradient, ``x`` the parameters, ``state`` a tuple of
 arrays like ``x``, ``t`` the number of this step, from 1. Pure: nothing is written to, unless
-``into`` names arrays for the new state, which may be the old ones. Names and
+``into`` names arrays for the new state, which may be the old ones, and one for the step. Names and
 defaults of the settings are PyTorch's, so that scripts carry over.
 """
 
@@ -102,35 +102,35 @@ def adadelta(g, x, state, t, *, lr, rho, eps, weight_decay, maximize):
     return -lr * d, (v, rho * state[1] + (1 - rho) * (d * d))
 
 
-def adam(g, x, state, t, *, lr, betas, eps, weight_decay, amsgrad, maximize, into=(None, None)):
+def adam(g, x, state, t, *, lr, betas, eps, weight_decay, amsgrad, maximize, into=(None, None, None)):
     """D. P. Kingma, J. Ba, arXiv:1412.6980, Algorithm 1; AMSGrad: S. J. Reddi et al., arXiv:1904.09237."""
     return _adam(_gradient(g, x, weight_decay, maximize), state, t, lr, betas, eps, amsgrad, into)
 
 
-def adamw(g, x, state, t, *, lr, betas, eps, weight_decay, amsgrad, maximize, into=(None, None)):
+def adamw(g, x, state, t, *, lr, betas, eps, weight_decay, amsgrad, maximize, into=(None, None, None)):
     """I. Loshchilov, F. Hutter, arXiv:1711.05101, Algorithm 2: the decay acts on the parameters themselves."""
     step, state = _adam(-g if maximize else g, state, t, lr, betas, eps, amsgrad, into)
     return (step - (lr * weight_decay) * x if weight_decay else step), state  # without decay x may be None
 
 
 def _adam(g, state, t, lr, betas, eps, amsgrad, into):
+    """The state holds sums, M = m / (1 - beta1) = beta1 M + g and V = v / (1 - beta2) = beta2 V + g^2: two passes over
+    the arrays less than with means."""
     b1, b2 = betas
-    m, v = np.multiply(state[0], b1, out=into[0]), np.multiply(state[1], b2, out=into[1])
-    d = (1 - b1) * g
-    m += d
-    np.multiply(g, g, out=d)
-    d *= 1 - b2
-    v += d
+    M, V = np.multiply(state[0], b1, out=into[0]), np.multiply(state[1], b2, out=into[1])
+    M += g
+    d = np.multiply(g, g, out=into[2])
+    V += d
     if amsgrad:
-        largest = np.maximum(state[2], v)
-        d, state = np.sqrt(largest), (m, v, largest)
+        largest = np.maximum(state[2], V)
+        d, state = np.sqrt(largest), (M, V, largest)
     else:
-        d, state = np.sqrt(v, out=d), (m, v)
-    # m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps), the bias corrections gathered in two numbers
-    c = math.sqrt(1 - b2**t)
+        d, state = np.sqrt(V, out=d), (M, V)
+    # m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps), all factors gathered in two numbers
+    c = math.sqrt((1 - b2**t) / (1 - b2))
     d += eps * c
-    np.divide(m, d, out=d)
-    d *= -lr * c / (1 - b1**t)
+    np.divide(M, d, out=d)
+    d *= -lr * c * ((1 - b1) / (1 - b1**t))
     return d, state
 
 

@@ -11,7 +11,7 @@ from .optimizer import Optimizer
 from .reals import count, reals, shaped
 
 WITHOUT_EFFECT = ("foreach", "fused", "capturable")  # how PyTorch runs its kernels, not what they compute
-BLOCK = 1 << 16  # elements whose parameters, gradients and moments stay in a core's cache together
+BLOCK = 1 << 15  # elements whose parameters, gradients and moments stay in a core's cache together
 
 
 class _ByKernel(Optimizer):
@@ -105,12 +105,14 @@ def _flat(tensor):
 
 def _by_blocks(kernel, p, g, x, arrays, t, settings):
     """Add the step to ``p``, a view, block by block, so that the intermediate arrays stay in the cache."""
+    work = np.empty(BLOCK, g.dtype)  # one for all blocks: freed memory of this size is given back to the system
     for first in range(0, g.size, BLOCK):
         part = slice(first, first + BLOCK)
         old = tuple(a[part] for a in arrays)
-        room = {"into": old} if kernel.takes_room else {}
+        room = {"into": (*old[:2], work[: old[0].size])} if kernel.takes_room else {}
         step, new = kernel.update(g[part], None if x is None else x[part], old, t, **room, **settings)
-        p[part] += step
+        block = p[part]
+        block += step
         for a, b in zip(old, new, strict=True):
             if a is not b:
                 a[...] = b
