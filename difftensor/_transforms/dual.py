@@ -209,13 +209,14 @@ def _with_both(v: Any, tangents: dict, level: int) -> Any:
 
 def _elementwise(op: Primitive, xs: tuple, level: int) -> Tensor | None:
     """An elementwise operation nobody outside is watching, on raw arrays; None if it is not so simple."""
-    data, slopes = [], []
+    data, slopes, tangents = [], [], []
     for x in xs:
         t = None
         if x.__class__ is Dual and x._data.level == level:
             t, x = x._data.tangent, x._data.value
             if t.__class__ is not Tensor or t.node is not None:
                 return None
+            tangents.append(t)
             t = t._data
         if x.__class__ is Tensor:
             if x.node is not None:
@@ -240,7 +241,17 @@ def _elementwise(op: Primitive, xs: tuple, level: int) -> Tensor | None:
             total = r if total is None else total + r
     if total.dtype != yd.dtype:
         total = total.astype(yd.dtype)
-    return dual(wrap(yd), wrap(total), level)
+    return dual(wrap(yd), _beside(total, tangents), level)
+
+
+def _beside(t: Any, tangents: Iterable[Tensor]) -> Tensor:
+    """A Tensor over the array `t`, which a rule may have made as a view of one of the `tangents`, or returned as it is:
+    writes to either do not reach the other."""
+    if t.base is None and all(t is not s._data for s in tangents):
+        return wrap(t)
+    for s in tangents:
+        snapshot(s)
+    return lift(t, None)
 
 
 def _run(op: Primitive, values: list, params: tuple, keywords: dict) -> Any:
@@ -268,7 +279,7 @@ def _with_tangent(y: Tensor, tangents: dict, level: int, around: Iterable[Node] 
             _site.set(site)
     if out is None:
         return y if watched else lift(y._data, None)
-    out = like(y, out if isinstance(out, Tensor) else wrap(out))
+    out = like(y, apart(out) if isinstance(out, Tensor) else _beside(out, tangents.values()))
     value = y if watched or y.__class__ is not Tensor else lift(y._data, None)
     return dual(value, out, level)
 

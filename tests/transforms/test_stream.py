@@ -217,3 +217,34 @@ def test_arrays_without_axes():
         for stream in (False, True):
             y, t = dif.jvp(lambda x, f=f: f(dif.copy(x)), (x,), (2.0,), stream=stream)
             assert y == f(0.3) and t == 2 * slope
+
+
+SHARING = {
+    "a sum": lambda x: x + 2.0,
+    "a difference": lambda x: x - np.ones(3),
+    "a sum that broadcasts": lambda x: x[0] + np.zeros(3),
+    "a maximum": lambda x: np.maximum(x, -9.0),
+    "a list": lambda x: dif.array([x])[0],
+    "a pick": lambda x: np.linalg.eigh(np.diag(np.arange(3.0)) + np.diag(x))[0],
+}
+
+
+@pytest.mark.parametrize("name", SHARING)
+def test_writes_after_operations_whose_tangent_is_that_of_the_operand(name):
+    def f(x):
+        x = x * 1.0
+        y = SHARING[name](x)
+        z = x + 0.0
+        y *= x
+        x[1] = y[0] ** 2
+        y[2] = 5.0
+        return (x * x * z).sum() + (y * x).sum()
+
+    x, v = np.array([0.3, 0.7, 1.4]), np.array([1.0, 2.0, -1.0])
+    expected = dif.grad(f)(x) @ v
+    np.testing.assert_allclose(dif.jvp(f, (x,), (v,), stream=True)[1], expected, rtol=1e-14)
+    w = np.array([0.2, -0.3, 0.4])
+    slope = dif.grad(lambda x: dif.jvp(f, (x,), (v,), stream=True)[1])(x) @ w  # watched from outside
+    np.testing.assert_allclose(slope, dif.hvp(f)(x, v) @ w, rtol=1e-13)
+    rows = dif.vmap(lambda x: dif.jvp(f, (x,), (v,), stream=True)[1])(np.stack([x, w]))
+    np.testing.assert_allclose(rows, [expected, dif.grad(f)(w) @ v], rtol=1e-13)
