@@ -58,6 +58,17 @@ def test_values_are_numpys(rng, helpers, name):
             np.testing.assert_array_equal(f(number, dif.tensor(a)).numpy(), f(number, a))
 
 
+@pytest.mark.parametrize("dtype", [np.complex128, np.float32, np.longdouble, np.int64])
+def test_numbers_of_other_dtypes(rng, helpers, dtype):
+    a = rng.uniform(0.5, 2.0, SIZE)
+    s = np.array([2, 1], dtype) * (1 + 2j if dtype is np.complex128 else 1)
+    x, t = dif.tensor(a), dif.tensor(s).sum()
+    for f in (lambda a, s: a - s, lambda a, s: s / a, lambda a, s: a**s):
+        found, expected = f(x, t).numpy(), f(a, s.sum())
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+
+
 N = 530  # N^2 elements of 3 numbers are large
 SHAPES = [
     ((N, 1, 3), (1, N, 3)), ((N, 3), (N, 1, 3)), ((1, N, 3), (N, N, 1)), ((3,), (N, N, 3)), ((N, N, 3), (N, 1)),

@@ -30,6 +30,7 @@ _UFUNCS: dict[Callable, Callable] = {
     operator.neg: np.negative,
     abs: np.absolute,
 }
+_NUMBERS = frozenset((float, int, np.float64))
 _KNOWN = frozenset((np.ufunc, type(operator.pow)))  # what may be called for parts of an array, on any thread
 
 
@@ -73,9 +74,12 @@ def spread(f: Callable, *xs: Any) -> Any:
         return f(*xs)
     g = _UFUNCS.get(g, g)
     for v in xs:
-        if v.__class__ is np.ndarray and v.shape != x.shape:
+        if v.__class__ is not np.ndarray:
+            if v.__class__ not in _NUMBERS:  # complex ones make the result complex
+                return f(*xs)
+        elif v.shape != x.shape:
             return _broadcast(f, g, *xs)
-        if v.__class__ is np.ndarray and not (v.flags.c_contiguous and v.dtype == x.dtype):
+        elif not (v.flags.c_contiguous and v.dtype == x.dtype):
             return f(*xs)
     if x.nbytes < HEAVY or not helpers():
         return f(*xs)

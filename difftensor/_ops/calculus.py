@@ -158,7 +158,7 @@ def interp(x, xp, fp, left=None, right=None, period=None):
         y = X.where(below, fp[0] if left is None else left, y)
     if above.any():
         y = X.where(above, fp[-1] if right is None else right, y)
-    return y
+    return y if y.ndim else y[()]
 
 
 # Angles -------------------------------------------------------------------------------------------------------------

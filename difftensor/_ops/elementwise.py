@@ -194,7 +194,7 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
     if not copy:
         X.copyto(x, y)
         return x
-    return y
+    return y if y.ndim else y[()]
 
 
 # Rounding: steps, whose derivative is zero ----------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from difftensor._backend import beside, several_devices
+from difftensor._backend import beside, namespace, on_gpu, several_devices
 from difftensor._core import (
     Tensor,
     X,
@@ -72,8 +72,17 @@ def _push_parts(xp, ts, y, xs, shape):
 def _stack_parts(xs, shape):
     # np.array is three times faster than np.stack on small arrays, and does not know those of other devices.
     ours = all(x.__class__ is np.ndarray or isinstance(x, np.generic) for x in xs)
-    y = np.array(xs) if ours else np.stack(xs)
+    y = np.array(xs) if ours else np.stack(_numbers_placed(xs))
     return y.reshape((*shape, *y.shape[1:])) if len(shape) != 1 else y
+
+
+def _numbers_placed(xs):
+    """`xs` with arrays on the GPU in place of numbers beside arrays there: CuPy stacks arrays only."""
+    there = next((x for x in xs if on_gpu(x)), None)
+    if there is None:
+        return xs
+    full = namespace(there).full
+    return [x if on_gpu(x) else full((), np.asarray(x)[()], np.asarray(x).dtype) for x in xs]
 
 
 def _batch_parts(call, lanes, flags, size, shape):
@@ -264,7 +273,8 @@ def tile(A, reps):
     # Broadcasting over new axes: the gradient is a plain sum.
     pairs = tuple(k for s in shape for k in (1, s))
     wide = tuple(k for r, s in zip(reps, shape) for k in (r, s))
-    return X.broadcast_to(A.reshape(pairs), wide).reshape(tuple(r * s for r, s in zip(reps, shape)))
+    y = X.copy(X.broadcast_to(A.reshape(pairs), wide), "C")  # a view could not be written to
+    return y.reshape(tuple(r * s for r, s in zip(reps, shape)))
 
 
 def _pull_repeat(xp, g, shape, k, axis):

@@ -46,3 +46,28 @@ def test_transformations_keep_it(call, order):
     slopes = dif.jvp(f, (a[0],), (t[0],), stream=True)[1], dif.jvp(f, (a[0],), (t[0],))[1]
     assert all(np.array_equal(dy, f(t[0])) for dy in slopes)
     assert np.array_equal(dif.vmap(f)(a), np.stack([f(x) for x in a]))
+
+
+@pytest.mark.parametrize("reps", [(4, 1), (2, 1, 1), 1, (1, 3)])
+def test_tiles_can_be_written_to(reps):
+    """Repeated along new axes, too, where a view would do."""
+
+    def f(m, x):
+        y = m.tile(x, reps)
+        y[0] = y[-1] * 5.0
+        return y.sum()
+
+    for a in (np.arange(1.0, 4.0), np.ones((1, 3)), np.ones((2, 3))):
+        assert f(dif, dif.tensor(a)).item() == f(np, a)
+        assert dif.jvp(lambda x: f(np, x), (a,), (a,), stream=True)[1] == f(np, a)
+        assert np.vdot(dif.grad(lambda x: f(np, x))(a), a) == f(np, a)
+        assert dif.vmap(lambda x: f(np, x))(np.stack([a, 2 * a])).tolist() == [f(np, a), 2 * f(np, a)]
+
+
+@pytest.mark.parametrize("f", [np.nan_to_num, lambda x: np.interp(x, [0.0, 1.0], [0.0, 2.0])])
+def test_numbers_where_numpy_returns_numbers(f):
+    """``op=`` gives a number another name, and changes an array."""
+    x = dif.tensor([0.3, 0.2]).sum()
+    y = z = f(x)
+    y += 1.0
+    assert dif.isscalar(y) and y.item() == z.item() + 1.0 == f(0.5) + 1.0
