@@ -30,7 +30,7 @@ def written(operations):
 def test_full_collections_are_rarer_while_a_tape_is_written():
     tape = written(6000)
     gc.collect(1)
-    assert gc.get_threshold() == (700, 10, 100)
+    assert gc.get_threshold() == (2800, 10, 100)
     gc.collect(1)  # nothing was recorded in between
     assert gc.get_threshold() == (700, 10, 10)
     tape.backward()
