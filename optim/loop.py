@@ -108,6 +108,8 @@ def run(problem, method, stop, *, state=None, callback=None, progress=None, on_i
     on_interrupt : {"raise", "return"}
         What a KeyboardInterrupt does. The exception carries the result so far as its ``result``.
     """
+    if on_interrupt not in ("raise", "return"):
+        raise ValueError(f"optim: on_interrupt must be 'raise' or 'return', got {on_interrupt!r}")
     begun = time.perf_counter()
     if stop.max_steps is None:
         stop = replace(stop, max_steps=method.max_steps(problem.n))
@@ -122,7 +124,7 @@ def run(problem, method, stop, *, state=None, callback=None, progress=None, on_i
         if state is None:
             state = method.start(problem, problem.x0)
         else:
-            state.point.problem = problem
+            state = _resumed(problem, method, state)
         first = state.k
         trace.add(state.point.f, state.optimality, state.step, problem.nfev, 0.0)
         reason = stop.before(problem, state, 0, begun)
@@ -145,11 +147,12 @@ def run(problem, method, stop, *, state=None, callback=None, progress=None, on_i
         else:
             state = method.last(problem, state)
     except StopIteration:
-        reason = Reason("callback", False, "the callback asked to stop")
+        state, reason = method.last(problem, state), Reason("callback", False, "the callback asked to stop")
     except KeyboardInterrupt as interrupt:
         if state is None:
             raise
         reason = Reason("interrupted", False, f"interrupted after {state.k} steps; x is the best point so far")
+        state = method.last(problem, state)
         if on_interrupt == "raise":
             interrupt.result = so_far(reason)
             interrupt.add_note("optim: the result so far is the `result` attribute of this exception")
@@ -195,6 +198,20 @@ def _believe(problem, method, stop, state, reason):
     if reason.status == "converged" and gtol > 1e-16:
         return state, replace(stop, gtol=gtol), None
     return state, stop, Reason("saddle" if doubt.direction is not None else "stalled", False, doubt.words)
+
+
+def _resumed(problem, method, state):
+    """The state of an earlier run, as one of this problem."""
+    if not hasattr(state, "point"):
+        raise TypeError(f"optim: resume takes result.state of an earlier run, got {type(state).__name__}")
+    made = type(method).start.__annotations__.get("return")  # as it is written there
+    if type(state).__name__ != made:
+        raise ValueError(f"optim: the {type(state).__name__} to resume from is not of the method {method.name!r}, "
+                         f"which goes on from a {made}; give the method of the earlier run")  # fmt: skip
+    if state.point.x.shape != problem.x0.shape:
+        raise ValueError(f"optim: the state to resume from has {state.point.x.size} variables, x0 has {problem.n}")
+    state.point.problem = problem
+    return state
 
 
 def _descend(problem, point, direction):

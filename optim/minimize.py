@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from inspect import signature
 
 import numpy as np
 
@@ -225,9 +226,9 @@ def _adapt(callback):
     if not callable(callback):
         raise TypeError(f"optim: callback must be a function or None, got {callback!r}")
     try:
-        names = callback.__code__.co_varnames[: callback.__code__.co_argcount]
-    except AttributeError:
-        names = ()
+        names = signature(callback).parameters
+    except (TypeError, ValueError):  # written in C
+        names = {}
     if "intermediate_result" in names:
         return lambda so_far: callback(intermediate_result=so_far)
 

@@ -178,7 +178,8 @@ def make(problem, method, state, reason, trace, k, seconds, choice="") -> Result
     point, restore, place = state.point, problem.layout.restore, problem.place
     g = point._g
     fields = dict(  # noqa: C408  reads like a call of Result
-        x=restore(place(point.x)), fun=point.f, jac=None if g is None else restore(place(g)),
+        # copies: what a callback or a user does to them must not reach the run
+        x=restore(place(point.x.copy())), fun=point.f, jac=None if g is None else restore(place(g.copy())),
         success=reason.success, status=CODES[reason.status], reason=reason.status, message=reason.words,
         nit=k, nfev=problem.nfev, njev=problem.njev, nhev=problem.nhev, optimality=state.optimality,
         method=method.name, choice=choice, state=state, trace=trace, seconds=seconds, _problem=problem,

@@ -63,10 +63,22 @@ def multistart(fun, x0=None, bounds=None, starts=20, *, rng=None, **settings):
                          f"{starts if np.ndim(starts) == 0 else f'shape {np.shape(starts)}'}")  # fmt: skip
     center = layout.pack(x0)
     points = starts if np.ndim(starts) == 2 else _scatter(host(center), Box.read(bounds, layout), starts, rng)
-    runs = [
-        minimize(fun, layout.restore(like(np.array(point, dtype=center.dtype), center)), bounds=bounds, **settings)
-        for point in points
-    ]
+    runs = []
+    try:
+        for point in points:
+            start = layout.restore(like(np.array(point, dtype=center.dtype), center))
+            runs.append(minimize(fun, start, bounds=bounds, **settings))
+            if runs[-1].reason == "interrupted":
+                break
+    except KeyboardInterrupt as interrupt:
+        if hasattr(interrupt, "result"):
+            interrupt.result = _best([*runs, interrupt.result])
+        raise
+    return _best(runs)
+
+
+def _best(runs):
+    """The best of some runs, which knows the others."""
     runs.sort(key=lambda run: (not run.success, run.fun if np.isfinite(run.fun) else np.inf))
     best = runs[0]
     if not best.success:

@@ -28,7 +28,8 @@ class Fit:
     sum_of_squares : float
     degrees_of_freedom : int
     result : Result
-        How the minimization went; ``success``, ``message``, ``reason`` and ``nfev`` are also here.
+        How the minimization went; ``success``, ``message``, ``reason``, ``nfev``, ``method`` and ``trace`` are
+        also here.
 
     Notes
     -----
@@ -41,7 +42,7 @@ class Fit:
         self._parameters, self._absolute = parameters, absolute
         problem, point = result._problem, result.state.point
         self._watched = isinstance(result.cost, dif.Tensor) and result.cost.requires_grad
-        self.popt = dif.tree.ravel(result.x)[0] if self._watched else point.x
+        self.popt = dif.tree.ravel(result.x)[0] if self._watched else point.x.copy()
         self.names = parameters.names or [problem.layout.path(i) for i in range(problem.n)]
         self.residuals = result.fun
         self.sum_of_squares = (self.residuals * self.residuals).sum()
@@ -103,7 +104,7 @@ class Fit:
         if name in ("pcov", "standard_errors", "correlation") and self.__dict__.get("_watched"):
             self._uncertain_on_the_tape()
             return self.__dict__[name]
-        if name in ("success", "message", "reason", "nfev", "njev", "nit", "status", "trace"):
+        if name in ("success", "message", "reason", "nfev", "njev", "nit", "status", "trace", "method", "choice"):
             return getattr(self.result, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 

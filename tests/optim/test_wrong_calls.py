@@ -12,6 +12,10 @@ t = np.linspace(0, 4, 30)
 data = 2 * np.exp(-t) + 0.01 * np.sin(37 * t)
 
 
+def rosenbrock(x):
+    return np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
 def decay(t, a, b):
     return a * np.exp(-b * t)
 
@@ -119,3 +123,16 @@ def test_reports_say_what_does_not_hold():
     assert "as many parameters as data" in two and "%]" not in two and "inf%" not in two
     flat = optim.curve_fit(lambda t, a, b: a + b * t, t, np.ones(30) + 0.1 * (-1) ** np.arange(30.0), p0=[1, 0])
     assert all(len(line) < 90 for line in flat.report().splitlines()[3:])
+
+
+def test_states_of_other_runs():
+    x0 = np.full(4, -1.2)
+    early = optim.minimize(rosenbrock, x0, options={"maxiter": 3})
+    with pytest.raises(TypeError, match=r"result\.state"):
+        optim.minimize(rosenbrock, x0, resume=early)
+    with pytest.raises(ValueError, match="BFGSState .* not of the method 'l-bfgs', which goes on from a LBFGSState"):
+        optim.minimize(rosenbrock, x0, method="l-bfgs", resume=early.state)
+    with pytest.raises(ValueError, match="4 variables, x0 has 3"):
+        optim.minimize(rosenbrock, x0[:3], resume=early.state)
+    with pytest.raises(ValueError, match="'raise' or 'return'"):
+        optim.minimize(rosenbrock, x0, options={"on_interrupt": "ignore"})
