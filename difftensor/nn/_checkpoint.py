@@ -39,6 +39,16 @@ class History:
         self.stopped = False
         self.total, self.count = 0.0, 0
 
+    def __repr__(self) -> str:
+        lines = [f"History: {self.epoch} epochs, {self.step} steps"]
+        if self.train:
+            lines.append(f"training loss {self.train[0]:.6g} -> {self.train[-1]:.6g}")
+        if self.best_epoch is not None:
+            best = self.validation[self.best_epoch - 1]
+            lines.append(f"best after epoch {self.best_epoch}: validation "
+                         + ", ".join(f"{k} {v:.6g}" for k, v in best.items()))  # fmt: skip
+        return "; ".join(lines)
+
     def add(self, loss: float, n: int) -> None:
         """Note one batch."""
         if not math.isfinite(loss):

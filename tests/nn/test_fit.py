@@ -57,6 +57,7 @@ def test_validation_keeps_the_best_weights_and_stops():
     history = nn.fit(model, nn.functional.cross_entropy, loader, optimizer, epochs=200, validation=validation,
                      metrics=ACCURACY, patience=5, progress=False)  # fmt: skip
     losses = [v["loss"] for v in history.validation]
+    assert f"best after epoch {history.best_epoch}: validation loss {min(losses):.6g}, accuracy" in repr(history)
     assert history.stopped and history.epoch == history.best_epoch + 5 == len(losses)
     assert history.best_epoch == int(np.argmin(losses)) + 1
     found = nn.evaluate(model, nn.functional.cross_entropy, validation, ACCURACY)
