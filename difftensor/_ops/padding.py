@@ -32,7 +32,7 @@ def _inside(shape, widths):
 
 
 def _among_zeros(x, widths):
-    if x.ndim == 1 and x.__class__ is np.ndarray:
+    if x.ndim == 1 == len(widths) and x.__class__ is np.ndarray:
         ((before, after),) = widths
         n = len(x)
         y = np.zeros(before + n + after, x.dtype)

@@ -317,3 +317,33 @@ def test_the_imaginary_part_of_real_numbers():
     assert dif.vmap(lambda x: x.imag + x.imag.shape[0])(x).tolist() == [[3.0] * 3] * 2
     for transformed in (lambda f: dif.jvp(f, (x,), (x,), stream=True)[0], lambda f: dif.taylor(f, x, 2)[0]):
         assert transformed(np.imag).tolist() == np.zeros((2, 3)).tolist()
+
+
+ARRAYS = {
+    "atleast_1d": np.atleast_1d,
+    "index": lambda s: s[None],
+    "reshape": lambda s: s.reshape(1, 1),
+    "dots": lambda s: s[...],
+    "ravel": np.ravel,
+    "pad": lambda s: np.pad(s, 0),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_made_of_numbers_have_memory_of_their_own(name):
+    """As arrays made of NumPy scalars have: a write does not reach the sum it was made of."""
+
+    def f(x):
+        s = x.sum()
+        y = ARRAYS[name](s)
+        y[...] = y * s
+        y += 1.0
+        return s + y.sum()
+
+    xs = np.array([[1.0, 2.0, 3.0], [0.5, 0.0, -1.0]])
+    total = xs.sum(axis=1)
+    np.testing.assert_allclose(dif.vmap(f)(xs), total + total**2 + 1)
+    slopes = np.repeat(1 + 2 * total[:, None], 3, axis=1)
+    np.testing.assert_allclose(dif.vmap(dif.grad(f))(xs), slopes)
+    np.testing.assert_allclose(dif.grad(lambda xs: dif.vmap(f)(xs).sum())(xs), slopes)
+    np.testing.assert_allclose(dif.vmap(lambda x: dif.jvp(f, (x,), (x,), stream=True)[1])(xs), (slopes * xs).sum(1))

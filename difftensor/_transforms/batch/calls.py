@@ -12,7 +12,15 @@ from difftensor._backend.device import made_there
 from difftensor._core import Primitive, Tensor, X, aligned, everywhere
 from difftensor._core.operands import _with_keywords
 from difftensor._transforms.batch.indices import copied, physical_index
-from difftensor._transforms.batch.tensor import Batched, batched, example_by_example, level_of, levels, surrounded
+from difftensor._transforms.batch.tensor import (
+    Batched,
+    batched,
+    example_by_example,
+    is_scalar,
+    level_of,
+    levels,
+    surrounded,
+)
 from difftensor.errors import BatchedValueError
 
 
@@ -52,6 +60,8 @@ def _dispatched(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: 
     found = _batch_result(y, level)
     if op.operands == 1 and found.__class__ is Batched and not found.ndim:
         found._data.scalar = _makes_scalars(op, xs[0], params)
+    if op.views is True and found.__class__ is Batched and is_scalar(xs[0]) and not is_scalar(found):
+        return batched(X.copy(y), level)  # an array made of a NumPy scalar has memory of its own
     return found
 
 
