@@ -16,8 +16,9 @@ from difftensor._backend import move, on_gpu
 from difftensor._backend.device import CPU
 from difftensor._core import Node
 from difftensor._core.fitting import Guard
-from difftensor._core.recording import PICK
+from difftensor._core.recording import PICK, Like
 from difftensor._core.writes import VIEW, WRITE, walk
+from difftensor.errors import MissingDerivativeError, public_name
 
 
 def _sparse() -> Any:
@@ -34,9 +35,11 @@ def _union(matrices: list) -> Any:
     return total
 
 
-def _numbers(shape: tuple, start: int = 1) -> np.ndarray:
+def _numbers(shape: tuple, start: int = 1, dtype: Any = None) -> np.ndarray:
+    """The elements of an array, numbered; of a complex one both parts."""
     size = int(np.prod(shape, dtype=np.int64))
-    return np.arange(start, start + size, dtype=np.float64).reshape(shape)
+    found = np.arange(start, start + size, dtype=np.float64).reshape(shape)
+    return found if getattr(dtype, "kind", "f") != "c" else found + 1j * found
 
 
 class Pattern:
@@ -86,8 +89,9 @@ def _step(n: Node, known: list) -> tuple[tuple, Any]:
     if op is WRITE:
         return n.params[2][0], _written(n, known)
     if op is VIEW:
-        where = walk(n.params[0], _numbers(n.params[1]))
-        return where.shape, known[0].pick(where)
+        path, (shape, dtype, _) = n.params
+        where = walk(path, _numbers(shape, 1, dtype))
+        return where.shape, known[0].pick(where.real)
     if op.name in ("alias", "hook", "to_device"):
         return known[0].shape, known[0].rows
     if op.name.endswith(".reduce") and len(n.params) == 2:
@@ -103,45 +107,65 @@ def _step(n: Node, known: list) -> tuple[tuple, Any]:
         found = _product(n, known)
         if found is not None:
             return found
-    found = _selected(n, known)
+    several = op.outputs > 1
+    found = None if several or op is PICK else _selected(n, known)
     if found is not None:
         return found
-    out = _shape(n)
-    found = _by_blocks(n, known, out)
+    out = _shape(n, known)
+    found = None if several else _by_blocks(n, known, out)
     if found is not None:
         return out, found
-    count = int(np.prod(out, dtype=np.int64))
+    count = 1 if several else int(np.prod(out, dtype=np.int64))  # of several results one line says it all
     return out, _union([p.everything(count) for p in known if p is not None])
 
 
-def _shape(n: Node) -> tuple:
-    """The shape of the result of a node of any kind but elementwise."""
-    if n.op is PICK:
-        return n.p.y[n.params].shape
-    if n.op.outputs > 1:
-        return (1,)  # read only by PICK, which depends on everything
+def _shape(n: Node, known: list) -> tuple:
+    """The shape of the result of a node of any kind but elementwise; of several results a tuple of shapes."""
+    op = n.op
+    if op is PICK:
+        return known[0].shape[n.params]
     if n.y is not None:
-        return n.y.shape
-    if n.op.kind == "bilinear":
-        return n.op.forward(np.zeros(_raw(n.a).shape), np.zeros(_raw(n.b).shape), *n.params).shape
-    operands = [np.zeros(n.a)] if n.op.kind == "linear" else [np.zeros(x.shape) for x in n.a]
-    return np.shape(_run(n, operands))
+        return tuple(map(np.shape, n.y)) if op.outputs > 1 else n.y.shape
+    if op.kind == "bilinear":
+        return op.forward(np.zeros(_raw(n.a).shape), np.zeros(_raw(n.b).shape), *n.params).shape
+    if op.kind == "linear":
+        operands = [np.zeros(n.a)]
+    else:
+        saved = n.a if n.q.__class__ is tuple else (n.a, n.b)[: op.operands]
+        operands = [_stand_in(n, x, p) for x, p in zip(saved or known, known)]
+    with np.errstate(all="ignore"):
+        y = _run(n, operands)
+    return tuple(map(np.shape, y)) if op.outputs > 1 else np.shape(y)
+
+
+def _stand_in(n: Node, x: Any, p: Pattern | None) -> Any:
+    """An operand: as it was saved, else zeros of its shape."""
+    if x is not None and not isinstance(x, (Like, Pattern)):
+        return _home(_raw(x))
+    if x is None and p is None:
+        raise MissingDerivativeError(
+            f"the shape of the result of {public_name(n.op.name)} is not on the tape, so the pattern is not known: "
+            "give it (pattern=), or use dif.jacobian"
+        )
+    return np.zeros((x if p is None else p).shape)
 
 
 def _written(n: Node, known: list) -> Any:
-    path, index, (shape, _, _), (vshape, _), _ = n.params
+    path, index, (shape, dtype, _), (vshape, _), _ = n.params
     old, value = known
-    source = _numbers(shape)
+    source = _numbers(shape, 1, dtype)
     if old is None:
         source[...] = 0
     offset = source.size
     part = walk(path, source)
-    part[_home(index)] = _numbers(vshape, offset + 1) if value is not None else 0
+    part[_home(index)] = _numbers(vshape, offset + 1, part.dtype) if value is not None else 0
     sp = _sparse()
     columns = (old or value).rows.shape[1]
     first = old.rows if old is not None else sp.csr_array((offset, columns), dtype=bool)
     rows = first if value is None else sp.vstack([first, value.rows], format="csr")
-    return Pattern((rows.shape[0],), rows).pick(source)
+    every = Pattern((rows.shape[0],), rows)
+    parts = (source.real, source.imag) if source.dtype.kind == "c" else (source,)
+    return _union([every.pick(part) for part in parts])
 
 
 def _placed(p: Pattern, index: Any, shape: tuple) -> Any:

@@ -228,6 +228,8 @@ def _elementwise(op: Primitive, xs: tuple, level: int) -> Tensor | None:
         slopes.append(t)
     xp = namespace(data[0])
     yd = op.forward(*data)
+    if yd.__class__ is complex:  # Python's answer to 1j * np.float64(2)
+        yd = np.complex128(yd)
     total: Any = None
     with np.errstate(all="ignore"):
         for t, rule in zip(slopes, (op.rule_a, op.rule_b)):

@@ -21,6 +21,22 @@ def heat(u):
     return dif.concatenate([v.ravel(), dif.flip(u[:, 0])])
 
 
+def live_views(x):
+    y = x * 1.0
+    rows = y.reshape(3, 2)
+    y[1:] = x[:-1] ** 2
+    return (rows[1:] * rows[:-1, ::-1]).ravel()
+
+
+def complex_parts(x):
+    z = dif.zeros(4, complex)
+    z.imag[1:] = x[:-1] ** 2
+    z.real[:2] = x[2:]
+    part = z.imag
+    z[0] = x[0] * x[1] * 1j
+    return dif.concatenate([part, (z * z).real])
+
+
 FUNCTIONS = {
     "differences": (lambda x: x[1:] * x[:-1], 9),
     "heat": (heat, 30),
@@ -34,6 +50,13 @@ FUNCTIONS = {
     "transposed": (lambda x: dif.transpose(x.reshape(2, 3)).ravel() * np.arange(6.0), 6),
     "constant part": (lambda x: dif.concatenate([x[:2] ** 2, np.ones(3)]), 4),
     "linear algebra": (lambda x: dif.concatenate([dif.linalg.solve(np.eye(2) + 0.1, x[:2]), x[2:] ** 2]), 6),
+    "moments": (lambda x: np.var(x.reshape(3, 2), axis=1) * x[:3], 6),
+    "determinants": (lambda x: np.linalg.det(x.reshape(2, 2, 2)) + x[:2] ** 2, 8),
+    "sorted": (lambda x: np.sort(x) * x[0], 5),
+    "several results": (lambda x: dif.linalg.slogdet(np.eye(2) * 3 + x.reshape(2, 2, 2))[1] * x[:2], 8),
+    "live views": (live_views, 6),
+    "parts of complex numbers": (complex_parts, 4),
+    "cancelling": (lambda x: np.cumsum(np.append(x - x.sum() / 4, x[:1])), 4),
 }
 
 

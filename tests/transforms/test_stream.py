@@ -248,3 +248,9 @@ def test_writes_after_operations_whose_tangent_is_that_of_the_operand(name):
     np.testing.assert_allclose(slope, dif.hvp(f)(x, v) @ w, rtol=1e-13)
     rows = dif.vmap(lambda x: dif.jvp(f, (x,), (v,), stream=True)[1])(np.stack([x, w]))
     np.testing.assert_allclose(rows, [expected, dif.grad(f)(w) @ v], rtol=1e-13)
+
+
+def test_an_imaginary_number_times_a_number():
+    """Python's result of 1j * np.float64(2) is a Python number."""
+    f = lambda x: (1j * x.sum() + np.nan_to_num(x.sum() + 0j)).imag  # noqa: E731
+    assert dif.jvp(f, (np.ones(3),), (np.ones(3),), stream=True) == (3.0, 3.0)
