@@ -146,6 +146,11 @@ def _of_leaf(bounds, shape, is_complex):
     size = int(np.prod(shape))
     if is_complex:
         raise ValueError("optim: complex parameters have no order, so they cannot have bounds")
+    if any(isinstance(b, dif.Tensor) and b.requires_grad for b in dif.tree.leaves(bounds)):
+        raise dif.errors.MissingDerivativeError(
+            "optim: a bound is watched by an outer derivative, and bounds are constants: write it as a constraint, "
+            "{'type': 'ineq', 'fun': lambda x: ...}, which has one, or drop the derivative with .detach()"
+        )
     if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
         low, high = bounds.lb, bounds.ub
     elif not hasattr(bounds, "__len__"):

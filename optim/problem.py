@@ -74,7 +74,8 @@ class Problem:
 
     def objective(self, x):
         """The user's function of one vector; what difftensor differentiates."""
-        y = self.layout.home(self.fun(self.layout.unpack(x), *self.args))
+        y = self.fun(self.layout.unpack(x), *self.args)
+        y = self.layout.home(y[0] if self._jac is True else y)
         return y if getattr(y, "shape", None) == () else _scalar(y)
 
     def layout_vector(self, tree):

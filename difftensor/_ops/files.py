@@ -14,8 +14,6 @@ from difftensor.errors import would_lose
 
 
 def _values(v: Any, name: str) -> Any:
-    if isinstance(v, dict):  # NumPy would pickle it, and `load` could not read it
-        raise TypeError(f"dif.{name}: this writes arrays, and got a dict; dif.io.save(path, tree) writes trees of them")
     if not isinstance(v, Tensor):
         return v
     if v.node is not None:

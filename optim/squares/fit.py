@@ -150,6 +150,10 @@ class Fit:
         """
         from .profile import profile
 
+        if self._watched:
+            raise dif.errors.MissingDerivativeError(
+                "optim: a profile has no derivative with respect to the data; take fit.intervals(), or fit constants"
+            )
         if name not in self.names:
             raise ValueError(f"optim: no free parameter is called {name!r}; there are {', '.join(self.names)}")
         i = self.names.index(name)

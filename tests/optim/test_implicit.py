@@ -191,3 +191,38 @@ def test_everything_a_result_says_about_the_solution_has_its_derivative(f):
 def test_what_has_no_derivative_refuses(f):
     with pytest.raises(dif.errors.MissingDerivativeError, match="detach"):
         dif.grad(lambda p: f(p) + p)(2.0)
+
+
+@pytest.mark.parametrize("form", ["both", "apart"])
+def test_gradients_of_ones_own(form):
+    """Of real and of complex parameters, as (value, gradient) or apart."""
+
+    def value(z, c):
+        return dif.sum(dif.real((z - c) * dif.conj(z - c)) * (1 + np.arange(2)))
+
+    def gradient(z, c):  # of steepest ascent
+        return 2 * (z - c) * (1 + np.arange(2))
+
+    def solution(t):
+        c = dif.array([t, t * (2 - 1j)])
+        if form == "both":
+            z = optim.minimize(lambda z: (value(z, c), gradient(z, c)), np.zeros(2) + 0j, jac=True)
+        else:
+            z = optim.minimize(value, np.zeros(2) + 0j, args=(c,), jac=gradient)
+        return dif.concatenate([dif.real(z.x), dif.imag(z.x), z.fun.reshape(1)])
+
+    np.testing.assert_allclose(dif.jacobian(solution)(0.7), [1, 2, 0, -1, 0], atol=1e-9)
+
+
+def test_what_has_no_derivative_says_so():
+    def held(t):
+        return optim.minimize(lambda x: (x[0] - 3) ** 2, [0.1], bounds=[(0, t)]).x[0]
+
+    with pytest.raises(dif.errors.MissingDerivativeError, match="write it as a constraint"):
+        dif.grad(held)(0.5)
+    constraint = lambda t: {"type": "ineq", "fun": lambda x: t - x[0]}
+    freed = lambda t: optim.minimize(lambda x: (x[0] - 3) ** 2, [0.1], constraints=constraint(t)).x[0]
+    np.testing.assert_allclose(dif.grad(freed)(0.5), 1.0, rtol=1e-9)
+    t = np.linspace(0, 1, 6)
+    with pytest.raises(dif.errors.MissingDerivativeError, match="intervals"):
+        dif.grad(lambda y: optim.curve_fit(lambda t, a, b: a + b * t, t, y).profile("a")[0])(np.sin(t))
