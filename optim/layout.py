@@ -82,7 +82,7 @@ class Layout:
     def restore(self, x):
         """The pytree of ``x`` as the user passed it in: Tensors for Tensors and arrays on a device, else arrays."""
         if self.plain and not self.leaves[0].is_tensor:
-            return x
+            return x if x.dtype == self.leaves[0].dtype else x.astype(self.leaves[0].dtype)
         leaves, start = [], 0
         for place in self.leaves:
             leaf = place.unpack(x[start : start + place.size])

@@ -57,7 +57,7 @@ class ConstrainedProblem(Problem):
     constraints : dict, object or a sequence of them
         SciPy's forms: ``{"type": "eq" or "ineq", "fun": c, "jac": optional, "args": optional}`` with ``c(x) = 0`` or
         ``c(x) >= 0``; or objects with ``fun`` (or the matrix ``A``), ``lb`` and ``ub``, as `NonlinearConstraint` and
-        `LinearConstraint`.
+        `LinearConstraint`, whose matrix acts on the vector of all elements.
 
     Attributes
     ----------
@@ -121,6 +121,8 @@ class _Part:
 
     def tracked(self, x):
         y = self.fun(self.problem.layout.unpack(x), *self.args)
+        if y is None:
+            raise TypeError("optim: a constraint returned None; is its `return` missing?")
         if isinstance(y, (list, tuple)):
             y = dif.asarray(y)
         y = dif.reshape(y, (-1,)) if getattr(y, "shape", None) is not None else dif.asarray([y])
@@ -145,8 +147,12 @@ def _read(given, problem, equal, atleast):
         return
     if hasattr(given, "A"):
         matrix = np.atleast_2d(np.asarray(given.A.toarray() if hasattr(given.A, "toarray") else given.A, dtype=float))
+        if matrix.shape[1] != problem.n:
+            raise ValueError(f"optim: the matrix of a linear constraint has {matrix.shape[1]} columns, and x0 has "
+                             f"{problem.n} elements")  # fmt: skip
 
-        def fun(x):
+        def fun(x):  # of all elements in one vector, whatever x0 is
+            x = problem.layout.vector(x, "x")
             return dif.matmul(like(matrix, x), x)
 
         own = None

@@ -85,3 +85,25 @@ def test_derivative_with_respect_to_a_constraint():
         ).x[0]  # fmt: skip
 
     np.testing.assert_allclose(dif.grad(solution)(3.0), 1 / np.sqrt(15), rtol=1e-7)
+
+
+@pytest.mark.parametrize("x0", [{"a": 0.0, "b": np.zeros(2)}, np.zeros((3, 1)), np.zeros(3, dtype=np.float32)])
+def test_a_linear_constraint_acts_on_the_vector_of_all_elements(x0):
+    """The nearest point to (1, 2, 3) of the plane x0 + 2 x1 + x2 = 2; a matrix x0 was multiplied as a matrix."""
+
+    def distance(x):
+        flat = dif.tree.ravel(x)[0]
+        return dif.sum((flat - np.arange(1, 4)) ** 2)
+
+    result = optim.minimize(distance, x0, constraints=LinearConstraint([[1.0, 2.0, 1.0]], 2.0, 2.0))
+    x = dif.tree.ravel(result.x)[0]
+    np.testing.assert_allclose(x, [0, 0, 2], atol=1e-6)
+    if not isinstance(x0, dict):
+        assert result.x.dtype == x0.dtype and result.x.shape == x0.shape
+    with pytest.raises(ValueError, match="2 columns, and x0 has 3"):
+        optim.minimize(distance, x0, constraints=LinearConstraint([[1.0, 2.0]], 2.0, 2.0))
+
+
+def test_a_constraint_without_return():
+    with pytest.raises(TypeError, match="`return`"):
+        optim.minimize(dif.sum, [0.0], constraints={"type": "eq", "fun": lambda x: None})

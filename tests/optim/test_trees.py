@@ -128,3 +128,17 @@ def test_names_that_no_parameter_has():
     for settings in ({"fixed": "cc"}, {"fixed": ["d"]}, {"tied": {"d": lambda p: p["a"]}}):
         with pytest.raises(ValueError, match="no parameter is called .*; there are a, b, c"):
             optim.curve_fit(model, t, data, p0=[1, 1, 0], **settings)
+
+
+def test_single_precision_comes_back_in_single_precision():
+    x0, f = np.ones(2, dtype=np.float32), lambda x: (x - np.float32(2)) ** 2 * np.array([1, 3], dtype=np.float32)
+    for x in (
+        optim.minimize(lambda x: dif.sum(f(x)), x0).x,
+        optim.minimize(lambda x: dif.sum(f(x)), x0, bounds=[(0, 5)] * 2).x,
+        optim.minimize(lambda x: dif.sum(f(x)), x0, method="nelder-mead").x,
+        optim.least_squares(lambda x: x - np.float32(2), x0).x,
+        optim.root(lambda x: x - np.float32(2), x0).x,
+        optim.fixed_point(lambda x: 1 + x / 2, x0).x,
+    ):
+        assert x.dtype == np.float32
+        np.testing.assert_allclose(x, 2, rtol=1e-3)
