@@ -347,3 +347,44 @@ def test_arrays_made_of_numbers_have_memory_of_their_own(name):
     np.testing.assert_allclose(dif.vmap(dif.grad(f))(xs), slopes)
     np.testing.assert_allclose(dif.grad(lambda xs: dif.vmap(f)(xs).sum())(xs), slopes)
     np.testing.assert_allclose(dif.vmap(lambda x: dif.jvp(f, (x,), (x,), stream=True)[1])(xs), (slopes * xs).sum(1))
+
+
+def swapped(x):
+    t = x[0]
+    x[0] = x[-1]
+    x[-1] = t
+    return x
+
+
+def iterated(x):
+    first, second, third = x
+    x *= x
+    x[1] += first * third
+    return x * second
+
+
+def rotated(x):
+    a = x.reshape(1, 3)
+    corner = a[0, 2]
+    a[:, 1:] = a[:, :-1]
+    a[0, 0] = corner
+    return x
+
+
+@pytest.mark.parametrize("f", [swapped, iterated, rotated])
+def test_elements_keep_their_values_when_the_array_is_written_to(f):
+    """NumPy's elements are numbers, not views."""
+    xs, v = np.array([[1.0, 2.0, 3.0], [0.5, 0.25, -1.0]]), np.array([[0.3, -1.0, 2.0], [1.0, 0.7, -0.2]])
+    own = lambda x: f(x * 1.0)  # noqa: E731
+    loss = lambda x: (own(x) ** 2 * [1, 2, 3]).sum()  # noqa: E731
+    slopes = [dif.grad(loss)(x) for x in xs]
+    np.testing.assert_allclose(dif.vmap(own)(xs), [own(x) for x in xs])
+    np.testing.assert_allclose(dif.vmap(dif.grad(loss))(xs), slopes)
+    np.testing.assert_allclose(dif.grad(lambda xs: dif.vmap(loss)(xs).sum())(xs), slopes)
+    np.testing.assert_allclose(dif.vmap(dif.vmap(own))(xs[None])[0], [own(x) for x in xs])
+    for stream in (False, True):
+        t = dif.jvp(dif.vmap(loss), (xs,), (v,), stream=stream)[1]
+        np.testing.assert_allclose(t, (slopes * v).sum(axis=1))
+        t = dif.vmap(lambda x, v, s=stream: dif.jvp(loss, (x,), (v,), stream=s)[1])(xs, v)
+        np.testing.assert_allclose(t, (slopes * v).sum(axis=1))
+    np.testing.assert_allclose(dif.taylor(dif.vmap(loss), xs, 1, v)[1], (slopes * v).sum(axis=1))

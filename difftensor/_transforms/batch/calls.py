@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from difftensor._backend import duplicate
 from difftensor._backend.arrays import used
 from difftensor._backend.device import made_there
 from difftensor._core import Primitive, Tensor, X, aligned, everywhere
@@ -16,6 +17,7 @@ from difftensor._transforms.batch.tensor import (
     Batched,
     batched,
     example_by_example,
+    innermost,
     is_scalar,
     level_of,
     levels,
@@ -60,9 +62,21 @@ def _dispatched(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: 
     found = _batch_result(y, level)
     if op.operands == 1 and found.__class__ is Batched and not found.ndim:
         found._data.scalar = _makes_scalars(op, xs[0], params)
+        if op.name == "getitem" and found._data.scalar:
+            return _taken_out(found)
     if op.views is True and found.__class__ is Batched and is_scalar(xs[0]) and not is_scalar(found):
         return batched(X.copy(y), level)  # an array made of a NumPy scalar has memory of its own
     return found
+
+
+def _taken_out(x: Batched) -> Batched:
+    """An element of every example with memory of its own, as NumPy scalars have it."""
+    y = innermost(x)
+    if y.__class__ is not Tensor:
+        return X.copy(x)
+    if y.alias is not None:
+        y._data, y.alias = duplicate(y._data), None
+    return x
 
 
 def _makes_scalars(op: Primitive, x: Batched, params: tuple) -> bool:
