@@ -51,7 +51,7 @@ def curve_fit(
     check_finite : bool
         Raise on NaN or infinity in the data.
     bounds : optional
-        ``(lower, upper)`` of the free parameters, as in `least_squares`.
+        ``(lower, upper)`` of the free parameters, or of all, as in `least_squares`.
     method : {"lm", "trf"}, optional
         As in `least_squares`.
     jac : callable, optional
@@ -59,7 +59,7 @@ def curve_fit(
     fixed : sequence of str
         Names of parameters held at their start: the argument names of ``f``, or keys of ``p0``.
     tied : dict, optional
-        ``{name: formula}``: parameters computed from the others, ``formula(all_by_name)``.
+        ``{name: formula}``: parameters computed from the others, ``formula(all_by_name)``; also from tied ones.
     **settings
         Further arguments of `least_squares`, such as ``loss`` or ``max_nfev``.
 
@@ -102,6 +102,7 @@ def curve_fit(
         xdata = _data(dif.asarray(xdata, dtype=float))
     if check_finite and isinstance(xdata, np.ndarray) and not np.isfinite(xdata).all():
         raise ValueError("optim: xdata holds NaN or infinity; leave such points out of the fit")
+    bounds = parameters.free_bounds(bounds)
     whiten, there = _whitening(sigma, y), y.detach() if isinstance(y, dif.Tensor) else y
     start = dif.tree.map(lambda p: np.asarray(p)[()] * 1.0, parameters.start)
     if y.device != "cpu":
@@ -119,7 +120,7 @@ def curve_fit(
         own = jac
 
         def jac(p):
-            J = parameters.call(own, xdata, p)
+            J = parameters.free_columns(parameters.call(own, xdata, p))
             if not is_sparse(J):
                 return whiten(np.asarray(J))
             if np.ndim(sigma) == 2:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+
+import difftensor as dif
 
 from .. import implicit
 from .. import progress as progress_line
@@ -50,8 +54,8 @@ def least_squares(
     jac : callable, optional
         Your own Jacobian, shape (m, n), an array or a sparse array. None: difftensor differentiates.
     bounds : optional
-        ``(lower, upper)``, each a number, or an array or a pytree like ``x0``; or an object with ``lb`` and
-        ``ub``.
+        ``(lower, upper)``, each a number, or an array or a pytree like ``x0`` (of a dict entries may be missing); or an
+        object with ``lb`` and ``ub``; or, for a dict, a dict of pairs ``(low, high)``.
     method : {"trf", "lm", "dogbox"}, optional
         "lm" is More's `LevenbergMarquardt`, which takes bounds by bending steps at them; "trf" is
         `TrustRegionReflective`, whose iterates stay between the bounds. "dogbox" is accepted so that SciPy's calls
@@ -134,14 +138,26 @@ def read_pair(bounds, x0) -> Box | None:
     """The box of ``(lower, upper)``."""
     if bounds is None:
         return None
+    layout = Layout(x0)
+    if isinstance(bounds, Mapping):
+        return Box.read(bounds, layout)
     if not hasattr(bounds, "lb") and len(bounds) != 2:
         raise ValueError(f"optim: bounds are (lower, upper) here, each a number or like x0; got {len(bounds)} entries")
     low, high = (bounds.lb, bounds.ub) if hasattr(bounds, "lb") else bounds
-    layout = Layout(x0)
-    return Box.of(_spread(low, layout), _spread(high, layout))
+    return Box.of(_spread(low, layout, 0), _spread(high, layout, 1))
 
 
-def _spread(bound, layout):
-    if np.ndim(bound) == 0 and not isinstance(bound, dict):
+def _spread(bound, layout, side):
+    """One side of the box as a vector: 0 the lower, 1 the upper."""
+    if isinstance(bound, Mapping):
+        box = Box.read(_pairs(bound, side), layout)
+        return np.full(layout.size, (-np.inf, np.inf)[side]) if box is None else (box.lower, box.upper)[side]
+    if dif.tree.is_leaf(bound) and np.ndim(bound) == 0:
         return np.full(layout.size, float(bound))
     return np.asarray(layout.pack(bound), dtype=float)
+
+
+def _pairs(bound, side):
+    if isinstance(bound, Mapping):
+        return {name: _pairs(b, side) for name, b in bound.items()}
+    return (None, bound) if side else (bound, None)

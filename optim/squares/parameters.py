@@ -52,10 +52,38 @@ class Parameters:
     def complete(self, free):
         """All parameters by name, from the free ones."""
         values = free if self.as_mapping else {name: free[i] for i, name in enumerate(self.free)}
-        every = {name: values.get(name, value) for name, value in self.everything.items()}
-        for name, formula in self.tied.items():
-            every[name] = formula(every)
-        return every
+        known = {name: values.get(name, value) for name, value in self.everything.items() if name not in self.tied}
+        every = _Resolving(known, self.tied)
+        return {name: every[name] for name in dict.fromkeys((*self.everything, *self.tied))}
+
+    def free_bounds(self, bounds):
+        """Bounds of all parameters as those of the free ones."""
+        if self.as_tree or len(self.free) == len(self.everything):
+            return bounds
+
+        def some(bound):
+            if isinstance(bound, Mapping):
+                return {name: b for name, b in bound.items() if name in self.free or name not in self.everything}
+            if not self.as_mapping and np.shape(bound) == (len(self.everything),):
+                return self._free_part(np.asarray(bound))
+            return bound
+
+        if isinstance(bounds, Mapping):
+            return some(bounds)
+        low, high = (bounds.lb, bounds.ub) if hasattr(bounds, "lb") else bounds
+        return some(low), some(high)
+
+    def free_columns(self, J):
+        """The columns of the free parameters in a Jacobian that has one for each of all."""
+        if self.as_tree or self.as_mapping or np.shape(J)[1:] != (len(self.everything),):
+            return J
+        if self.tied:
+            raise ValueError("optim: with tied parameters jac must have a column for each free one, which are "
+                             f"{', '.join(self.free)}; or leave jac to difftensor")  # fmt: skip
+        return self._free_part(J)
+
+    def _free_part(self, a):
+        return a[..., [i for i, name in enumerate(self.everything) if name in self.free]]
 
     def call(self, model, x, free):
         """The model at ``x``."""
@@ -66,6 +94,30 @@ class Parameters:
         if len(self.free) == len(self.everything):
             return model(x, *(free[i] for i in range(len(self.free))))
         return model(x, *self.complete(free).values())
+
+
+class _Resolving(Mapping):
+    """Parameters by name; tied ones are computed when they are asked for, in whatever order they were given."""
+
+    def __init__(self, known, formulas):
+        self.known, self.formulas, self.asking = known, formulas, []
+
+    def __getitem__(self, name):
+        if name not in self.known:
+            if name not in self.formulas:
+                raise KeyError(f"optim: no parameter is called {name!r}; there are {', '.join(self)}")
+            if name in self.asking:
+                raise ValueError(f"optim: tied parameters depend on each other: {' -> '.join([*self.asking, name])}")
+            self.asking.append(name)
+            self.known[name] = self.formulas[name](self)
+            self.asking.pop()
+        return self.known[name]
+
+    def __iter__(self):
+        return iter(dict.fromkeys((*self.known, *self.formulas)))
+
+    def __len__(self):
+        return len(list(iter(self)))
 
 
 def guess(model):

@@ -142,3 +142,54 @@ def test_single_precision_comes_back_in_single_precision():
     ):
         assert x.dtype == np.float32
         np.testing.assert_allclose(x, 2, rtol=1e-3)
+
+
+def line(t, a, b, c):
+    return a * np.exp(-b * t) + c
+
+
+def test_formulas_may_use_each_other_in_any_order():
+    """One that came before what it uses saw the start of that."""
+    formulas = {"b": lambda p: p["a"] / 2, "c": lambda p: p["b"] / 3}
+    for order in ("bc", "cb"):
+        fit = optim.curve_fit(line, t, data, p0=[1.0, 1.0, 1.0], tied={name: formulas[name] for name in order})
+        a, b, c = fit.params
+        assert (b, c) == (a / 2, b / 3)
+        assert fit.popt == optim.curve_fit(lambda t, a: line(t, a, a / 2, a / 6), t, data, p0=[1.0]).popt
+    with pytest.raises(ValueError, match="depend on each other: b -> c -> b"):
+        optim.curve_fit(line, t, data, tied={"b": lambda p: p["c"], "c": lambda p: p["b"]})
+    with pytest.raises(KeyError, match="no parameter is called 'd'; there are a, c, b"):
+        optim.curve_fit(line, t, data, tied={"b": lambda p: p["d"]})
+
+
+def test_bounds_and_jacobians_of_all_parameters_when_some_are_fixed():
+    def jac(t, a, b, c):
+        return np.stack([np.exp(-b * t), -a * t * np.exp(-b * t), np.ones_like(t)], axis=1)
+
+    some = optim.curve_fit(line, t, data, [1, 1, 0.1], fixed="c", bounds=([0, 0], [9, 1.2]))
+    for settings in (
+        {"bounds": ([0, 0, 0], [9, 1.2, 1])},
+        {"bounds": ([0, 0, 0], [9, 1.2, 1]), "jac": jac},
+        {"bounds": ([0, 0], [9, 1.2]), "jac": lambda *args: jac(*args)[:, :2]},
+    ):
+        fit = optim.curve_fit(line, t, data, [1, 1, 0.1], fixed="c", **settings)
+        np.testing.assert_allclose(fit.popt, some.popt, rtol=1e-9)
+        np.testing.assert_allclose(fit.pcov, some.pcov, rtol=1e-6)
+    with pytest.raises(ValueError, match="a column for each free one, which are a, b"):
+        optim.curve_fit(line, t, data, [1, 1, 0.1], tied={"c": lambda p: p["a"]}, jac=jac)
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"b": (0, 1.2)},
+        {"b": (0, 1.2), "c": (5, 6)},
+        ({"b": 0.0}, {"b": 1.2}),
+        ({"a": -9.0, "b": 0.0, "c": 5}, {"b": 1.2}),
+        (-9, {"b": 1.2, "a": None}),
+    ],
+)
+def test_bounds_of_a_dict(bounds):
+    p0 = {"b": 1.0, "a": 1.0, "c": 0.1}
+    fit = optim.curve_fit(lambda t, p: line(t, p["a"], p["b"], p["c"]), t, data, p0, fixed=["c"], bounds=bounds)
+    assert abs(fit.params["b"] - 1.2) < 1e-6 and fit.params["c"] == 0.1 and fit.params["a"] > 2
