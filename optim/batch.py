@@ -144,7 +144,9 @@ class _Batch:
     def __init__(self, fun, x0, args, in_axes):
         leaves, structure = dif.tree.flatten(x0)
         sizes = {np.shape(leaf)[:1] for leaf in leaves}
-        if len(sizes) != 1 or sizes == {()} or sizes == {(0,)}:
+        if sizes == {(0,)}:
+            raise ValueError("optim: the batch axis of x0 has length 0, so there is no problem to solve")
+        if len(sizes) != 1 or sizes == {()}:
             raise ValueError(f"optim: every leaf of x0 needs the same batch axis in front, got shapes "
                              f"{[np.shape(leaf) for leaf in leaves]}")  # fmt: skip
         ((self.count,),) = sizes
@@ -155,6 +157,13 @@ class _Batch:
         self.args = args if isinstance(args, tuple) else (args,)
         self.axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(self.args)
         self.nfev = 0
+        for number, (given, axis) in enumerate(zip(self.args, self.axes, strict=True)):
+            shapes = [np.shape(leaf) for leaf in dif.tree.leaves(given)]
+            if isinstance(axis, int) and not all(len(s) > axis and s[axis] == self.count for s in shapes):
+                raise ValueError(
+                    f"optim: x0 has {self.count} problems, so args[{number}] needs an axis {axis} of that length, and "
+                    f"has the shapes {shapes}; for what all problems share, use in_axes=None there or let fun close over it"
+                )
 
         def one(x, *args):
             return fun(self.layout.unpack(x), *args)

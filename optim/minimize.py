@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from inspect import signature
+from numbers import Number
 
 import numpy as np
 
@@ -146,6 +147,8 @@ def minimize(
 
 
 def _settings(tol, options):
+    if options is not None and not isinstance(options, Mapping):
+        raise TypeError(f"optim: options must be a dict, got {options!r}")
     settings = dict(options or {})
     if tol is not None:
         settings.setdefault("gtol", tol)
@@ -172,6 +175,8 @@ def pick(method, problem, constraints):
         if name not in TABLE:
             raise ValueError(f"optim: unknown method {method!r}; there are {', '.join(sorted((*TABLE, *RULES)))}")
         chosen, choice = TABLE[name], ""
+    elif isinstance(method, type) and issubclass(method, Method):
+        chosen, choice = method, ""
     elif method is None and constraints:
         chosen, choice = TABLE["slsqp"], "there are constraints"
     elif method is None:
@@ -195,16 +200,21 @@ def configure(method, settings: Mapping):
     """Sort options into the method's settings and a `Stop`."""
     own = {field.name for field in fields(method)}
     if isinstance(method, FirstOrder) and method.name in RULES:
+        own |= set(KERNELS[method.name].defaults)
         theirs = {k: settings[k] for k in settings if k in KERNELS[method.name].defaults and k != "lr"}
         method = replace(method, settings={**method.settings, **theirs})
         settings = {k: v for k, v in settings.items() if k not in theirs}
-    for_stop, for_method, unknown = {}, {}, []
+    for_stop: dict = {}
+    for_method, unknown = {}, []
     for name, value in settings.items():
         ours = METHOD_NAMES.get(name, name)
         if ours in own:
             for_method[ours] = value
         elif name in STOP_NAMES:
-            for_stop[STOP_NAMES[name]] = value
+            if value is not None and not isinstance(value, (Number, np.bool_)):
+                raise TypeError(f"optim: option {name!r} must be a number, got {value!r}")
+            if value is not None or name not in ("gtol", "ftol", "xtol"):  # None is the default, as in SciPy
+                for_stop[STOP_NAMES[name]] = value
         else:
             unknown.append(name)
     if unknown:

@@ -136,3 +136,31 @@ def test_states_of_other_runs():
         optim.minimize(rosenbrock, x0[:3], resume=early.state)
     with pytest.raises(ValueError, match="'raise' or 'return'"):
         optim.minimize(rosenbrock, x0, options={"on_interrupt": "ignore"})
+
+
+def test_batches_and_their_arguments():
+    f = lambda p, c: dif.sum((p - c) ** 2)
+    for args, words in (
+        ((np.ones(4),), r"3 problems, so args\[0\] needs an axis 0 of that length, and has the shapes \[\(4,\)\]"),
+        ((2.0,), "for what all problems share, use in_axes=None"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            optim.minimize_batch(f, np.ones((3, 2)), args)
+    np.testing.assert_allclose(optim.minimize_batch(f, np.ones((3, 2)), (2.0,), in_axes=None).x, 2)
+    with pytest.raises(ValueError, match="no problem to solve"):
+        optim.minimize_batch(f, np.ones((0, 2)), (np.ones(0),))
+
+
+def test_options():
+    x0 = np.full(4, -1.2)
+    for options, words in (
+        (["maxiter", 3], "options must be a dict"),
+        ({"maxiter": "3"}, "'maxiter' must be a number"),
+        ({"gtol": [1e-3]}, "'gtol' must be a number"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            optim.minimize(rosenbrock, x0, options=options)
+    with pytest.raises(TypeError, match="known are amsgrad, betas, .* weight_decay"):
+        optim.minimize(rosenbrock, x0, method="adam", options={"learning_rate": 0.1})
+    assert optim.minimize(rosenbrock, x0, options={"gtol": None, "maxiter": None}).success
+    assert optim.minimize(rosenbrock, x0, method=optim.methods.BFGS, options={"c1": 1e-3}).method == "bfgs"
