@@ -162,7 +162,7 @@ class _Batch:
             if isinstance(axis, int) and not all(len(s) > axis and s[axis] == self.count for s in shapes):
                 raise ValueError(
                     f"optim: x0 has {self.count} problems, so args[{number}] needs an axis {axis} of that length, and "
-                    f"has the shapes {shapes}; for what all problems share, use in_axes=None there or let fun close over it"
+                    f"has the shapes {shapes}; for what all problems share, use in_axes=None there, or a closure"
                 )
 
         def one(x, *args):
