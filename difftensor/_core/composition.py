@@ -79,7 +79,7 @@ def composition(twin: Any = None, *, name: str | None = None, also: tuple = (), 
                     if loop is None or writes or kwargs.get("out") is not None:
                         raise
                     return loop(f, args, kwargs)
-                except TypeError:
+                except Exception:  # CuPy says in many ways that it takes no array of NumPy's
                     if several_devices():
                         same_device(dotted, tuple(_members((*args, *kwargs.values()))))
                     raise

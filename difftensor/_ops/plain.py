@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._backend import as_device, is_array, on_gpu
+from difftensor._backend import as_device, is_array, on_gpu, several_devices
 from difftensor._core import Tensor, X, composition, publish, wrap
+from difftensor._core.operands import lists_placed
 from difftensor._core.primitive import signed
 from difftensor.errors import BatchedValueError
 
@@ -39,6 +40,12 @@ def outline(v: Any, name: str) -> Any:
     return v
 
 
+def number(v: Any, name: str) -> Any:
+    """As `values`, of what NumPy would take for a number: CuPy's functions take it for an array."""
+    v = values(v, name)
+    return v.get()[()] if on_gpu(v) and not v.ndim else v
+
+
 def tensors(y: Any) -> Any:
     """`y` with Tensors in place of raw arrays, inside lists and (named) tuples too."""
     if is_array(y):
@@ -48,14 +55,19 @@ def tensors(y: Any) -> Any:
     return list(map(tensors, y)) if y.__class__ is list else y
 
 
-def plain(name: str, twin: Callable | None = None, *, arrays: bool = True, values: Callable = values) -> Callable:
+def plain(
+    name: str, twin: Callable | None = None, *, operands: int = 0, arrays: bool = True, values: Callable = values
+) -> Callable:
     """Declare NumPy's function `name` as one without derivative; ``arrays=False``: its results are text or flags.
 
+    `operands`: so many arguments in front are arrays, also where they are lists of numbers, which CuPy does not take.
     `values`: what it is called with in place of Tensors; `outline` if it looks at shapes and dtypes only.
     """
     twin = getattr(np, name) if twin is None else twin
 
     def body(*args: Any, **keywords: Any) -> Any:
+        if operands and several_devices():
+            args = (*lists_placed(args[:operands]), *args[operands:])
         y = twin(*(values(v, name) for v in args), **{k: values(v, name) for k, v in keywords.items()})
         return tensors(y) if arrays else y.item() if on_gpu(y) else y
 
@@ -65,10 +77,12 @@ def plain(name: str, twin: Callable | None = None, *, arrays: bool = True, value
 
 # Logic ----------------------------------------------------------------------------------------------------------------
 
-isclose, isin = plain("isclose"), plain("isin")
+isclose, isin = plain("isclose", operands=2), plain("isin", operands=2)
 isneginf, isposinf = plain("isneginf"), plain("isposinf")
 iscomplex, isreal = plain("iscomplex"), plain("isreal")
-allclose, array_equal, array_equiv = (plain(n, arrays=False) for n in ("allclose", "array_equal", "array_equiv"))
+allclose, array_equal, array_equiv = (
+    plain(n, operands=2, arrays=False) for n in ("allclose", "array_equal", "array_equiv")
+)
 
 # Where things are -----------------------------------------------------------------------------------------------------
 
@@ -90,7 +104,7 @@ may_share_memory, shares_memory, isfortran = (
 common_type, can_cast, result_type = (
     plain(n, arrays=False, values=outline) for n in ("common_type", "can_cast", "result_type")
 )
-min_scalar_type = plain("min_scalar_type", arrays=False)
+min_scalar_type = plain("min_scalar_type", arrays=False, values=number)
 array2string, array_repr, array_str = (plain(n, arrays=False) for n in ("array2string", "array_repr", "array_str"))
 
 

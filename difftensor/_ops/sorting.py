@@ -32,7 +32,8 @@ def _pick(x, index, axis, n):
 
 
 def _put(g, index, axis, n):
-    y = np.zeros_like(g, shape=tuple(n if k - g.ndim == axis else m for k, m in enumerate(g.shape)))
+    shape = tuple(n if k - g.ndim == axis else m for k, m in enumerate(g.shape))
+    y = np.zeros_like(g, order="C", shape=shape)  # of which a reshape is a view
     if g.ndim == 1:
         y[index] = g
     elif axis == -1 and index.size:
@@ -191,4 +192,4 @@ def lexsort(keys, axis=-1):
     return wrap(order)
 
 
-digitize = plain("digitize")
+digitize = plain("digitize", operands=2)

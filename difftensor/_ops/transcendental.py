@@ -6,6 +6,7 @@ from math import factorial
 
 import numpy as np
 
+from difftensor._backend import on_gpu
 from difftensor._backend.large import HEAVY
 from difftensor._core import binary, unary
 from difftensor._ops.elementwise import as_float, no_zeros
@@ -153,7 +154,12 @@ def _rule_sinc(xp, g, y, x):
     return g * xp.where(small, series, (xp.cos(np.pi * safe) - y) / safe)
 
 
-sinc = unary("sinc", np.sinc, _rule_sinc, saves="xy")
+def _of_floats(f):
+    """NumPy's `f`, which makes float64 of integers; CuPy makes float16 of the short ones."""
+    return lambda x: f(x.astype(np.float64) if on_gpu(x) and x.dtype.kind in "biu" else x)
+
+
+sinc = unary("sinc", _of_floats(np.sinc), _rule_sinc, saves="xy", numpy=np.sinc, plain=np.sinc)
 
 
 def _i1(x):
@@ -169,5 +175,5 @@ def _rule_i1(xp, g, y, x):
     return g * (i0(x) - xp.where(small, _polynomial(t, _BESSEL), y / xp.where(small, 1, x)))
 
 
-i0 = unary("i0", np.i0, lambda xp, g, y, x: g * i1(x), saves="x", real=True)
+i0 = unary("i0", _of_floats(np.i0), lambda xp, g, y, x: g * i1(x), saves="x", numpy=np.i0, plain=np.i0, real=True)
 i1 = unary("bessel_i1", _i1, _rule_i1, saves="xy", numpy=None, real=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from difftensor import tree
+from difftensor._backend import made_on
 from difftensor._core import Tensor, X, wrap
 from difftensor._core.fitting import nought
 from difftensor._transforms.calls import checked
@@ -107,8 +108,9 @@ _CHUNK = 256  # directions that one batched sweep carries at most: bounds its me
 def _directions(x: Any) -> Any:
     """The unit vectors of the space of array `x`, stacked; floats for integers."""
     dtype = x.dtype if x.dtype.kind in "fc" else np.dtype(float)
-    eye = wrap(np.eye(x.size, dtype=dtype).reshape(x.size, *x.shape))
-    return eye.to_device(x.device) if isinstance(x, Tensor) and x.device.kind != "cpu" else eye
+    if isinstance(x, Tensor) and x.device.kind != "cpu":
+        return wrap(made_on(x.device, "eye", x.size, dtype=dtype)).reshape((x.size, *x.shape))
+    return wrap(np.eye(x.size, dtype=dtype).reshape(x.size, *x.shape))
 
 
 def _along(f: Callable, basis: Any, tensors: bool) -> list:

@@ -40,7 +40,8 @@ def graph(f: Callable) -> Callable:
     Raises
     ------
     DeviceError
-        `f` reads a number, or moves data between GPU and host; arguments or results are arrays on the CPU.
+        `f` reads a number, moves data between GPU and host, or calls cuSOLVER; arguments or results are arrays on the
+        CPU.
     MissingDerivativeError
         An argument or a result is tracked: a graph keeps no tape. Put the derivative inside, ``graph(dif.grad(f))``.
 
@@ -171,6 +172,12 @@ def _reading() -> Iterator[dict[int, ref]]:
 
 def _explained(name: str, error: RuntimeError) -> DeviceError:
     """What CuPy or CUDA says of something that a stream cannot capture, with what to do."""
+    if "cuSOLVER" in str(error):
+        return DeviceError(
+            f"dif.cuda.graph: {name} calls cuSOLVER, which CuPy does not let a stream capture ({error}). In a graph are "
+            "products, solve, inv and det, and cholesky of stacks of matrices up to 3x3; take the factorization out of "
+            "the function, and hand its factors in"
+        )
     return DeviceError(
         f"dif.cuda.graph: {name} waits for the GPU, or moves data between it and the host ({error}). A graph has no "
         "place for numbers that are read (item, float, `if x > 0`, print), for results whose shape depends on values, "

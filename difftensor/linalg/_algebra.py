@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend import namespace, on_gpu
+from difftensor._backend.capture import making
 from difftensor._core import Tensor
 from difftensor._core.fitting import fit
 from difftensor._core.lanes import aligned
@@ -122,9 +123,20 @@ def each_matrix(f: Any, *stacks: Any) -> Any:
     return np.stack(made).reshape(lead + made[0].shape)
 
 
+def noted(a: Any) -> bool:
+    """Is raw array `a` on a GPU that notes a graph down? There stacks are factorized, by cuBLAS, and no single matrix,
+    by cuSOLVER.
+    """
+    return making.get() and on_gpu(a)
+
+
 def solve_stacks(a: Any, b: Any) -> Any:
     """``np.linalg.solve`` of raw stacks: CuPy's takes stacks of equal shape only."""
     lead, rest = a.shape[:-2], b.shape[:-2]
+    if not lead and noted(a):
+        columns = b.reshape(b.shape[0], -1) if b.ndim < 3 else np.moveaxis(b, -2, 0).reshape(b.shape[-2], -1)
+        x = np.linalg.solve(a[None], columns[None])[0]
+        return x.reshape(b.shape) if b.ndim < 3 else np.moveaxis(x.reshape(b.shape[-2:-1] + rest + b.shape[-1:]), 0, -2)
     if not on_gpu(a) or b.ndim == 1 or lead == rest:
         return np.linalg.solve(a, b)
     if not lead:  # one matrix: all right-hand sides side by side

@@ -19,7 +19,7 @@ _SMALL = 64  # size up to which the inverse is faster than two triangular solves
 
 
 def _forward(a: Any) -> Any:
-    if _small.applies(a):
+    if _small.applies(a, looks=False):
         return _small.cholesky(a)
     if a.__class__ is np.ndarray and a.ndim == 2 and len(a) >= _LARGE and a.shape[0] == a.shape[1]:
         if _lapack.triangular_available(a.dtype):

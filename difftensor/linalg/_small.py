@@ -2,7 +2,8 @@
 
 LAPACK spends 0.1 to 0.2 us on calling itself for each matrix of a stack; Cramer's rule on whole columns of the stack is
 three to ten times faster. Cramer's rule loses digits on ill-conditioned matrices, so whatever has a determinant
-much smaller than Hadamard's bound goes to LAPACK after all, which also raises for singular matrices.
+much smaller than Hadamard's bound goes to LAPACK after all, which also raises for singular matrices. To see whether
+there are such matrices waits for a GPU, which cannot be done while it notes a graph down: there cuBLAS factorizes.
 """
 
 from __future__ import annotations
@@ -12,19 +13,23 @@ from typing import Any
 
 import numpy as np
 
+from difftensor._backend.capture import making
+from difftensor._backend.device import check_solvers
+
 LARGEST = 3
 _WORTH_IT = 4  # matrices in the stack from which the closed forms win
 _ILL = 1e-3  # |det| over Hadamard's bound, below which LAPACK takes over: at most three digits are lost above
 
 
-def applies(a: Any) -> bool:
-    """True for a stack of floating-point square matrices that the closed forms serve."""
+def applies(a: Any, looks: bool = True) -> bool:
+    """True for a stack of floating-point square matrices that the closed forms serve; `looks`: which look at values."""
     return (
         a.ndim > 2
         and 0 < a.shape[-1] <= LARGEST
         and a.shape[-1] == a.shape[-2]
         and a.dtype.kind in "fc"
         and a.size >= _WORTH_IT * a.shape[-1] ** 2
+        and (a.__class__ is np.ndarray or not looks or not making.get())
     )
 
 
@@ -187,12 +192,13 @@ def cholesky(a: Any) -> Any:
     e = entries(a)
     n = len(e)
     y = np.zeros_like(e)
+    look = a.__class__ is np.ndarray or check_solvers.get()  # without it a root of a negative number is NaN
     positive = True
     for j in range(n):
         pivot = e[j, j].real.copy()
         for k in range(j):
             pivot -= y[j, k].real ** 2 + y[j, k].imag ** 2 if e.dtype.kind == "c" else y[j, k] ** 2
-        positive = positive and bool((pivot > 0).all())
+        positive = positive and (not look or bool((pivot > 0).all()))
         if not positive:
             return np.linalg.cholesky(a)
         pivot = np.sqrt(pivot)

@@ -9,7 +9,7 @@ import numpy as np
 
 from difftensor._core import composition, general, operand
 from difftensor.linalg import _factor, _small
-from difftensor.linalg._algebra import fitted, in_step, mT, solve_stacks
+from difftensor.linalg._algebra import fitted, in_step, mT, noted, solve_stacks
 
 
 def _solve_forward(a: Any, b: Any, keep: Any) -> Any:
@@ -85,7 +85,9 @@ def solve(a: Any, b: Any) -> Any:
 
 
 def _inv_forward(a: Any) -> Any:
-    return _small.inv(a) if _small.applies(a) else np.linalg.inv(a)
+    if _small.applies(a):
+        return _small.inv(a)
+    return np.linalg.inv(a[None])[0] if a.ndim == 2 and noted(a) else np.linalg.inv(a)
 
 
 def _inv_pull(xp: Any, g: Any, y: Any, a: Any) -> Any:

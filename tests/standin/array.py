@@ -9,7 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.standin.launching import allocator, capturing, copies, current, launch, refuse_while_capturing
+from tests.standin.launching import (
+    allocator,
+    capturing,
+    copies,
+    current,
+    launch,
+    refuse_libraries,
+    refuse_while_capturing,
+)
 
 FACTS = json.loads((Path(__file__).parent / "facts.json").read_text())
 DTYPES = frozenset("?bBhHiIlLqQefdFD")  # what CuPy's kernels know
@@ -355,6 +363,7 @@ def _operator(name, f):
     def forward(x, y):
         if isinstance(y, ndarray):
             if name in ("matmul", "divmod"):
+                refuse_libraries(name, x)
                 return device(launch(lambda: own(host(x), host(y))), x, y)
             return f(x, y)
         other = getattr(y, "__array_ufunc__", NotImplemented)

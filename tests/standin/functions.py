@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.standin.array import FACTS, device, host, ndarray
 from tests.standin.kernels import Variable
-from tests.standin.launching import capturing, current, launch, launches, refuse_while_capturing
+from tests.standin.launching import capturing, current, launch, launches, refuse_libraries, refuse_while_capturing
 
 SEQUENCES = frozenset(  # functions whose first argument is a sequence of arrays
     "concatenate stack hstack vstack dstack column_stack row_stack concat block broadcast_arrays meshgrid ix_ select "
@@ -25,6 +25,11 @@ WAITS = frozenset(  # the shape of the result, or a number on the host, depends 
     "nonzero flatnonzero argwhere unique unique_values unique_counts unique_inverse unique_all bincount histogram "
     "compress extract trim_zeros roots setdiff1d union1d intersect1d setxor1d".split()
 )  # not sorts: Thrust's policy is par_nosync since CuPy 14 (cupy/cuda/cupy_thrust.cu)
+JOINED = frozenset("concatenate stack hstack vstack dstack column_stack concat".split())  # of arrays, never of numbers
+TAKE_LISTS = frozenset(  # as a further argument
+    "percentile quantile nanpercentile nanquantile histogram histogram2d histogramdd histogram_bin_edges pad".split()
+)
+UNNAMED = frozenset("eig eigh svd slogdet".split())  # whose results are plain tuples
 NUMBERS = frozenset("allclose array_equal array_equiv count_nonzero matrix_rank vdot".split())  # 0-d arrays in CuPy
 
 
@@ -77,6 +82,13 @@ def function(name, twin, rows):
         first = args[0] if args else None
         if name not in SEQUENCES | ANYTHING and isinstance(first, (list, tuple)):
             raise TypeError(f"cupy: {name}() takes an array, found {type(first).__name__}")
+        if name in JOINED and not all(isinstance(a, ndarray) for a in first):
+            raise TypeError("Only cupy arrays can be concatenated")
+        if name not in SEQUENCES | ANYTHING | TAKE_LISTS:
+            for a in args[1:3]:
+                if a.__class__ is list and any(isinstance(v, (float, np.floating)) for v in a):
+                    raise AttributeError("'list' object has no attribute 'shape'")
+        refuse_libraries(name, first)
         if name in ("sort", "argsort") and bound.arguments.get("kind") not in (None, "stable"):
             raise ValueError("kind can only be None or 'stable'")
         out = kwargs.get("out")
@@ -106,10 +118,12 @@ def function(name, twin, rows):
             y = ran(lambda: twin(*xs, **named), [*args, *kwargs.values()], out)
         except np.linalg.LinAlgError:
             if getattr(current, "linalg", "ignore") == "raise":
-                raise
+                raise np.linalg.LinAlgError(f"Error reported by {name} in cuSOLVER. devInfo = 1.") from None
             y = np.full(host(args[0]).shape, np.nan)  # whatever is in memory
         if out is not None:
             return out
+        if name in UNNAMED and isinstance(y, tuple):
+            y = tuple(y)
         if name in NUMBERS and isinstance(y, (bool, int)):
             y = np.asarray(y)
         return device(y, *args, *(kwargs.values()))

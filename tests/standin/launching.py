@@ -7,6 +7,7 @@ What would move data from or to the host raises (cupy/cuda/memory.pyx of CuPy 14
 from __future__ import annotations
 
 import threading
+import types
 
 import numpy as np
 
@@ -93,3 +94,36 @@ def launch(compute, into=None):
 
 def _parts(y):
     return y if isinstance(y, (tuple, list)) else (y,)
+
+
+# CUDA's libraries while a stream captures ---------------------------------------------------------------------------
+
+# CuPy refuses to call cuBLAS and cuSOLVER while a stream captures (cublas.pyx and cusolver.pyx, setStream).
+PRODUCTS = frozenset("matmul dot tensordot einsum inner".split())
+SOLVERS = frozenset(
+    "cholesky qr svd svdvals eig eigh eigvals eigvalsh solve inv det slogdet lstsq pinv matrix_rank tensorsolve "
+    "tensorinv lu_factor lu_solve solve_triangular".split()
+)
+OF_STACKS = frozenset("solve inv det slogdet".split())  # which cuBLAS does
+
+
+def refuse_libraries(name, first):
+    """What is done by cuBLAS is refused unless somebody calls it by itself; what cuSOLVER does always is."""
+    if capturing() is None or name not in PRODUCTS | SOLVERS:
+        return
+    library = name in PRODUCTS or (name in OF_STACKS and first.ndim > 2)
+    if not library or blas.gemmEx is refused:
+        which = "cuBLAS" if library else "cuSOLVER"
+        raise NotImplementedError(f"calling {which} API during stream capture is currently unsupported")
+
+
+def refused(*_):
+    raise AssertionError("the stand-in computes by itself")
+
+
+blas = types.ModuleType("cupy_backends.cuda.libs.cublas")
+for _name in ("gemmEx", "gemmStridedBatchedEx"):
+    setattr(blas, _name, refused)
+for _letter in "sdcz":
+    for _name in ("gemm", "gemmBatched", "geam", "trsm", "trsmBatched", "getrfBatched", "getrsBatched", "getriBatched"):
+        setattr(blas, _letter + _name, refused)

@@ -14,9 +14,11 @@ from tests.standin import otherwise
 from tests.standin.array import FACTS, ndarray
 from tests.standin.functions import attach_methods, function
 from tests.standin.kernels import fuse
+from tests.standin.launching import blas
 from tests.standin.runtime import Pool, cuda_module
 from tests.standin.ufuncs import Ufunc
 
+PACKAGES = "cupy", "cupyx", "cupy_backends"
 TWINS = {"cupy": np, "cupyx": types.ModuleType("cupyx")}
 
 
@@ -66,6 +68,12 @@ def build():
     found["cupy.lib.stride_tricks"].as_strided = otherwise.as_strided
     cupy.get_default_memory_pool = Pool
     found["cupyx"].errstate = otherwise.errstate
+    cupy.min_scalar_type = otherwise.min_scalar_type
+    cupy.sinc, cupy.i0 = otherwise.short(cupy.sinc), otherwise.short(cupy.i0)
+    for full in ("cupy_backends", "cupy_backends.cuda", "cupy_backends.cuda.libs"):
+        found[full] = types.ModuleType(full)
+        found[full].__path__ = []
+    found[blas.__name__] = blas
     for full, space in found.items():
         parent, _, last = full.rpartition(".")
         if parent:
@@ -84,14 +92,14 @@ def installed():
 
 def install():
     """Make ``import cupy`` find the stand-in; returns what was there before."""
-    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] in ("cupy", "cupyx")}
+    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] in PACKAGES}
     sys.modules.update(_built())
     return before
 
 
 def remove(before):
     for name in list(sys.modules):
-        if name.split(".")[0] in ("cupy", "cupyx"):
+        if name.split(".")[0] in PACKAGES:
             del sys.modules[name]
     sys.modules.update(before)
 

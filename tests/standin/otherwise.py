@@ -41,6 +41,21 @@ def part(name):
     return f
 
 
+def min_scalar_type(a):
+    """Of an array of no axes too, that of the array: its value is not read."""
+    return a.dtype if isinstance(a, ndarray) else np.min_scalar_type(a)
+
+
+def short(f):
+    """Short integers become float16."""
+
+    def g(x):
+        y = f(x)
+        return y.astype(np.float16) if x.dtype.char in "?bB" else y
+
+    return g
+
+
 def solve(a, b):
     """Stacks of equal shape (cupy/linalg/solve.py)."""
     if b.ndim > 1 and a.shape[:-1] != b.shape[:-1]:
