@@ -127,13 +127,15 @@ def _run(name: str, f: Any, x: Any, s: Any, axes: Any, norm: str | None, out: An
         raise TypeError(f"{name}: the input is complex; use fft.fft, or take its real part")
     sizes, axes = _plan(x, s, axes, half)
     if not axes:
-        y = x if f is not _fftn and f is not _ifftn else x + 0j
+        if f is _rfftn or f is _irfftn:
+            raise IndexError(f"{name}: no axes; half of the spectrum is that along the last of the axes, give one")
+        y = x  # real ones stay real, as in NumPy
     elif len(set(axes)) == len(axes):
         y = f(x, sizes, axes, norm, real)
-    else:  # an axis may be transformed more than once; the last axes come first, as in NumPy
-        y = x
-        for k in range(len(axes) - 1, -1, -1):
-            g = f if k == len(axes) - 1 else {_rfftn: _fftn, _irfftn: _ifftn}.get(f, f)
+    else:  # an axis may be transformed more than once; the last axes come first, in irfftn the first, as in NumPy
+        y, last = x, len(axes) - 1
+        for k in range(last + 1) if f is _irfftn else range(last, -1, -1):
+            g = f if k == last else {_rfftn: _fftn, _irfftn: _ifftn}.get(f, f)
             y = g(y, sizes[k : k + 1], axes[k : k + 1], norm, y.dtype.kind != "c")
     return y if out is None else write_out(name, y, out)
 

@@ -62,10 +62,20 @@ def test_default_axes(rng, name):
 def test_repeated_axes(rng):
     compare(lambda x: np.fft.fftn(x, axes=(0, 0, 1)), signal(rng, (3, 4), "fft"), rng)
     compare(lambda x: np.fft.ifftn(x, (5, 2, 6), axes=(0, 0, 1)), signal(rng, (3, 4), "fft"), rng)
+    compare(lambda x: np.fft.rfftn(x, (5, 4), axes=(0, 0)), signal(rng, (3, 4), "rfft"), rng)
+
+
+@pytest.mark.parametrize(("s", "axes"), [(None, (0, 0)), ((5, 4), (0, 0)), ((4, 3, 6), (1, 0, 1)), (None, (1, 0, 1))])
+def test_repeated_axes_of_irfftn(rng, s, axes):
+    """NumPy takes the first axes first here."""
+    compare(lambda x: np.fft.irfftn(x, s, axes), signal(rng, (5, 4), "fft"), rng)
+    compare(lambda x: np.fft.irfftn(x, s, axes), signal(rng, (5, 4), "fft", float), rng)
 
 
 def test_no_axes(rng):
     compare(lambda x: np.fft.fftn(x, axes=()), signal(rng, (3, 4), "fft"), rng)
+    compare(lambda x: np.fft.fftn(x, axes=()), signal(rng, (3, 4), "fft", float), rng)
+    assert np.fft.fftn(dif.tensor(2.5)).dtype == np.fft.fftn(2.5).dtype
 
 
 @pytest.mark.parametrize("name", NAMES + MANY)
@@ -153,6 +163,8 @@ def test_every_name_dispatches(rng, name):
         (lambda x: np.fft.rfft(x + 0j), TypeError),
         (lambda x: np.fft.fft(x, 2.5), TypeError),
         (lambda x: np.fft.fft(x[0, 0]), IndexError),
+        (lambda x: np.fft.rfftn(x, axes=()), IndexError),
+        (lambda x: np.fft.irfftn(x, axes=()), IndexError),
     ],
 )
 def test_errors_are_numpys(rng, call, error):
