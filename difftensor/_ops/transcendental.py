@@ -89,6 +89,8 @@ tan = unary("tan", np.tan, lambda xp, g, y, x: g * (1 + y * y), saves="y", sampl
 
 def _root(xp, x):
     """sqrt(1 - x^2) on the side of the branch cuts that the sign of a zero imaginary part says: 1 - x would lose it."""
+    if x.dtype.kind != "c":
+        return xp.sqrt((1 - x) * (1 + x))  # never -0, whose reciprocal would have the wrong sign
     return xp.sqrt(-(x - 1)) * xp.sqrt(x - -1)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import difftensor as dif
+import optim
 
 
 def slope(f, x, h=1e-6):
@@ -125,3 +126,20 @@ def test_logaddexp_of_many_numbers_is_numpys(a, rng):
     ):
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-15)
     assert np.isnan(dif.logaddexp(a, dif.tensor(np.full(200, np.nan))).numpy()).all()
+
+
+@pytest.mark.parametrize("name", ["arcsin", "arccos", "arctanh", "arccosh", "sqrt", "log", "log1p"])
+def test_infinite_slopes_at_the_ends_of_the_domain_have_the_sign_of_those_inside(name):
+    """arccos rises nowhere; at 1 its derivative was +inf, so that a minimizer with bounds stayed there."""
+    for end, inside in {"arccosh": [(1, 2)], "sqrt": [(0, 1)], "log": [(0, 1)], "log1p": [(-1, 0)]}.get(
+        name, [(1, 0.9), (-1, -0.9)]
+    ):
+        f = getattr(dif, name)
+        with np.errstate(divide="ignore"):
+            at_end = [dif.grad(f)(float(end)), dif.jvp(f, (float(end),), (1.0,))[1]]
+        assert np.isinf(at_end).all() and (np.sign(at_end) == np.sign(dif.grad(f)(inside))).all()
+
+
+def test_a_minimum_next_to_the_end_of_a_domain():
+    result = optim.minimize(lambda x: (np.arccos(x[0]) - 0.1) ** 2, [0.5], bounds=[(-1, 1)])
+    assert not result.success or abs(result.x[0] - np.cos(0.1)) < 1e-6
