@@ -21,6 +21,11 @@ LACKING = frozenset(
 )
 
 
+def called(op):
+    """What is compared: CuPy's `eig` makes complex numbers of all eigenvalues."""
+    return (lambda *args: tuple(y + 0j for y in op.call(*args))) if op.name == "linalg._eig" else op.call
+
+
 def there(op):
     return pytest.raises(DeviceError, match="not available on a GPU") if op.name in LACKING else nullcontext()
 
@@ -50,7 +55,7 @@ def test_other_kinds(op, device, rng):
         def f(*ys, params=params, around=around):
             static = params(*ys) if callable(params) else params
             static = tuple(_placed(p, ys) for p in static)
-            return program(op, static, *around, call=op.call)(*ys)
+            return program(op, static, *around, call=called(op))(*ys)
 
         with there(op):
             assert_agree(f(*(send(x, device) for x in xs)), f(*map(dif.tensor, xs)), device, op.name)
@@ -77,7 +82,7 @@ def test_batched(op, device, rng):
 
             def f(*ys, params=params, around=around):
                 static = params(*ys) if callable(params) else params
-                return program(op, tuple(_placed(p, ys) for p in static), *around, call=op.call)(*ys)
+                return program(op, tuple(_placed(p, ys) for p in static), *around, call=called(op))(*ys)
 
             cases.append((xs, f))
     for xs, f in cases:

