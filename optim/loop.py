@@ -157,6 +157,15 @@ def run(problem, method, stop, *, state=None, callback=None, progress=None, on_i
             interrupt.result = so_far(reason)
             interrupt.add_note("optim: the result so far is the `result` attribute of this exception")
             raise
+    except (ArithmeticError, ValueError) as error:  # most often a factorization that fails at a trial point
+        if len(trace):
+            state = method.last(problem, state)
+            error.result = so_far(Reason("error", False, f"{type(error).__name__} after {state.k} steps"))
+            error.add_note(
+                f"optim: raised after {state.k} steps; the result so far is the `result` attribute of this exception. "
+                "A function may return infinity where it cannot be evaluated, and steps will be shortened"
+            )
+        raise
     finally:
         if progress is not None:
             progress.close()

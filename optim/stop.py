@@ -41,7 +41,7 @@ class Doubt:
 CODES = {
     "converged": 0, "float64 limit": 0, "target": 0, "small change": 0,
     "max steps": 1, "stalled": 2, "not finite": 3, "unbounded": 4, "infeasible": 5,
-    "max evaluations": 6, "max seconds": 7, "saddle": 8, "callback": 99, "interrupted": 98,
+    "max evaluations": 6, "max seconds": 7, "saddle": 8, "callback": 99, "interrupted": 98, "error": 97,
 }  # fmt: skip
 
 BOTTOM = -1e150  # a function that falls so low has no minimum

@@ -115,3 +115,29 @@ def test_tensors_are_copied_too():
     x0 = dif.asarray(START.copy())
     result = optim.minimize(rosenbrock, x0, callback=lambda x: spoil(x))
     assert result.success and (x0.numpy() == START).all()
+
+
+@pytest.mark.parametrize("method", [None, "l-bfgs", "trust-exact", "adam"])
+def test_a_function_that_raises_on_the_way_does_not_lose_what_was_found(method):
+    def likelihood(x):  # cannot be factorized outside the ellipse x0 x1 > 1/4
+        L = np.linalg.cholesky(dif.array([[x[0], 0.5], [0.5, x[1]]]))
+        return np.sum(np.log(np.diagonal(L))) + 0.05 * np.sum((x - 0.3) ** 2)
+
+    options = {"lr": 2.0, "maxiter": 500} if method == "adam" else {}
+    with pytest.raises(np.linalg.LinAlgError) as caught:
+        optim.minimize(likelihood, [20.0, 30.0], method=method, options=options)
+    result = caught.value.result
+    assert (
+        result.reason == "error"
+        and not result.success
+        and result.fun == min(result.trace.f) <= likelihood(np.array([20.0, 30.0]))
+    )
+    assert "may return infinity" in caught.value.__notes__[-1]
+
+    def infinite(x):
+        try:
+            return likelihood(x)
+        except np.linalg.LinAlgError:
+            return np.inf
+
+    assert optim.minimize(infinite, [20.0, 30.0], method=method, options=options).fun <= result.fun
