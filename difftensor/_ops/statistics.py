@@ -125,8 +125,14 @@ def corrcoef(x, y=None, rowvar=True, *, dtype=None):
     s = X.sqrt(X.real(X.diagonal(c)))
     c = c / s[:, None] / s[None, :]
     if c.dtype.kind == "c":
-        return X.clip(X.real(c), -1, 1) + 1j * X.clip(X.imag(c), -1, 1)
-    return X.clip(c, -1, 1)
+        return _within(X.real(c)) + 1j * _within(X.imag(c))
+    return _within(c)
+
+
+def _within(c):
+    """Rounding cut off at -1 and 1, where correlations are smooth: their Hessian at 1 is not that of a kink."""
+    fixed = constant(c)
+    return c - (fixed - X.clip(fixed, -1, 1))
 
 
 # Counting -----------------------------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def _derivative(x: Jet) -> Jet:
     """dx/dt."""
     s = x._data
     if s.order == 0:
-        return jet(Series([s[0] * 0], 0, s.level))
+        return jet(Series([X.zeros_like(s[0])], 0, s.level))
     return jet(Series([s[1]], s.order - 1, s.level, lambda k: (k + 1) * s[k + 1]))
 
 
@@ -172,7 +172,7 @@ def dispatch(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dic
                     _lazy.reset(token)
             slope = found[0][i]
             c = slope._data[k - 1] if _is(slope, level) else (slope if k == 1 else None)
-            return ys[i]._data.known[0] * 0 if c is None else c / k
+            return X.zeros_like(ys[i]._data.known[0]) if c is None else c / k
 
         return coefficient
 
@@ -345,8 +345,8 @@ def taylor(f: Callable, x: Any, order: int, direction: Any = None) -> Any:
         jets = []
         for u, v in zip(xs, vs):
             u = apart(u) if isinstance(u, Tensor) else lift(np.asarray(u, dtype=np.result_type(u, float))[()], None)
-            v = u * 0 + v
-            zero = v * 0
+            v = X.zeros_like(u) + v  # and not u * 0, which is NaN where u is infinite
+            zero = X.zeros_like(v)
             jets.append(jet(Series([u, *([v] if order else []), *(zero for _ in range(order - 1))], order, level)))
         found, y_shape = tree.flatten(f(tree.unflatten(shape, jets)))
     finally:
@@ -357,7 +357,7 @@ def taylor(f: Callable, x: Any, order: int, direction: Any = None) -> Any:
             rows = [y._data[k] for k in range(order + 1)]
         else:
             y = y if isinstance(y, Tensor) else wrap(np.asarray(y))
-            rows = [y, *(y * 0 for _ in range(order))]
+            rows = [y, *(X.zeros_like(y) for _ in range(order))]
         c = X.stack(rows)
         out.append(c if tensors or c.node is not None or c.__class__ is not Tensor else c.numpy(copy=True))
     return tree.unflatten(y_shape, out)

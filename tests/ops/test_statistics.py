@@ -239,3 +239,14 @@ def test_histogram_takes_weights_of_any_shape_with_its_array():
     expected = np.histogram(a, bins=3, weights=w)[0]
     found = np.histogram(dif.asarray(a), bins=3, weights=dif.tensor(w, requires_grad=True))[0]
     np.testing.assert_allclose(found.detach(), expected)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.7, 0.3, -0.5])
+def test_second_derivatives_of_a_perfect_correlation(scale):
+    """NumPy clips rounding off at -1 and 1, which is no kink: r = cos of the angle between the centered vectors."""
+    y = np.array([2.0, 4.0, 6.0, 9.0])
+    x = scale * y
+    v = x - x.mean()
+    u = v / np.linalg.norm(v)
+    expected = -np.sign(scale) * (np.eye(4) - 0.25 - np.outer(u, u)) / (v @ v)
+    np.testing.assert_allclose(dif.hessian(lambda x: np.corrcoef(x, y)[0, 1])(x), expected, atol=1e-14)
