@@ -104,7 +104,7 @@ def curve_fit(
         raise ValueError("optim: xdata holds NaN or infinity; leave such points out of the fit")
     bounds = parameters.free_bounds(bounds)
     whiten, there = _whitening(sigma, y), y.detach() if isinstance(y, dif.Tensor) else y
-    start = dif.tree.map(lambda p: np.asarray(p)[()] * 1.0, parameters.start)
+    start = parameters.start
     if y.device != "cpu":
         start = dif.tree.map(lambda p: like(p, there), start)
 

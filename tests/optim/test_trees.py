@@ -193,3 +193,15 @@ def test_bounds_of_a_dict(bounds):
     p0 = {"b": 1.0, "a": 1.0, "c": 0.1}
     fit = optim.curve_fit(lambda t, p: line(t, p["a"], p["b"], p["c"]), t, data, p0, fixed=["c"], bounds=bounds)
     assert abs(fit.params["b"] - 1.2) < 1e-6 and fit.params["c"] == 0.1 and fit.params["a"] > 2
+
+
+def test_a_network_is_a_tree_of_parameters():
+    from difftensor import nn
+
+    net = nn.Sequential(nn.Linear(1, 2, rng=0), nn.Tanh(), nn.Linear(2, 1, rng=1))
+    fit = optim.curve_fit(lambda t, net: net(t[:, None])[:, 0], t, data, net)
+    assert type(fit.params) is nn.Sequential and len(fit.names) == 7 and fit.names[0] != fit.names[-1]
+    assert abs(fit.predict() - data).max() < 0.05
+    net.load_state_dict(fit.params.state_dict())
+    np.testing.assert_array_equal(net(t[:, None]).detach().numpy()[:, 0], fit.predict())
+    assert all(p.requires_grad for p in net.parameters())
