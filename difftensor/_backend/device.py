@@ -134,12 +134,21 @@ def default_device(name: str | Device) -> Iterator[Device]:
 
 @contextmanager
 def made_there(device: Device) -> Iterator[None]:
-    """As `default_device`, of a device that is known to be there."""
+    """As `default_device`, of a device that is known to be there; CuPy too works on it."""
     token = _default.set(device)
     try:
-        yield
+        if device.kind == "cpu":
+            yield
+        else:
+            with _current(sys.modules["cupy"], device.index):
+                yield
     finally:
         _default.reset(token)
+
+
+def _current(cupy: Any, index: int) -> Any:
+    """A context in which GPU `index` is the one that CuPy works on."""
+    return nullcontext() if cupy.cuda.runtime.getDevice() == index else cupy.cuda.Device(index)
 
 
 @contextmanager
@@ -276,9 +285,7 @@ def inside_of(a: Any) -> Any:
     """A context in which CuPy works on the device of raw array `a`."""
     if not on_gpu(a):
         return nullcontext()
-    cupy = sys.modules["cupy"]
-    index = a.data.device_id
-    return nullcontext() if index == cupy.cuda.runtime.getDevice() else cupy.cuda.Device(index)
+    return _current(sys.modules["cupy"], a.data.device_id)
 
 
 def duplicate(a: Any, order: Any = "C") -> Any:

@@ -12,7 +12,7 @@ from difftensor._backend.device import made_there
 from difftensor._core.operands import holds_tensor, same_device, subclass_of
 from difftensor._core.primitive import dress, publish
 from difftensor._core.tensor import Tensor
-from difftensor.errors import BatchedValueError
+from difftensor.errors import BatchedValueError, DeviceError
 
 COMPOSITIONS: dict[str, Callable] = {}
 
@@ -79,8 +79,8 @@ def composition(twin: Any = None, *, name: str | None = None, also: tuple = (), 
                     if loop is None or writes or kwargs.get("out") is not None:
                         raise
                     return loop(f, args, kwargs)
-                except Exception:  # CuPy says in many ways that it takes no array of NumPy's
-                    if several_devices():
+                except Exception as error:  # CuPy says in many ways that it takes no array of NumPy's
+                    if several_devices() and not isinstance(error, DeviceError):
                         same_device(dotted, tuple(_members((*args, *kwargs.values()))))
                     raise
                 return twin(*args, **kwargs)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 from difftensor import tree
+from difftensor._backend.device import inside
 from difftensor._core import Tensor, lift, recording
 from difftensor._core.fitting import nought
 from difftensor._core.sweeping import trace
@@ -127,8 +129,11 @@ def jvp(f: Callable, primals: tuple, tangents: tuple, *, stream: bool = False) -
 
 
 def _streamed(f: Callable, primals: tuple, tangents: tuple) -> tuple:
-    tensors = any(isinstance(x, Tensor) for x in tree.leaves([primals, tangents]))
-    values, slopes, shape = streamed(f, primals, tangents, tensors)
+    leaves = [x for x in tree.leaves([primals, tangents]) if isinstance(x, Tensor)]
+    tensors = bool(leaves)
+    there = next((x.device for x in leaves if x.device.kind != "cpu"), None)
+    with nullcontext() if there is None else inside(there):  # tangents are worked on where CuPy is
+        values, slopes, shape = streamed(f, primals, tangents, tensors)
     values = [_as_result(v, "jvp") for v in values]
     slopes = [nought(v.detach()) if t is None else t for t, v in zip(slopes, values)]
     dy = [hand_out(t if t.dtype == v.dtype else t.astype(v.dtype), tensors) for t, v in zip(slopes, values)]

@@ -12,7 +12,6 @@ def test_small_programs(device, monkeypatch):
     found = gpu.measure(list(gpu.OURS), device, small=True)
     backward = found.pop("backward")
     assert backward["difftensor"] > 0 and backward["unfused"] > 0
-    assert "waits for the GPU" in found["3x3 systems"].pop("graph")  # closed forms look at conditions
     assert all(isinstance(row[name], float) for row in found.values() for name in gpu.OURS if name in row)
     assert gpu.report(found).count("difftensor") == len(gpu.PROGRAMS)
 

@@ -5,7 +5,7 @@ import pytest
 
 import difftensor as dif
 from difftensor.errors import DeviceError, MissingDerivativeError
-from tests.cuda.agreement import fetch, send
+from tests.cuda.agreement import assert_agree, fetch, send
 
 
 def loss(w, a, b):
@@ -163,11 +163,59 @@ def test_graphs_in_graphs_and_in_vmap(device):
 
 def test_looks_happen_in_the_first_run(device):
     f = dif.cuda.graph(dif.linalg.cholesky)
+    stack = np.tile(4 * np.eye(3), (5, 1, 1))
     with pytest.raises(np.linalg.LinAlgError):
-        f(send(-np.eye(3), device))
-    good = send(4 * np.eye(3), device)
-    assert np.allclose(fetch(f(good)), 2 * np.eye(3))
+        f(send(-stack, device))
+    assert np.allclose(fetch(f(send(stack, device))), stack / 2)
+    assert np.isnan(fetch(f(send(-stack, device)))).any()  # later nobody looks
     g = dif.cuda.graph(dif.grad(lambda x: (np.sin(x) * x).sum()))
     x = send(np.linspace(0, 1, 4), device)
     for _ in range(2):
         np.testing.assert_allclose(fetch(g(x)), np.sin(fetch(x)) + fetch(x) * np.cos(fetch(x)), rtol=1e-12)
+
+
+def square(y):
+    return (y * y).sum()
+
+
+STACKED = {
+    "matrix and matrix": (lambda a, b: a @ b, (5, 5), (5, 4)),
+    "transposed": (lambda a, b: b.T @ a.T, (5, 5), (5, 4)),
+    "matrix and vector": (lambda a, b: a @ b, (5, 5), (5,)),
+    "stacks": (lambda a, b: a @ b, (6, 3, 3), (6, 3, 2)),
+    "a stack and a matrix": (lambda a, b: a @ b, (6, 3, 3), (3, 2)),
+    "einsum": (lambda a, b: np.einsum("nij,njk->ik", a, b), (6, 3, 3), (6, 3, 2)),
+    "solve": (lambda a, b: dif.linalg.solve(a, b), (5, 5), (5, 4)),
+    "solve one vector": (lambda a, b: dif.linalg.solve(a, b), (5, 5), (5,)),
+    "solve small stacks": (lambda a, b: dif.linalg.solve(a, b), (6, 3, 3), (6, 3, 2)),
+    "solve stacks": (lambda a, b: dif.linalg.solve(a, b), (2, 5, 5), (2, 5, 1)),
+    "inv and det": (lambda a, b: dif.linalg.inv(a) @ b * dif.linalg.det(a)[:, None, None], (6, 3, 3), (6, 3, 2)),
+    "cholesky": (lambda a, b: dif.linalg.cholesky(a @ np.conj(np.swapaxes(a, 1, 2))) @ b, (6, 3, 3), (6, 3, 2)),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128, np.float32])
+@pytest.mark.parametrize("name", STACKED)
+def test_products_and_systems(name, dtype, device, rng):
+    f, *shapes = STACKED[name]
+
+    def draw(shape):
+        x = rng.standard_normal(shape) + (1j * rng.standard_normal(shape) if dtype is np.complex128 else 0)
+        return (x + 4 * np.eye(shape[-1]) if shape[-1] == shape[-2:][0] and len(shape) > 1 else x).astype(dtype)
+
+    gradient = dif.grad(lambda a, b: square(abs(f(a, b))), argnums=(0, 1))
+    graphs = dif.cuda.graph(f), dif.cuda.graph(gradient)
+    for _ in range(3):
+        arrays = [draw(shape) for shape in shapes]
+        there = [send(a, device) for a in arrays]
+        here = [dif.tensor(a) for a in arrays]
+        assert_agree(graphs[0](*there), f(*here), device, name)
+        assert_agree(graphs[1](*there), gradient(*here), device, name)
+
+
+def test_cusolver_has_no_place_in_a_graph(device):
+    x = send(np.eye(5) + 1, device)
+    for f in (dif.linalg.eigh, dif.linalg.svd, dif.linalg.qr, dif.linalg.cholesky):
+        with pytest.raises(DeviceError, match=r"dif.cuda.graph: .* calls cuSOLVER, .* hand its factors in"):
+            dif.cuda.graph(f)(x)
+    assert (fetch(x * 1) == fetch(x)).all()
