@@ -31,7 +31,14 @@ def _bias_of(mask: Any, masked: bool, x: Any) -> Any:
 
 def _attend(q: Any, k: Any, v: Any, bias: Any, p: float, training: bool, rng: init.Rng, scale: float | None) -> tuple:
     scores = (q * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)) @ k.swapaxes(-1, -2)
-    weights = softmax(scores if bias is None else scores + bias, -1)
+    if bias is None:
+        weights = softmax(scores, -1)
+    else:  # a query that sees no key at all gets zeros
+        blind = (constant(bias, q) == -np.inf).all(axis=-1, keepdims=True)
+        if isinstance(blind, np.ndarray) and not blind.any():
+            weights = softmax(scores + bias, -1)
+        else:
+            weights = dif.where(blind, 0.0, softmax(scores + dif.where(blind, 0.0, bias), -1))
     return dropout(weights, p, training, rng) @ v, weights
 
 

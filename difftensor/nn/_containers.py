@@ -18,13 +18,23 @@ class ModuleList(Module):
             self.append(m)
 
     def append(self, module: Module) -> ModuleList:
-        setattr(self, str(len(self)), module)
+        self.__dict__[str(len(self))] = self._entry(module)
         return self
+
+    def _entry(self, module: Any) -> Module:
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__}: entries must be modules, got {type(module).__name__}")
+        return module
 
     def extend(self, modules: Iterable[Module]) -> ModuleList:
         for m in modules:
             self.append(m)
         return self
+
+    def insert(self, i: int, module: Module) -> None:
+        found = list(self.children())
+        found.insert(i, module)
+        self._renumber(found)
 
     def __len__(self) -> int:
         return len(list(self.children()))
@@ -35,6 +45,23 @@ class ModuleList(Module):
     def __getitem__(self, i: int | slice) -> Any:
         found = list(self.children())[i]
         return type(self)(found) if isinstance(found, list) else found
+
+    def __setitem__(self, i: int, module: Module) -> None:
+        self.__dict__[self._names()[i]] = self._entry(module)
+
+    def __delitem__(self, i: int | slice) -> None:
+        found = list(self.children())
+        del found[i]
+        self._renumber(found)
+
+    def _names(self) -> list[str]:
+        return [k for k, v in self.__dict__.items() if isinstance(v, Module)]
+
+    def _renumber(self, modules: list) -> None:
+        for name in self._names():
+            del self.__dict__[name]
+        for m in modules:
+            self.append(m)
 
 
 class Sequential(ModuleList):
@@ -55,7 +82,12 @@ class Sequential(ModuleList):
             steps = modules[0] if len(modules) == 1 and isinstance(modules[0], list) else modules
             named = ((str(i), m) for i, m in enumerate(steps))
         for name, m in named:
-            setattr(self, name, m if isinstance(m, Module) else Lambda(m))
+            self.__dict__[name] = self._entry(m)
+
+    def _entry(self, module: Any) -> Module:
+        if not callable(module):
+            raise TypeError(f"Sequential: a step must be a module or a function, got {module!r}")
+        return module if isinstance(module, Module) else Lambda(module)
 
     def forward(self, x: Any) -> Any:
         for m in self.__dict__.values():
@@ -70,8 +102,7 @@ class _Entries(Module):
     _class: type
 
     def __init__(self, entries: dict[str, Any] | None = None):
-        for name, v in (entries or {}).items():
-            self[name] = v
+        self.update(entries or {})
 
     def __setitem__(self, name: str, value: Any) -> None:
         if hasattr(type(self), name):
@@ -83,6 +114,20 @@ class _Entries(Module):
 
     def __getitem__(self, name: str) -> Any:
         return dict(self.items())[name]
+
+    def __delitem__(self, name: str) -> None:
+        self.pop(name)
+
+    def pop(self, name: str) -> Any:
+        """Take an entry out."""
+        value = self[name]
+        del self.__dict__[name]
+        return value
+
+    def update(self, entries: Any) -> None:
+        """Take in the entries of a dict, or pairs."""
+        for name, v in dict(entries).items():
+            self[name] = v
 
     def items(self) -> Iterator[tuple[str, Any]]:
         return ((k, v) for k, v in self.__dict__.items() if isinstance(v, self._class))
@@ -133,6 +178,10 @@ class ParameterList(Module):
 
     def __getitem__(self, i: int) -> Any:
         return list(self)[i]
+
+    def __setitem__(self, i: int, value: Any) -> None:
+        name = [k for k, v in self.__dict__.items() if isinstance(v, dif.Tensor)][i]
+        self.__dict__[name] = value if isinstance(value, dif.Tensor) else parameter(value)
 
 
 class ParameterDict(_Entries):

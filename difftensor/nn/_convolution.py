@@ -155,7 +155,6 @@ class _Forward(_Conv):
         return convolve(n, x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-
 class _Transposed(_Conv):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size = 0,
                  output_padding: Size = 0, groups: int = 1, bias: bool = True, dilation: Size = 1,

@@ -18,10 +18,14 @@ def _mask(x: Any, shape: tuple, p: float, rng: init.Rng) -> Any:
     return beside(init.generator_beside(rng, x).random(shape) >= p, x)
 
 
+def _checked(name: str, p: float) -> None:
+    if not 0 <= p <= 1:
+        raise ValueError(f"{name}: p is a probability, got {p}")
+
+
 def dropout(x: Any, p: float = 0.5, training: bool = True, rng: init.Rng = None) -> Any:
     """Elements are zero with probability `p`, the others divided by ``1 - p``; x itself unless `training`."""
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout: p is a probability, got {p}")
+    _checked("dropout", p)
     if not training or p == 0:
         return x
     return x * (_mask(x, x.shape, p, rng) * (1 / (1 - p) if p < 1 else 0.0))
@@ -29,6 +33,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, rng: init.Rng = None)
 
 def feature_dropout(x: Any, p: float = 0.5, training: bool = True, rng: init.Rng = None) -> Any:
     """Whole channels ``(N, C, ...)`` are zero with probability `p`."""
+    _checked("feature_dropout", p)
     if not training or p == 0:
         return x
     return x * (_mask(x, (*x.shape[:2], *[1] * (x.ndim - 2)), p, rng) * (1 / (1 - p) if p < 1 else 0.0))
@@ -45,6 +50,7 @@ def alpha_dropout(x: Any, p: float = 0.5, training: bool = False, rng: init.Rng 
 
     `shape` is that of the mask, which is broadcast.
     """
+    _checked("alpha_dropout", p)
     if not training or p == 0:
         return x
     low = -1.7580993408473766  # -scale alpha of selu
@@ -66,26 +72,35 @@ class Dropout(Module):
     function = staticmethod(dropout)
 
     def __init__(self, p: float = 0.5, inplace: bool = False, rng: init.Rng = None):
-        if not 0 <= p <= 1:
-            raise ValueError(f"{type(self).__name__}: p is a probability, got {p}")
+        _checked(type(self).__name__, p)
         self.p, self.rng = p, init.generator(rng)
 
     def forward(self, x: Any) -> Any:
         return type(self).function(x, self.p, self.training, self.rng)
 
 
-class Dropout1d(Dropout):
-    """Drops whole channels."""
-
+class _ChannelDropout(Dropout):
+    single = 0  # the number of axes of one example without a batch
     function = staticmethod(feature_dropout)
 
+    def forward(self, x: Any) -> Any:
+        return super().forward(x[None])[0] if x.ndim == self.single else super().forward(x)
 
-class Dropout2d(Dropout1d):
-    """Drops whole channels."""
+
+class Dropout1d(_ChannelDropout):
+    """Drops whole channels of ``(N, C, L)`` or ``(C, L)``."""
+
+    single = 2
 
 
-class Dropout3d(Dropout1d):
-    """Drops whole channels."""
+class Dropout2d(_ChannelDropout):
+    """Drops whole channels of ``(N, C, H, W)``; three axes are taken for ``(N, C, L)``, as in PyTorch."""
+
+
+class Dropout3d(_ChannelDropout):
+    """Drops whole channels of ``(N, C, D, H, W)`` or ``(C, D, H, W)``."""
+
+    single = 4
 
 
 class AlphaDropout(Dropout):

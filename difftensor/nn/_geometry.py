@@ -15,6 +15,9 @@ def each(value: Any, n: int, name: str) -> tuple:
     found = (value,) * n if isinstance(value, (int, np.integer)) else tuple(value)
     if len(found) != n:
         raise ValueError(f"{name} needs one number, or {n}; got {value!r}")
+    least = 0 if name.endswith("padding") else 1
+    if any(v < least for v in found):
+        raise ValueError(f"{name} must be at least {least}, got {value!r}")
     return tuple(map(int, found))
 
 

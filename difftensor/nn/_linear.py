@@ -29,11 +29,18 @@ def bilinear(x1: Any, x2: Any, weight: Any, bias: Any = None) -> Any:
     return y if bias is None else y + bias
 
 
+def _check_index(name: str, index: Any, weight: Any) -> None:
+    """Negative indices are mistakes here, as in PyTorch; on a GPU to look would be a trip to the host."""
+    if index.dtype.kind not in "iu":
+        raise TypeError(f"{name}: indices must be integers, found {index.dtype}")
+    if isinstance(index, np.ndarray) and index.size and not 0 <= index.min() <= index.max() < weight.shape[0]:
+        raise IndexError(f"{name}: indices from {index.min()} to {index.max()}, but there are {weight.shape[0]} rows")
+
+
 def embedding(index: Any, weight: Any, padding_idx: int | None = None) -> Any:
     """Rows of `weight` ``(number, dimension)``; the row `padding_idx` gets no gradient."""
     index = constant(index, weight)
-    if index.dtype.kind not in "iu":
-        raise TypeError(f"embedding: indices must be integers, found {index.dtype}")
+    _check_index("embedding", index, weight)
     y = weight[index]
     if padding_idx is None:
         return y
@@ -59,11 +66,15 @@ def embedding_bag(index: Any, weight: Any, offsets: Any = None, mode: str = "mea
     if mode not in ("mean", "sum", "max") or (per_sample_weights is not None and mode != "sum"):
         raise ValueError(f"embedding_bag: mode {mode!r} must be 'mean', 'sum' or 'max'; weights go with 'sum' only")
     index = np.asarray(index)
+    _check_index("embedding_bag", index, weight)
     if index.ndim == 2:
         bags, at = np.broadcast_to(np.arange(len(index))[:, None], index.shape).ravel(), index.ravel()
         count = len(index)
     else:
-        starts, at = np.asarray(offsets), index
+        starts, at = np.asarray(() if offsets is None else offsets, int), index
+        if not (starts.size and starts[0] == 0 and (np.diff(starts) >= 0).all() and starts[-1] <= len(at)):
+            raise ValueError(f"embedding_bag: {len(at)} indices in a row need offsets that begin with 0 and rise to at "
+                             f"most {len(at)}, got {offsets}")  # fmt: skip
         count, bags = len(starts), np.searchsorted(starts, np.arange(len(index)), side="right") - 1
     factors = None if per_sample_weights is None else per_sample_weights.reshape(-1)
     if padding_idx is not None:
@@ -232,6 +243,7 @@ class CosineSimilarity(Module):
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     """The cosine of the angle between vectors along `dim`; norms below `eps` count as `eps`."""
+    x1, x2 = dif.broadcast_arrays(x1, x2)  # an axis of length 1 that meets a longer one counts as often
     n1 = dif.maximum(dif.linalg.norm(x1, axis=dim), eps)
     n2 = dif.maximum(dif.linalg.norm(x2, axis=dim), eps)
     return dif.sum(x1 * x2, axis=dim) / (n1 * n2)

@@ -111,6 +111,7 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
         This share of the target is spread evenly.
     """
     axis = 1 if input.ndim > 1 else 0
+    _check_classes("cross_entropy", weight, input.shape[axis], label_smoothing)
     labels: Any = target if isinstance(target, dif.Tensor) and target.dtype.kind == "f" else constant(target, input)
     if labels.dtype.kind in "iu":
         usual = weight is None and not label_smoothing and reduction == "mean" and input.ndim == 2
@@ -128,12 +129,20 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
     return values.sum() / max(values.size, 1) if reduction == "mean" else _reduce(values, reduction)
 
 
+def _check_classes(name: str, weight: Any, classes: int, label_smoothing: float = 0.0) -> None:
+    if weight is not None and weight.shape != (classes,):
+        raise ValueError(f"{name}: weight of shape {weight.shape}, but there are {classes} classes")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"{name}: label_smoothing must be between 0 and 1, got {label_smoothing}")
+
+
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
              label_smoothing: float = 0.0) -> Any:  # fmt: skip
     """Minus the log-probability ``input`` (N, C, ...) of the class `target` (N, ...); see `cross_entropy`."""
     axis = 1 if input.ndim > 1 else 0
     index = constant(target, input)
     classes = input.shape[axis]
+    _check_classes("nll_loss", weight, classes, label_smoothing)
     if index.shape != input.shape[:axis] + input.shape[axis + 1 :]:
         raise ValueError(
             f"nll_loss: input {input.shape} has classes on axis {axis}; target {index.shape} must have the other axes"
@@ -158,7 +167,7 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
     """``-t log(p) - (1 - t) log(1 - p)``; logarithms are bounded by -100, as in PyTorch."""
     t = _same_shape("binary_cross_entropy", input, target)
-    log = lambda p: dif.maximum(dif.log(dif.maximum(p, 1e-300 if p.dtype == np.float64 else 1e-37)), -100.0)  # noqa: E731
+    log = lambda p: dif.where(p == 0, -100.0, dif.maximum(dif.log(dif.where(p == 0, 1.0, p)), -100.0))  # noqa: E731
     values = -(t * log(input) + (1 - t) * log(1 - input))
     return _reduce(values if weight is None else values * weight, reduction)
 
@@ -274,6 +283,10 @@ def multilabel_margin_loss(input: Any, target: Any, reduction: str = "mean") -> 
 def multi_margin_loss(input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None,
                       reduction: str = "mean") -> Any:  # fmt: skip
     """``sum_{i != t} max(0, margin - x_t + x_i)^p / C``."""
+    if input.ndim == 1:
+        found = multi_margin_loss(input[None], constant(target, input)[None], p, margin, weight, "none")
+        return found[0] if reduction == "none" else _reduce(found, reduction)
+    _check_classes("multi_margin_loss", weight, input.shape[1])
     t = constant(target, input)
     chosen = dif.take_along_axis(input, t[:, None], axis=1)
     terms = _at_least_zero(margin - chosen + input) ** p

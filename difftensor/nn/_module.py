@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy as shallow_copy
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ class Module:
     training = True
     _before: tuple = ()  # hooks
     _after: tuple = ()
+    _kept: frozenset = frozenset()  # names of buffers that never become parameters
     _passing: frozenset = frozenset()  # names of buffers that are not saved
     _leaves: frozenset | None = None  # on copies made by transformations: the paths of the leaves
 
@@ -108,7 +110,11 @@ class Module:
         yield from (t for _, t in self.named_buffers())
 
     def register_buffer(self, name: str, tensor: dif.Tensor | None, persistent: bool = True) -> None:
-        """Assign a Tensor that is no parameter; with ``persistent=False`` `state_dict` leaves it out."""
+        """Assign a Tensor that is no parameter, nor made one by `requires_grad_`.
+
+        With ``persistent=False`` `state_dict` leaves it out.
+        """
+        self._kept = self._kept | {name}
         if not persistent:
             self._passing = self._passing | {name}
         setattr(self, name, tensor)
@@ -126,10 +132,14 @@ class Module:
         return self.train(False)
 
     def requires_grad_(self, value: bool = True) -> Module:
-        """Freeze the parameters (False), or make parameters of all floating Tensors (True)."""
-        for t in [*self.parameters(), *self.buffers()]:
-            if t.dtype.kind in "fc":
-                t.requires_grad_(value)
+        """Freeze the parameters (False), or make parameters of all floating Tensors (True).
+
+        What `register_buffer` assigned stays a buffer, as running means do.
+        """
+        for m in self.modules():
+            for name, t in list(_own(m)):
+                if t.dtype.kind in "fc" and not (value and name[0] in m._kept):
+                    t.requires_grad_(value)
         return self
 
     def zero_grad(self) -> None:
@@ -307,10 +317,19 @@ def _over_tensors(f: Callable, value: Any) -> Any:
     if isinstance(value, dif.Tensor):
         return f(value)
     if isinstance(value, dict):
-        return type(value)((k, _over_tensors(f, v)) for k, v in value.items())
+        return _like(value, {k: _over_tensors(f, v) for k, v in value.items()})
     if isinstance(value, (list, tuple)) and _holds(value):
-        return type(value)(_over_tensors(f, v) for v in value)
+        return _like(value, [_over_tensors(f, v) for v in value])
     return value
+
+
+def _like(container: Any, items: Any) -> Any:
+    """A container of the same class with other items: a defaultdict keeps its factory, a namedtuple its names."""
+    if isinstance(container, dict):
+        new = shallow_copy(container)
+        new.update(items)
+        return new
+    return type(container)(*items) if hasattr(container, "_fields") else type(container)(items)
 
 
 def _holds(value: Any) -> bool:
@@ -329,11 +348,9 @@ class _Skeleton:
         self.module, self.names = module, names
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, _Skeleton)
-            and type(self.module) is type(other.module)
-            and self.names == other.names
-        )  # fmt: skip
+        if not isinstance(other, _Skeleton):
+            return False
+        return type(self.module) is type(other.module) and self.names == other.names
 
     def __hash__(self) -> int:
         return hash((type(self.module), self.names))
@@ -372,9 +389,9 @@ def _unflatten(skeleton: _Skeleton, leaves: Any) -> Module:
                 return at[path]
             return value
         if isinstance(value, dict):
-            return type(value)((k, copy(v, (*path, str(k)), inside)) for k, v in value.items())
+            return _like(value, {k: copy(v, (*path, str(k)), inside) for k, v in value.items()})
         if isinstance(value, (list, tuple)) and (_holds(value) or isinstance(value, list)):
-            return type(value)(copy(v, (*path, str(i)), inside) for i, v in enumerate(value))
+            return _like(value, [copy(v, (*path, str(i)), inside) for i, v in enumerate(value)])
         return value
 
     return copy(skeleton.module, (), [])

@@ -29,7 +29,7 @@ def _standardizing(axes: tuple, eps: float) -> Any:
         mean = x.mean(axis=axes, keepdims=True)
         y = x - mean
         var = np.mean(y * y, axis=axes, keepdims=True)
-        r = 1 / np.sqrt(var + np.asarray(eps, x.dtype))
+        r = 1 / np.sqrt(var + np.asarray(eps, var.dtype))
         y *= r
         return (y, mean, var), (y, r)
 
@@ -131,6 +131,9 @@ def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.
 class _Norm(Module):
     axes: tuple[int, ...] = (2,)
     counts = True
+    running_mean: Any = None
+    running_var: Any = None
+    num_batches_tracked: Any = None
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
                  track_running_stats: bool = True, bias: bool = True, device: Any = None,
@@ -140,11 +143,9 @@ class _Norm(Module):
         self.weight = parameter(np.ones(num_features), dtype, device) if affine else None
         self.bias = parameter(np.zeros(num_features), dtype, device) if affine and bias else None
         if track_running_stats:
-            self.running_mean = dif.zeros(num_features, dtype=dtype, device=device)
-            self.running_var = dif.ones(num_features, dtype=dtype, device=device)
-            self.num_batches_tracked = dif.zeros((), dtype=np.int64, device=device)
-        else:
-            self.running_mean = self.running_var = self.num_batches_tracked = None
+            self.register_buffer("running_mean", dif.zeros(num_features, dtype=dtype, device=device))
+            self.register_buffer("running_var", dif.ones(num_features, dtype=dtype, device=device))
+            self.register_buffer("num_batches_tracked", dif.zeros((), dtype=np.int64, device=device))
 
     def _check(self, x: Any) -> None:
         if x.ndim not in self.axes or x.shape[1] != self.num_features:
@@ -158,7 +159,7 @@ class _Norm(Module):
         if not (self.training and self.track_running_stats):
             return
         with dif.no_grad():
-            if self.counts:
+            if self.counts or self.momentum is None:
                 self.num_batches_tracked = self.num_batches_tracked.copy()
                 self.num_batches_tracked += 1
             m: Any = self.momentum
@@ -214,7 +215,7 @@ class BatchNorm3d(_BatchNorm):
 
 
 class _InstanceNorm(_Norm):
-    counts = False  # PyTorch has the counter here too and leaves it at 0
+    counts = False  # PyTorch has the counter here too and leaves it at 0; without momentum it is needed
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = False,
                  track_running_stats: bool = False, bias: bool = True, device: Any = None,

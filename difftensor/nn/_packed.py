@@ -63,8 +63,6 @@ def pack_padded_sequence(input: Any, lengths: Any, batch_first: bool = False,
     Examples
     --------
     >>> import difftensor as dif
-
-from ._fused import taken
     >>> from difftensor import nn
     >>> packed = nn.pack_padded_sequence(dif.ones((4, 3, 2)), [2, 4, 1], enforce_sorted=False)
     >>> packed.data.shape, packed.batch_sizes.tolist()

@@ -166,7 +166,8 @@ class _SpectralNorm(Module):
             rng = init.generator(rng)
             w = self._matrix(weight)
             make = lambda n: dif.asarray(rng.normal(size=n), dtype=w.dtype, device=w.device)  # noqa: E731
-            self._u, self._v = self._unit(make(w.shape[0])), self._unit(make(w.shape[1]))
+            self.register_buffer("_u", self._unit(make(w.shape[0])))
+            self.register_buffer("_v", self._unit(make(w.shape[1])))
             self._iterate(w, 15)
 
     def _unit(self, v: Any) -> Any:
@@ -216,8 +217,10 @@ def spectral_norm(module: Module, name: str = "weight", n_power_iterations: int 
 
 
 class _Orthogonal(Module):
+    base: Any
+
     def __init__(self, base: dif.Tensor):
-        self.base = base
+        self.register_buffer("base", base)
 
     def forward(self, x: Any) -> Any:
         *_, n, k = x.shape

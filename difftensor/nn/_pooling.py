@@ -11,7 +11,7 @@ import numpy as np
 
 import difftensor as dif
 
-from ._fused import beside, constant, fused, taken
+from ._fused import beside, constant, fused
 from ._geometry import Size, each
 from ._settings import Applied
 from ._unpooling import places
@@ -70,7 +70,7 @@ def _maximum(win: _Windows, space: tuple) -> Any:
         x = around(dif, x)
         y = x[taps[0]]
         for at in taps[1:]:
-            y = dif.where(x[at] > y, x[at], y)  # the first of equals, as in PyTorch
+            y = dif.where((x[at] > y) | (x[at] != x[at]), x[at], y)  # the first of equals, as in PyTorch; NaN stays
         return y
 
     def forward(x: np.ndarray) -> tuple:
@@ -163,8 +163,8 @@ def _with_places(n: int, x: Any, find: Any) -> tuple:
         y, at = _with_places(n, x[None], find)
         return y[0], at[0]
     at = find(x)
-    flat = at.reshape((*x.shape[:2], -1))
-    y = dif.take_along_axis(x.reshape((*x.shape[:2], -1)), flat, axis=-1).reshape(at.shape)
+    flat = at.reshape((*x.shape[:2], prod(at.shape[2:])))
+    y = dif.take_along_axis(x.reshape((*x.shape[:2], prod(x.shape[2:]))), flat, axis=-1).reshape(at.shape)
     return y, dif.asarray(at) if isinstance(x, dif.Tensor) and isinstance(at, np.ndarray) else at
 
 
@@ -273,8 +273,9 @@ def _adaptive_max(n: int, x: Any, output_size: Any, indices: bool) -> Any:
         x, found = constant(x, x), []
         for cell in product(*(_cells(s, m) for s, m in zip(space, sizes))):
             at = tuple(slice(a, b) for a, b in cell)
-            first = dif.argmax(x[(..., *at)].reshape((*x.shape[:2], -1)), axis=-1)
-            found.append(taken(constant(numbers[at].ravel(), x), first))
+            first = dif.argmax(x[(..., *at)].reshape((*x.shape[:2], numbers[at].size)), axis=-1)
+            table = constant(numbers[at].ravel(), x)
+            found.append((dif.asarray(table) if isinstance(first, dif.Tensor) else table)[first])
         return dif.stack(found, axis=-1).reshape((*x.shape[:2], *sizes))
 
     y, at = _with_places(n, x, find)

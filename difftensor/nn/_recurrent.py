@@ -70,10 +70,14 @@ class _Recurrent(Module):
             raise ValueError(f"{type(self).__name__}: a sequence needs at least one step, found shape {x.shape}")
         if lengths is not None:
             lengths = checked_lengths(lengths, *x.shape[:2])
+        count, like = self.num_layers * (1 + self.bidirectional), next(t for _, t in self._named())
+        sizes = (self.proj_size or self.hidden_size, self.hidden_size)[: self.states]
+        shapes = [(count, x.shape[1], n) for n in sizes]
         if not state:
-            count, like = self.num_layers * (1 + self.bidirectional), next(self.parameters())
-            sizes = (self.proj_size or self.hidden_size, self.hidden_size)[: self.states]
-            state = tuple(dif.zeros((count, x.shape[1], n), dtype=like.dtype, device=like.device) for n in sizes)
+            state = tuple(dif.zeros(shape, dtype=like.dtype, device=like.device) for shape in shapes)
+        elif [s.shape for s in state] != shapes:
+            raise ValueError(f"{type(self).__name__}: the state needs shapes {shapes} (layers and directions, batch, "
+                             f"features), found {[s.shape for s in state]}")  # fmt: skip
         last: list = []
         for layer in range(self.num_layers):
             if layer and self.dropout:

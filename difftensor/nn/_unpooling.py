@@ -22,7 +22,7 @@ def places(x: Any, taps: list, margins: list) -> Any:
     numbers = np.pad(np.arange(prod(space)).reshape((1, 1, *space)), margins)
     best, found = wide[taps[0]], constant(np.broadcast_to(numbers, wide.shape)[taps[0]], x)
     for at in taps[1:]:
-        larger = wide[at] > best
+        larger = (wide[at] > best) | (wide[at] != wide[at])  # NaN stays NaN
         best, found = dif.where(larger, wide[at], best), dif.where(larger, constant(numbers[at], x), found)
     return found
 
@@ -35,12 +35,12 @@ def _unpool(n: int, x: Any, indices: Any, kernel_size: Size, stride: Any, paddin
     space = tuple((m - 1) * s - 2 * p + k for m, s, p, k in zip(x.shape[2:], steps, margins, kernel))
     if output_size is not None:
         space = tuple(output_size)[-n:]
-    index = constant(indices, x).reshape((*x.shape[:2], -1))
+    index = constant(indices, x).reshape((*x.shape[:2], prod(x.shape[2:])))
     if isinstance(index, np.ndarray) and index.size and not 0 <= index.min() <= index.max() < prod(space):
         raise IndexError(f"max_unpool{n}d: indices from {index.min()} to {index.max()} do not fit the output {space}")
     examples, channels = np.arange(x.shape[0])[:, None, None], np.arange(x.shape[1])[None, :, None]
     flat = dif.zeros((*x.shape[:2], prod(space)), dtype=x.dtype, device=getattr(x, "device", None))
-    flat[constant(examples, x), constant(channels, x), index] = x.reshape((*x.shape[:2], -1))
+    flat[constant(examples, x), constant(channels, x), index] = x.reshape(index.shape)
     found = flat.reshape((*x.shape[:2], *space))
     return found if isinstance(x, dif.Tensor) else found.numpy()
 

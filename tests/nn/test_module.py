@@ -248,3 +248,46 @@ def test_running_moments_inside_a_transformation(rng):
 def test_mistakes_are_named(call, match):
     with pytest.raises((ValueError, TypeError, IndexError, NotImplementedError), match=match):
         call()
+
+
+def test_containers_are_edited_in_place():
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    net[-1] = nn.Linear(4, 7)
+    net[1] = np.tanh
+    assert net(dif.ones((1, 3))).shape == (1, 7)
+    net.insert(1, nn.Linear(4, 4))
+    assert [type(m).__name__ for m in net] == ["Linear", "Linear", "Lambda", "Linear"]
+    assert [n for n, _ in net.named_parameters()] == [f"{i}.{k}" for i in (0, 1, 3) for k in ("weight", "bias")]
+    del net[1]
+    assert [n for n, _ in net.named_parameters()] == [f"{i}.{k}" for i in (0, 2) for k in ("weight", "bias")]
+    assert net(dif.ones((1, 3))).shape == (1, 7)
+    named = nn.Sequential({"first": nn.Linear(3, 4), "last": nn.Linear(4, 2)})
+    named[1] = nn.Linear(4, 5)
+    assert [n for n, _ in named.named_parameters()][2] == "last.weight" and named[1].weight.shape == (5, 4)
+    table = nn.ModuleDict({"a": nn.Linear(1, 1)})
+    table.update({"b": nn.ReLU(), "c": nn.Tanh()})
+    del table["b"]
+    assert isinstance(table.pop("c"), nn.Tanh) and list(table) == ["a"]
+    values = nn.ParameterList([np.zeros(2), np.ones(2)])
+    values[0] = np.full(3, 5.0)
+    assert [p.shape for p in values.parameters()] == [(3,), (2,)]
+
+
+def test_tensors_in_containers_of_other_classes():
+    from collections import OrderedDict, defaultdict, namedtuple
+
+    Pair = namedtuple("Pair", "left right")
+
+    class Holder(nn.Module):
+        def __init__(self):
+            self.pair = Pair(nn.parameter([1.0]), nn.parameter([2.0]))
+            self.table = defaultdict(list, a=nn.parameter([3.0]))
+            self.ordered = OrderedDict(z=nn.parameter([4.0]), a=nn.Linear(1, 1))
+
+        def forward(self):
+            return self.pair.left * self.pair.right * self.table["a"] * self.ordered["z"]
+
+    holder = Holder()
+    gradient = dif.grad(lambda m: m().sum())(holder)
+    assert [g.item() for g in gradient.pair] == [24.0, 12.0] and gradient.table["new"] == []
+    assert holder.to(dtype=np.float32).pair.right.dtype == np.float32 and holder.table["new"] == []
