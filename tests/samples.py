@@ -188,10 +188,12 @@ SAMPLES = {
     "pick_along": lambda rng: [
         ((_normal(rng, 5), np.array([3, 0, 4])), (-1, 5)),
         ((_normal(rng, 2, 4, 3), rng.permuted(np.tile(np.arange(4)[None, :, None], (2, 1, 3)), axis=1)), (-2, 4)),
+        ((_normal(rng, 3, 4), rng.permuted(np.tile(np.arange(4), (3, 1)), axis=1)), (-1, 4)),
     ],
     "put_along": lambda rng: [
         ((_normal(rng, 3), np.array([3, 0, 4])), (-1, 5)),
         ((_normal(rng, 2, 2, 3), np.tile(np.array([3, 1])[None, :, None], (2, 1, 3))), (-2, 4)),
+        ((_normal(rng, 3, 2), np.array([[3, 1], [0, 3], [2, 1]])), (-1, 4)),
     ],
     "bincount": lambda rng: [((_normal(rng, 6), np.array([0, 2, 2, 1, 0, 4])), (7,))],
     "convolve": lambda rng: [

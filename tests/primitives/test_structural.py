@@ -1,6 +1,7 @@
 """Primitives of the other kinds: values, derivatives to order 3, dtypes, layouts; over the rows of samples.py."""
 
 import numpy as np
+import pytest
 
 import difftensor as dif
 from difftensor.testing import check_grads
@@ -102,3 +103,18 @@ def test_counting_operations_leave_no_tape(op, rng):
     y = op.call(*(dif.tensor(x, requires_grad=x.dtype.kind == "f") for x in xs))
     assert not y.requires_grad
     np.testing.assert_array_equal(y.numpy(), ufunc(*xs))
+
+
+# Operations behind a result, which hand its cotangent on in another memory layout.
+BEHIND = {
+    "Fortran order": lambda y: y.T,
+    "strides": lambda y: dif.stack([y, 2.0 * y], axis=-1),
+    "broadcast": lambda y: y.sum(axis=0) if y.ndim else y,
+}
+
+
+@ops(OTHERS)
+@pytest.mark.parametrize("behind", BEHIND)
+def test_memory_layout_of_cotangents_does_not_matter(op, behind, rng):
+    for f, xs in rows(op, rng):
+        check_grads(lambda *xs, f=f: [BEHIND[behind](y) for y in dif.tree.leaves(f(*xs))], xs, order=2)
