@@ -27,6 +27,10 @@ class State:
         Set by a method that cannot move any more.
     k : int
         Steps taken so far.
+    extent : array, shape (n,)
+        How large every variable has been.
+    escapes : int
+        How often the run has gone on from a lower point that the method did not see.
     """
 
     point: Point
@@ -34,6 +38,8 @@ class State:
     step: float = 0.0
     stuck: Reason | None = None
     k: int = 0
+    extent: object = None
+    escapes: int = 0
 
 
 class Method:
@@ -64,10 +70,14 @@ class Method:
         """A last touch at a solution."""
         return state
 
+    def restart(self, problem, x) -> State:
+        """A start from where a run has come to."""
+        return self.start(problem, x)
+
     def escape(self, problem, state, direction) -> State | None:
         """A start beyond a saddle, along a direction of negative curvature."""
         lower = _descend(problem, state.point, direction)
-        return None if lower is None else self.start(problem, lower.x)
+        return None if lower is None else self.restart(problem, lower.x)
 
     def last(self, problem, state) -> State:
         """The best state so far, for methods that do not descend at every step."""
@@ -75,7 +85,7 @@ class Method:
 
     def doubt(self, problem, state) -> Doubt | None:
         """A reason not to believe that a point within ``gtol`` is a solution, or None."""
-        return problem.doubt(state.point)
+        return problem.doubt(state.point, state.extent)
 
     def max_steps(self, n: int) -> int:
         """How many steps are enough for any problem this method can solve."""
@@ -123,6 +133,7 @@ def run(problem, method, stop, *, state=None, callback=None, progress=None, on_i
             problem.come_home()
         if state is None:
             state = method.start(problem, problem.x0)
+            state.extent = abs(problem.x0)
         else:
             state = _resumed(problem, method, state)
         first = state.k
@@ -130,11 +141,12 @@ def run(problem, method, stop, *, state=None, callback=None, progress=None, on_i
         reason = stop.before(problem, state, 0, begun)
         while True:
             if reason is not None and reason.success and stop.verify:
-                state, stop, reason = _believe(problem, method, stop, state, reason)
+                state, stop, reason = _believe(problem, method, stop, state, reason, trace.optimality[0])
             if reason is not None:
                 break
             old, state = state, method.step(problem, state)
             state.k = old.k + (state.stuck is None)
+            state.extent, state.escapes = np.maximum(old.extent, abs(state.point.x)), max(old.escapes, state.escapes)
             if state.stuck is None:
                 trace.add(state.point.f, state.optimality, state.step, problem.nfev, time.perf_counter() - begun)
                 if progress is not None:
@@ -172,6 +184,8 @@ def run(problem, method, stop, *, state=None, callback=None, progress=None, on_i
     return so_far(reason)
 
 
+MOST_ESCAPES = 20
+LEAST = 1e-140  # the squares of smaller gradients underflow
 LOST = ("stalled", "saddle", "max steps")
 
 
@@ -190,7 +204,7 @@ def persist(problem, method, stop, *, state=None, **watch) -> result.Result:
     return found
 
 
-def _believe(problem, method, stop, state, reason):
+def _believe(problem, method, stop, state, reason, first):
     """Whether a point that looks like a solution is one; else where to go on, or that it is none."""
     if reason.status not in ("converged", "float64 limit"):
         return state, stop, reason
@@ -200,11 +214,16 @@ def _believe(problem, method, stop, state, reason):
     if doubt.direction is not None:
         new = method.escape(problem, state, doubt.direction)
         if new is not None:
-            new.k = state.k + 1
-            return new, stop, None
+            return _after(new, state), stop, None
+    if doubt.beyond is not None:
+        if state.escapes < MOST_ESCAPES:
+            new = method.restart(problem, doubt.beyond)
+            new.escapes = state.escapes + 1
+            return _after(new, state), stop, None
+        return state, stop, Reason("stalled", False, doubt.words)
     # Small is relative: go on for as long as the gradient can be made smaller.
     gtol = 0.1 * min(state.optimality, stop.gtol)
-    if reason.status == "converged" and gtol > 1e-16:
+    if reason.status == "converged" and gtol > max(1e-16 * min(1.0, first), LEAST):
         return state, replace(stop, gtol=gtol), None
     return state, stop, Reason("saddle" if doubt.direction is not None else "stalled", False, doubt.words)
 
@@ -221,6 +240,11 @@ def _resumed(problem, method, state):
         raise ValueError(f"optim: the state to resume from has {state.point.x.size} variables, x0 has {problem.n}")
     state.point.problem = problem
     return state
+
+
+def _after(new, state):
+    new.k, new.extent = state.k + 1, np.maximum(state.extent, abs(new.point.x))
+    return new
 
 
 def _descend(problem, point, direction):

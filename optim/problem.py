@@ -8,12 +8,14 @@ import numpy as np
 
 import difftensor as dif
 
+from . import verdict
 from .bounds import Box
 from .implicit import untracked
 from .layout import HostLayout, Layout
 from .place import host, identity, like, values
 from .point import Point
 from .stop import Doubt
+from .verdict import Look, Spectrum
 
 
 class Problem:
@@ -59,14 +61,14 @@ class Problem:
             self.box.check(self.x0, self.layout)
         self._jac, self._hess, self._hessp = jac, hess, hessp
         self.nfev = self.njev = self.nhev = 0
-        self._mattered = np.zeros_like(self.x0, dtype=bool)  # variables that f has been seen to depend on
+        self._first = None  # the point where the run began
         self.eps = float(np.finfo(self.x0.dtype).eps)
 
     def come_home(self) -> None:
         """Keep the vectors on the host from now on, wherever the function and its data are."""
         if isinstance(self.x0, dif.Tensor):
             self.layout = HostLayout(self.layout.example, self.x0.device)
-            self.x0, self._mattered = host(self.x0), host(self._mattered)
+            self.x0 = host(self.x0)
             if self.box is not None:
                 self.box = Box(host(self.box.lower), host(self.box.upper))
 
@@ -178,8 +180,8 @@ class Problem:
 
     def optimality(self, point: Point) -> float:
         """The largest component of the gradient that still points into the feasible box."""
-        if self.njev <= 1:
-            self._mattered |= point.g != 0
+        if self._first is None:
+            self._first = point
         g = point.g if self.box is None else self.box.projected_gradient(point.x, point.g)
         return float(np.abs(g).max())
 
@@ -187,81 +189,65 @@ class Problem:
         """What the value of f cannot resolve at ``point``: some hundred roundings of f itself."""
         return 100 * self.eps * abs(point.f)
 
-    def newton_decrement(self, point: Point) -> tuple[float, float] | None:
-        """``g^T |H|^{-1} g / 2`` and the lowest scaled eigenvalue of H (0 within rounding).
+    def newton_decrement(self, point: Point) -> tuple[float, float, float] | None:
+        """``g^T |H|^{-1} g / 2``, the lowest scaled eigenvalue of H (0 within rounding), and what f cannot resolve.
 
         None where the Hessian is not at hand or too large to be worth it.
         """
-        spectrum = self._spectrum(point)
-        if spectrum is None:
+        if not self.has_second_order(point):
             return None
-        curvatures, along = spectrum[:2]
-        if self._unexplained(point, curvatures, along):
+        look = self._look(point, point.x)
+        spectrum = Spectrum.of(look.g, look.H, look.free)
+        if not np.isfinite(look.H).all() or self._unexplained(look, spectrum):
             return None
-        lowest = float(curvatures[0]) if len(curvatures) and curvatures[0] < 0 else 0.0
-        return 0.5 * float((along**2 / np.abs(curvatures)).sum()), lowest
+        seen = spectrum.values[spectrum.seen]
+        lowest = float(seen[0]) if len(seen) and seen[0] < 0 else 0.0
+        return spectrum.newton()[1], lowest, look.noise
 
-    def _at_hand(self, point):
-        """x, g, H and the free variables, on the host: they are few."""
-        free = np.ones(self.n, dtype=bool) if self.box is None else host(self.box.free(point.x, point.g))
-        return host(point.x), host(point.g), host(point.H), free
+    def _look(self, point, extent) -> Look:
+        """What `optim.verdict` asks for, on the host: the variables are few."""
+        box = self.box
+        free = np.ones(self.n, dtype=bool) if box is None else host(box.free(point.x, point.g))
+        x, H = host(point.x), host(point.H)
+        # x itself is rounded: where f is far smaller than its terms, that moves it by more than its own rounding
+        grid = 0.5 * self.eps**2 * float(np.abs(np.diagonal(H)) @ x**2)
+        return Look(
+            x, point.f, host(point.g), H, host(self.x0), host(extent), free,
+            self.noise(point) + (grid if np.isfinite(grid) else 0.0), self.layout.name,
+            (lambda x: x) if box is None else lambda x: host(box.project(like(x, self.x0))),
+        )  # fmt: skip
 
-    def _unexplained(self, point, values, along) -> bool:
+    def _unexplained(self, look, spectrum) -> bool:
         """Whether a clear part of the gradient lies where the Hessian is flat: a straight slope, or a kink."""
-        x, g, H, free = self._at_hand(point)
-        x, g, H = x[free], g[free], H[np.ix_(free, free)]
-        d = np.sqrt(np.abs(np.diagonal(H)))
-        d = np.where(d > 0, d, 1.0)
-        hidden = max(float(((g / d) ** 2).sum()) - float(along.dot(along)), 0.0) ** 0.5
-        size = float(np.abs(values).max(initial=0.0))
+        g, x, d = np.where(look.free, look.g, 0.0), np.where(look.free, look.x, 0.0), spectrum.d
+        hidden = float(np.linalg.norm(spectrum.along[~spectrum.seen]))
+        size = float(np.abs(spectrum.values[spectrum.seen]).max(initial=0.0))
         rounding = 1e-8 * float(np.abs(g / d).max(initial=0.0)) + 1e-10 * size * float(np.abs(d * x).max(initial=0.0))
-        return hidden > rounding + self.noise(point)
+        return hidden > rounding + look.noise
 
-    def doubt(self, point: Point) -> Doubt | None:
-        """A reason not to believe that a point with a small gradient is a minimizer.
-
-        A gradient is small only in comparison with the curvature. The Hessian tells a minimizer from a
-        saddle, and the Newton step tells it from a plateau on which the function falls off towards infinity.
-        """
-        spectrum = self._spectrum(point)
-        if spectrum is None:
+    def doubt(self, point: Point, extent) -> Doubt | None:
+        """A reason not to believe that a point with a small gradient is a minimizer; see `optim.verdict`."""
+        if not self.has_second_order(point):
             return None
-        values, along, vectors, free, flat = spectrum
-        x, g, H, at_large = self._at_hand(point)
-        x0 = host(self.x0)
-        faded = host(self._mattered) & (g == 0) & ~H.any(axis=1) & at_large
-        if faded.any():
-            i = int(np.argmax(faded))
-            return Doubt(f"the gradient is small, but the function no longer depends on {self.layout.name(i)} = "
-                         f"{x[i]:.4g} at all, as it did elsewhere: it has run away; use bounds, or start "
-                         "elsewhere")  # fmt: skip
-        if len(values) and values[0] < 0:
-            direction = np.zeros_like(x)
-            direction[free] = vectors[:, 0]
-            return Doubt("the gradient is small, but this is a saddle: the curvature is negative along some "
-                         "direction; start elsewhere, or use method='trust-exact'", self.place(direction))  # fmt: skip
-        if len(free) and not len(values) and not g.any():
-            return Doubt("gradient and Hessian vanish here: the function does not change around this point, which "
-                         "says nothing about where it is low; start elsewhere")  # fmt: skip
-        gone = np.abs(x - x0)[free] > RUNAWAY * (1.0 + np.abs(x0[free]))
-        if gone.any():  # then its value should be determined to three digits at least
-            reach = vectors * np.sqrt(2 * self.noise(point) / np.abs(values))
-            gone &= (np.abs(reach) > 1e-3 * np.abs(x[free])[:, None]).any(axis=1) | (
-                np.abs(flat) > 0.1 * np.abs(flat).max(axis=0, initial=0.0)
-            ).any(axis=1)
-        if gone.any():
-            i = int(free[np.argmax(gone)])
-            return Doubt(f"{self.layout.name(i)} has gone from {x0[i]:.4g} to {x[i]:.4g}, where the "
-                         "function is flat within its rounding: it may be on its way to infinity; use bounds, or start "
-                         "elsewhere")  # fmt: skip
-        p = vectors.dot(along / np.abs(values))
-        x = x[free]
-        ratio = np.abs(p) / (1.0 + np.abs(x))
-        if len(p) and ratio.max() > 0.01:
-            i = int(np.argmax(ratio))
-            return Doubt(f"the gradient is small, but Newton's step still moves {self.layout.name(int(free[i]))} = "
-                    f"{x[i]:.4g} by {-p[i]:.2g}: the function is flat here, but not at its lowest")  # fmt: skip
-        return None
+        found = verdict.answered(verdict.doubt(self._look(point, extent)), self._answer)
+        if found is None:
+            return None
+        return Doubt(found.words, *(v if v is None else like(v, self.x0) for v in (found.direction, found.beyond)))
+
+    def _answer(self, what, x=None, p=None):
+        """The answer to a question of `optim.verdict`."""
+        if what == "start":
+            first = self._first
+            if first is None or (first.x != self.x0).any():  # a run that goes on from a saved state
+                first = self.at(self.x0)
+            return first.f, host(first.g)
+        x = like(x, self.x0)
+        if what == "value":
+            return self.at(x).f
+        if what == "product":
+            return host(self.hvp(x, like(p, self.x0)))
+        point = self.at(x)
+        return host(point.g), host(point.H)
 
     def has_second_order(self, point: Point) -> bool:
         """Whether the Hessian is at hand, small enough to be worth it, and every rule it needs exists."""
@@ -273,25 +259,7 @@ class Problem:
             return False
         return True
 
-    def _spectrum(self, point):
-        """Eigenvalues of H (free variables, scaled to a unit diagonal), the gradient along them, and the
-        vectors back to x; directions that are flat within rounding are left out, and come last."""
-        if not self.has_second_order(point):
-            return None
-        _, g, H, free = self._at_hand(point)
-        if not np.isfinite(H).all():
-            return None
-        free = np.flatnonzero(free)
-        g, H = g[free], H[np.ix_(free, free)]
-        d = np.sqrt(np.abs(np.diagonal(H)))
-        d = np.where(d > 0, d, 1.0)  # badly scaled variables must not hide small eigenvalues
-        values, vectors = np.linalg.eigh(H / d[:, None] / d)
-        seen = np.abs(values) > 100 * self.n * self.eps * np.abs(values).max(initial=0.0)
-        back = vectors / d[:, None]
-        return values[seen], (vectors.T @ (g / d))[seen], back[:, seen], free, back[:, ~seen]
 
-
-RUNAWAY = 1e4  # a variable that has grown so much along a flat direction is not taken for a solution
 LARGEST_DENSE_CHECK = 50  # a Hessian of this size costs as much as some hundred gradients
 
 

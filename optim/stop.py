@@ -31,10 +31,12 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Why a point with a small gradient may be no solution, and perhaps a direction in which f falls."""
+    """Why a point with a small gradient may be no solution, and perhaps a direction in which f falls, or a point where
+    it is lower."""
 
     words: str
     direction: object = None
+    beyond: object = None
 
 
 # SciPy's `status` is an integer; 0 is success in every method of `scipy.optimize.minimize`.
@@ -67,7 +69,7 @@ class Stop:
     target : float or None
         Stop when ``f <= target``.
     verify : bool
-        Check the second-order conditions before believing a small gradient (see `Problem.doubt`).
+        Check the second-order conditions before believing a small gradient (see `optim.verdict`).
     """
 
     gtol: float = 1e-6
@@ -160,7 +162,7 @@ def stuck(problem, point, decrement: float, what: str) -> Reason:
     if curvature is None and problem.has_second_order(point):
         decrement = np.inf  # the gradient is not that of a smooth minimum
     if curvature is not None:
-        decrement, lowest = curvature
+        decrement, lowest, noise = curvature
         if lowest < 0:
             return Reason("stalled", False, f"{what} at a point with negative curvature; start elsewhere, or use "
                           "method='trust-exact', which follows negative curvature")  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .. import progress as progress_line
 from .ends import Ends
 
@@ -23,6 +25,7 @@ class Watch:
         self.k, self.ends = 0, None
 
     def __call__(self, problem, x, f, g, nit, stuck, at_work):
+        self.extent = np.maximum(self.extent, np.abs(x))
         if self.callback is None and self.bar is None:
             return
         self.k += 1
@@ -36,7 +39,7 @@ class Watch:
 
     def run(self, method, problem, *args):
         """``method(problem, *args)``, to its end or to where the callback stops it."""
-        problem.watch = self
+        problem.watch, self.extent = self, np.abs(problem.x0)
         try:
             return method(problem, *args)
         except StopIteration:

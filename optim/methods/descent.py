@@ -35,5 +35,5 @@ def first_step(point, p, change=None) -> float:
         return 1.0
     if change is not None:
         return min(1.0, change / size)
-    far = max(1.0, float(abs(point.x).max())) / size
-    return min(max(2.0 * abs(point.f) / float(p.dot(p)), 0.01 * far), far)
+    far, square = max(1.0, float(abs(point.x).max())) / size, float(p.dot(p))
+    return min(max(2.0 * abs(point.f) / square, 0.01 * far), far) if square > 0 else far

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..loop import Method, State
+from ..verdict import Look, answered, doubt
 
 
 @dataclass(slots=True)
@@ -85,7 +86,18 @@ class NelderMead(Method):
         return SimplexState(point, optimality, size, xs=xs, fs=fs, restarts=restarts, before=before)
 
     def doubt(self, problem, state):
-        return None
+        """What values along the axes and along the way from x0 say; derivatives are unknown."""
+        n, point = problem.n, state.point
+        unknown = np.full(n, np.nan), np.full((n, n), np.nan)
+
+        def answer(kind, x=None, _=None):
+            return self._value(problem, x) if kind == "value" else unknown
+
+        box = problem.box
+        look = Look(point.x, point.f, np.zeros(n), np.zeros((n, n)), problem.x0, state.extent, np.ones(n, dtype=bool),
+                    problem.noise(point), problem.layout.name,
+                    (lambda x: x) if box is None else box.project)  # fmt: skip
+        return answered(doubt(look), answer)
 
     def step(self, problem, state) -> SimplexState:
         xs, fs, n = state.xs.copy(), state.fs.copy(), problem.n

@@ -66,7 +66,7 @@ def _truncated(point, g, free):
     for j in range(2 * len(g)):
         Hd = point.hvp(d) if free is None else point.hvp(d) * free
         curvature = float(d.dot(Hd))
-        if not curvature > 1e-14 * float(d.dot(d)):
+        if not curvature > 1e-14 * math.sqrt(float(d.dot(d)) * float(Hd.dot(Hd))):
             return -g if j == 0 else p
         alpha = rr / curvature
         p, r = p + alpha * d, r + alpha * Hd

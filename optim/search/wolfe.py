@@ -166,7 +166,8 @@ def _cubic(p, q, beyond=False):
 
 def _vertex(p, q):
     """The minimizer of the parabola through the value and slope at ``p`` and the value at ``q``."""
-    return p.a + 0.5 * p.d / ((p.f - q.f) / (q.a - p.a) + p.d) * (q.a - p.a)
+    bend = (p.f - q.f) / (q.a - p.a) + p.d
+    return p.a + 0.5 * p.d / bend * (q.a - p.a) if bend != 0 else 0.5 * (p.a + q.a)
 
 
 def _secant(p, q):

@@ -79,7 +79,7 @@ class SquaresMethod(Method):
 
     def doubt(self, problem, state):
         point = self.settled(problem, state.point)
-        doubt = problem.doubt(point)
+        doubt = problem.doubt(point, state.extent)
         return doubt if doubt is not None else self._far(problem, point)
 
     def _far(self, problem, point) -> Doubt | None:
@@ -186,9 +186,11 @@ class LevenbergMarquardt(SquaresMethod):
         """The model around a point, with ``solve(radius) -> Step``."""
         return Model(problem, point, r, J, scale)
 
+    def restart(self, problem, x):
+        return replace(self, after_bfgs=False).start(problem, x)
+
     def escape(self, problem, state, direction):
-        settled = replace(state, point=self.settled(problem, state.point))
-        return Method.escape(replace(self, after_bfgs=False), problem, settled, direction)
+        return Method.escape(self, problem, replace(state, point=self.settled(problem, state.point)), direction)
 
     def second_thoughts(self):
         # A run that loses its way from a far start often finds it with curvature that J does not have, or in a
@@ -285,7 +287,7 @@ class Model:
                 return p, inside
             free = free & ~crossing
             fixed = np.where(free, 0.0, bent)
-            room = radius**2 - float(((self.scale * fixed) ** 2).sum())
+            room = radius * radius - float(((self.scale * fixed) ** 2).sum())
             if not free.any() or room <= 0:
                 break
             p, inside = self._step(self._factor(free, self.r + self.J.dot(fixed)), math.sqrt(room))

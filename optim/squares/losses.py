@@ -11,7 +11,7 @@ def linear(z):
 
 def soft_l1(z):
     t = 1 + z
-    return 2 * (np.sqrt(t) - 1), t**-0.5, -0.5 * t**-1.5
+    return 2 * z / (np.sqrt(t) + 1), t**-0.5, -0.5 * t**-1.5  # 2 (sqrt(t) - 1), to the last digit
 
 
 def huber(z):

@@ -100,7 +100,7 @@ class SquaresProblem(Problem):
         super().__init__(residuals, x0, args)
         self.must_depend, self.m = must_depend, None
         # The parameters are few: the solver keeps them on the host, whatever device the residuals are on.
-        self._there, self.x0, self._mattered = self.x0, host(self.x0), host(self._mattered)
+        self._there, self.x0 = self.x0, host(self.x0)
         if box is not None:
             self.box = box
             box.check(self.x0, self.layout)
@@ -229,6 +229,10 @@ class SquaresProblem(Problem):
         self.nhev += 1
         return host(untracked(dif.hessian(self._cost)(self.place(x))))
 
+    def hvp(self, x, v):
+        self.nhev += 1
+        return host(untracked(dif.hvp(self._cost)(self.place(x), self.place(v))))
+
     @property
     def has_hessian(self) -> bool:
         return self.own_jacobian is None
@@ -271,8 +275,8 @@ class SquaresProblem(Problem):
         size = math.sqrt(float(r.dot(r)))
         if size == 0.0:
             return 0.0
-        if self.njev <= 1:
-            self._mattered |= point.g != 0
+        if self._first is None:
+            self._first = point
         cosines = self._cosines(point, column_norms(J), size)
         if self.box is not None:
             cosines = np.minimum(cosines, self._room(point, column_norms(J), size))

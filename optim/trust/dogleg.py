@@ -37,4 +37,6 @@ def to_boundary(p, d, radius) -> float:
     dd, pd = float(d.dot(d)), float(p.dot(d))
     gap = max(radius * radius - float(p.dot(p)), 0.0)
     root = float(np.sqrt(pd * pd + dd * gap))
-    return gap / (pd + root) if pd + root > 0 else (root - pd) / dd
+    if pd + root > 0:
+        return gap / (pd + root)
+    return (root - pd) / dd if dd > 0 else 0.0  # 0 where d . d underflows

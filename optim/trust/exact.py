@@ -41,7 +41,7 @@ def exact(model, radius):
     rest = values + floor > 1e-10 * size
     c = np.where(rest, -along / np.where(rest, values + floor, 1.0), 0.0)
     hidden = math.sqrt(float((along[~rest] ** 2).sum()))
-    short = radius**2 - float(c.dot(c))
+    short = radius * radius - float(c.dot(c))
     if hidden <= 1e-12 * math.sqrt(float(along.dot(along))) and short >= 0:
         if values[0] < -tiny:  # the hard case
             c[0] += math.copysign(math.sqrt(short), -along[0])
