@@ -100,7 +100,7 @@ class SQP(Method):
         slope = float(g.dot(p)) - _penalty(c, weights, E) + _penalty(c + A.dot(p), weights, E)
         slope = min(slope, -1e-16)
         noise = problem.eps * (10 * abs(point.f) + 10 * _penalty(np.abs(c), weights, E)) + 1e-300
-        alpha, new = 1.0, problem.at(_clip(problem, x + p))
+        alpha, new = 1.0, problem.at(_moved(problem, x, p))
         size = float(np.abs(p).max())
         while not _enough(new, weights, E, merit + self.c1 * alpha * slope + noise):
             if alpha == 1.0 and m and np.isfinite(new.c).all():
@@ -114,7 +114,7 @@ class SQP(Method):
                 if state.B is None or state.flat:
                     return replace(state, stuck=self._failure(problem, point, "no step lowers the merit function"))
                 return replace(state, B=None, flat=1)  # once more from the steepest descent
-            new = problem.at(_clip(problem, x + alpha * p))
+            new = problem.at(_moved(problem, x, alpha * p))
         s = new.x - x
         y = _lagrangian_gradient(new, multipliers, m) - _lagrangian_gradient(point, multipliers, m)
         optimality = kkt(problem, new, multipliers)
@@ -144,7 +144,7 @@ class SQP(Method):
             return None
         if not np.isfinite(q).all() or np.abs(q).max() > 10 * np.abs(p).max() + 1e-300:
             return None
-        return problem.at(_clip(problem, point.x + q))
+        return problem.at(_moved(problem, point.x, q))
 
     def _failure(self, problem, point, what) -> Reason:
         missed = problem.violation(point)
@@ -186,7 +186,7 @@ class SQP(Method):
         if state.escapes >= 2:
             return None
         size = 0.1 * (1.0 + float(np.abs(state.point.x).max())) / float(np.abs(direction).max())
-        new = self.start(problem, _clip(problem, state.point.x + size * direction))
+        new = self.start(problem, _moved(problem, state.point.x, size * direction))
         new.escapes = state.escapes + 1
         return new
 
@@ -297,5 +297,12 @@ def _enough(point, weights, E, most) -> bool:
     return math.isfinite(merit) and merit <= most
 
 
-def _clip(problem, x):
-    return x if problem.box is None else problem.box.project(x)
+def _moved(problem, x, p):
+    """``x + p`` within the bounds, and exactly on those that it meets but for rounding: they count as held."""
+    new, box = x + p, problem.box
+    if box is None:
+        return new
+    rounding = 100 * problem.eps * np.maximum(np.abs(x), np.abs(p))
+    for bound in (box.lower, box.upper):
+        new = np.where(np.abs(new - bound) <= rounding, bound, new)
+    return box.project(new)

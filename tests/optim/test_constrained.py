@@ -1,5 +1,7 @@
 """Constrained minimization against the Hock-Schittkowski collection and closed forms."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.optimize import LinearConstraint, NonlinearConstraint
@@ -107,3 +109,34 @@ def test_a_linear_constraint_acts_on_the_vector_of_all_elements(x0):
 def test_a_constraint_without_return():
     with pytest.raises(TypeError, match="`return`"):
         optim.minimize(dif.sum, [0.0], constraints={"type": "eq", "fun": lambda x: None})
+
+
+@pytest.mark.parametrize("seed", [20, 85, *range(8)])
+def test_derivatives_where_bounds_and_constraints_hold_together(seed):
+    """Quadratic programs; a variable that a step left one rounding away from its bound moved with the parameters."""
+    rng = np.random.default_rng(seed)
+    n = rng.integers(2, 7)
+    A, c = rng.normal(size=(n, n)), rng.normal(size=n) * 2
+    Q = A @ A.T + 0.1 * np.eye(n)
+    equalities, inequalities = rng.integers(0, n // 2 + 1), rng.integers(0, 4)
+    E, inside = rng.normal(size=(equalities, n)), rng.uniform(-0.5, 0.5, n)
+    G = rng.normal(size=(inequalities, n))
+    h = G @ inside - rng.uniform(0, 1, inequalities)
+    low, high = np.where(rng.random(n) < 0.5, -1, -np.inf), np.where(rng.random(n) < 0.5, 1, np.inf)
+    constraints = [{"type": "eq", "fun": lambda x: E @ (x - inside)}] * int(equalities > 0)
+    constraints += [{"type": "ineq", "fun": lambda x: G @ x - h}] * int(inequalities > 0)
+    x0 = rng.uniform(-1, 1, n)
+
+    def solution(c):
+        return optim.minimize(
+            lambda x: 0.5 * x @ Q @ x + c @ x, x0, bounds=list(zip(low, high)), constraints=constraints, tol=1e-10
+        ).x
+
+    x = solution(c)
+    held = np.concatenate([E, G[np.abs(G @ x - h) < 1e-9], np.eye(n)[np.minimum(x - low, high - x) < 1e-9]])
+    Z = np.linalg.svd(held)[2][np.linalg.matrix_rank(held) if len(held) else 0 :].T  # where x can move
+    expected = -Z @ np.linalg.solve(Z.T @ Q @ Z, Z.T)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dif.errors.LostGradientWarning)  # in a corner nothing moves
+        found = dif.jacobian(solution)(c)
+    np.testing.assert_allclose(found, expected, atol=1e-7)
