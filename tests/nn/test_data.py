@@ -47,6 +47,33 @@ def test_a_loader_resumes_anywhere(stop, epochs):
     assert len(taken) == stop
 
 
+def test_each_iteration_is_an_epoch_of_its_own():
+    """Also after a look at the first batch, and inside or beside another iteration."""
+    loader = Loader(np.arange(10), batch_size=4)
+    whole = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    next(iter(loader))
+    assert values(loader) == whole
+    assert [(a.tolist(), b.tolist()) for a in loader for b in loader] == list(itertools.product(whole, whole))
+    assert [(a.tolist(), b.tolist()) for a, b in zip(loader, loader)] == list(zip(whole, whole))
+    stream = Loader(iter(range(10)), batch_size=4)
+    next(iter(stream))
+    assert values(stream) == whole[1:]  # an iterator goes on where it is, and nothing is left out
+
+
+def test_a_generator_that_others_use_is_never_wound_back():
+    rng = np.random.default_rng(0)
+    loader, drawn = Loader(np.arange(12), batch_size=4, shuffle=True, rng=rng), [rng.random(3)]
+    for _ in range(2):
+        for _batch in loader:
+            drawn.append(rng.random(3))
+        drawn.append(rng.random(3))
+    assert len({row.tobytes() for row in drawn}) == len(drawn)
+    alone = np.random.default_rng(0)
+    np.testing.assert_array_equal(drawn[0], alone.random(3))
+    alone.permutation(12)
+    np.testing.assert_array_equal(drawn[1], alone.random(3))
+
+
 def test_shards_are_disjoint_and_equally_long():
     parts = [sum(values(Loader(np.arange(23), batch_size=3, shuffle=True, rng=1, shard=(i, 4))), []) for i in range(4)]
     assert [len(p) for p in parts] == [5] * 4

@@ -19,14 +19,14 @@ def problem(rng=0):
     return x, y
 
 
-def parts(seed=0, lr=0.01):
+def parts(seed=0, lr=0.01, shared=False):
     """Everything random in one run: initial weights, dropout, order, and an optimizer with moments."""
     x, y = problem()
     rng = np.random.default_rng(seed)
     model = nn.Sequential(nn.Linear(4, 16, rng=rng), nn.ReLU(), nn.BatchNorm1d(16), nn.Dropout(0.3, rng=rng),
                           nn.Linear(16, 2, rng=rng))  # fmt: skip
     optimizer = optim.Adam(model.parameters(), lr=lr)
-    loader = nn.data.Loader(x[:100], y[:100], batch_size=16, shuffle=True, rng=5)
+    loader = nn.data.Loader(x[:100], y[:100], batch_size=16, shuffle=True, rng=rng if shared else 5)
     return model, optimizer, loader, nn.data.Loader(x[100:], y[100:], batch_size=20)
 
 
@@ -65,8 +65,8 @@ def test_validation_keeps_the_best_weights_and_stops():
     assert model.training
 
 
-def run(path, epochs, stop=None, every=None, scheduler=False):
-    model, optimizer, loader, validation = parts()
+def run(path, epochs, stop=None, every=None, scheduler=False, shared=False):
+    model, optimizer, loader, validation = parts(shared=shared)
     schedule = optim.lr_scheduler.StepLR(optimizer, 2) if scheduler else None
 
     def loss(out, y):
@@ -81,14 +81,15 @@ def run(path, epochs, stop=None, every=None, scheduler=False):
     return history, model
 
 
+@pytest.mark.parametrize("shared", [False, True])  # one generator for the weights, dropout and the order
 @pytest.mark.parametrize("stop, every, scheduler", [(11, None, False), (13, 2, True), (24, 1, True), (8, 7, False)])
-def test_an_interrupted_run_goes_on_bit_for_bit(stop, every, scheduler, tmp_path):
-    whole, model = run(None, 4, scheduler=scheduler)
+def test_an_interrupted_run_goes_on_bit_for_bit(stop, every, scheduler, shared, tmp_path):
+    whole, model = run(None, 4, scheduler=scheduler, shared=shared)
     path = tmp_path / "run.npz"
     with pytest.raises(KeyboardInterrupt):
-        run(path, 4, stop, every, scheduler)
+        run(path, 4, stop, every, scheduler, shared)
     assert path.exists()
-    resumed, other = run(path, 4, every=every, scheduler=scheduler)
+    resumed, other = run(path, 4, every=every, scheduler=scheduler, shared=shared)
     assert resumed.train == whole.train and resumed.validation == whole.validation and resumed.step == whole.step
     for name, value in model.state_dict().items():
         np.testing.assert_array_equal(value, other.state_dict()[name])

@@ -45,8 +45,9 @@ class Loader:
 
     Notes
     -----
-    Floating arrays come out as Tensors, integers as ndarrays, which are indices and labels. ``state_dict()`` in the
-    middle of an epoch and ``load_state_dict()`` later continue with the next batch.
+    Floating arrays come out as Tensors, integers as ndarrays, which are indices and labels. Each ``iter(loader)``
+    begins an epoch, also when the one before was left early; ``state_dict()`` in the middle of an epoch and
+    ``load_state_dict()`` later continue with the next batch.
     """
 
     def __init__(self, *data: Any, batch_size: int = 32, shuffle: bool = False, rng: Any = None,
@@ -68,7 +69,8 @@ class Loader:
         self.rng = generator(rng)
         self.sampler = sampler or (RandomSampler() if shuffle else SequentialSampler())
         self.epoch = self.position = 0  # of the next batch
-        self._start = self.rng.bit_generator.state  # the generator before it drew the order of this epoch
+        self._start = self._state()  # of the generator before it drew the order of this epoch
+        self._resume = 0  # where the next iteration begins: load_state_dict was called
 
     def __len__(self) -> int:
         if self.source is None:
@@ -83,25 +85,33 @@ class Loader:
         return indices[i : len(indices) // n * n : n] if n > 1 else indices
 
     def __iter__(self) -> Iterator[Any]:
-        batches = self._stream() if self.source is None else self._sampled()
-        for batch in batches:
-            self.position += 1
+        first, self._resume = self._resume, 0
+        position = first  # of this iteration; there may be others over the same loader
+        for batch in self._stream(first) if self.source is None else self._sampled(first):
+            position += 1
+            self.position = position
             yield to_tensors(batch)
         self.epoch, self.position = self.epoch + 1, 0
-        self._start = self.rng.bit_generator.state
 
-    def _stream(self) -> Iterator[Any]:
+    def _stream(self, first: int) -> Iterator[Any]:
         i, n = self.shard
-        examples = itertools.islice(iter(self.stream), i + n * self.position * self.batch_size, None, n)
+        examples = itertools.islice(iter(self.stream), i + n * first * self.batch_size, None, n)
         while chunk := list(itertools.islice(examples, self.batch_size)):
             if len(chunk) == self.batch_size or not self.drop_last:
                 yield self.collate(chunk)
 
-    def _sampled(self) -> Iterator[Any]:
-        self.rng.bit_generator.state = self._start
-        order = self._order(self.rng)
+    def _state(self) -> Any:
+        return copy.deepcopy(self.rng.bit_generator.state)
+
+    def _sampled(self, first: int) -> Iterator[Any]:
+        if first:  # the order that was drawn before; others may draw from the same generator, which stays where it is
+            rng = copy.deepcopy(self.rng)
+            rng.bit_generator.state = self._start
+        else:
+            rng, self._start = self.rng, self._state()
+        order = self._order(rng)
         last = len(order) - len(order) % self.batch_size if self.drop_last else len(order)
-        chunks = [order[a : a + self.batch_size] for a in range(0, last, self.batch_size)][self.position :]
+        chunks = [order[a : a + self.batch_size] for a in range(0, last, self.batch_size)][first:]
         if not self.workers:
             yield from map(self.source.take, chunks)
             return
@@ -116,14 +126,14 @@ class Loader:
                 yield waiting.popleft().get()
 
     def state_dict(self) -> dict:
-        """Where the loader stands: epoch, next batch, and the generator at the start of the epoch."""
-        return {"epoch": self.epoch, "position": self.position, "rng": copy.deepcopy(self._start)}
+        """Where the loader stands: epoch, next batch, the generator at the start of the epoch and now."""
+        return {"epoch": self.epoch, "position": self.position, "start": self._start, "rng": self._state()}
 
     def load_state_dict(self, state: dict) -> None:
         """Continue where `state_dict` was taken, over the same data with the same settings."""
         self.epoch, self.position = state["epoch"], state["position"]
-        self._start = copy.deepcopy(state["rng"])
-        self.rng.bit_generator.state = copy.deepcopy(self._start)
+        self._resume, self._start = self.position, copy.deepcopy(state["start"])
+        self.rng.bit_generator.state = copy.deepcopy(state["rng"])
 
 
 _source: Any = None  # of a worker process
