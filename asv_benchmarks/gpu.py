@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 
 import numpy as np
 
-SAMPLES, SECONDS = 7, 0.3
+SAMPLES, SECONDS = 5, 0.2
 
 
 # Programs: functions of arrays, written for the names `xp` that all three libraries have -----------------------------
@@ -137,6 +138,7 @@ def torch_gradient(program, arrays, device):
 
 
 def jax_gradient(program, arrays, device):
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # of three quarters of the memory
     import jax
     import jax.numpy as jnp
 
@@ -164,7 +166,7 @@ LIBRARIES = {**OURS, "torch": torch_gradient, "jax": jax_gradient}
 
 
 def seconds_per_call(run, wait):
-    """The median over samples of as many calls as take a third of a second."""
+    """The median over samples of as many calls as take `SECONDS`."""
     run()
     wait()
     start = time.perf_counter()
@@ -215,20 +217,21 @@ def agree(name, library, device):
     return np.allclose(value(run()), expected, rtol=tolerance, atol=tolerance * abs(expected).max())
 
 
-def measure(libraries, device, small=False, names=tuple(PROGRAMS)):
-    """{program: {library: seconds}}, and the rate of difftensor where there is one."""
+def measure(libraries, device, small=False, names=tuple(PROGRAMS), show=lambda found: None):
+    """{program: {library: seconds}}, and the rate of difftensor where there is one; each is shown when it is known."""
     found = {}
     bandwidth = copy_bandwidth(PROGRAMS["elementwise"][3 if small else 2], device)
     for name in names:
         program, make, large, little, amount = PROGRAMS[name]
         n = little if small else large
         row = found[name] = {}
+        arrays = make(np.random.default_rng(0), n)
         for library in libraries:
             try:
                 if not agree(name, library, device):
                     row[library] = "disagrees"
                     continue
-                run, wait, _ = LIBRARIES[library](program, make(np.random.default_rng(0), n), device)
+                run, wait, _ = LIBRARIES[library](program, arrays, device)
                 row[library] = seconds_per_call(run, wait)
             except (ImportError, RuntimeError, MemoryError, ValueError) as error:  # what no graph can hold raises
                 row[library] = f"{type(error).__name__}: {str(error)[:120]}"
@@ -244,8 +247,10 @@ def measure(libraries, device, small=False, names=tuple(PROGRAMS)):
                 row[f"microseconds per operation{which}"] = 1e6 * t / much
             else:
                 row[f"Tflop/s{which}"] = 1e-12 * much / t
+        show({name: row})
         if name == "elementwise":
             found["backward"] = backward_alone(n, device, bandwidth)
+            show({"backward": found["backward"]})
     return found
 
 
@@ -275,8 +280,8 @@ def main(arguments=None):
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--json")
     given = parser.parse_args(arguments)
-    found = measure(given.libraries.split(","), given.device, given.small, given.names)
-    print(report(found))
+    libraries = given.libraries.split(",")
+    found = measure(libraries, given.device, given.small, given.names, lambda rows: print(report(rows), flush=True))
     if given.json:
         with open(given.json, "w") as f:
             json.dump(found, f, indent=1)

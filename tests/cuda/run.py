@@ -1,4 +1,4 @@
-"""All that needs a GPU, in one go and in at most eight minutes, with a report.
+"""All that needs a GPU, in one go and in at most eight minutes, with a report that grows while it runs.
 
 python -m tests.cuda.run [report.md]
 """
@@ -7,29 +7,35 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MINUTE = 60
-# (title, arguments of python, seconds). What is most telling comes first: a stage that runs out of time is cut.
+TESTS = ["-m", "pytest", "-q", "--device=cuda", "--durations=5"]
+# (title, arguments of python, seconds). What is most telling comes first; a stage that runs out of time is cut.
 STAGES = [
-    ("What is said, placement, programs, copies",
-     ["-m", "pytest", "-q", "--device=cuda", "tests/test_devices.py", "tests/cuda/test_module.py",
-      "tests/cuda/test_copies.py", "tests/cuda/test_programs.py", "tests/cuda/test_calls.py",
-      "tests/cuda/test_graphs.py", "tests/cuda/test_transformations.py", "tests/cuda/test_lists.py",
-      "tests/random/test_devices.py", "tests/optim/test_on_devices.py"], 2 * MINUTE),
-    ("Every primitive, NumPy's functions, packages",
-     ["-m", "pytest", "-q", "--device=cuda", "tests/cuda/test_packages.py", "tests/cuda/test_special.py",
-      "tests/cuda/test_fusing.py", "tests/cuda/test_registry.py", "tests/cuda/test_namespace.py"], 3 * MINUTE),
-    ("The bodies of the CPU's tests, examples, networks, other forms of operands",
-     ["-m", "pytest", "-q", "--device=cuda", "tests/cuda/bodies", "tests/cuda/test_examples.py",
-      "tests/nn/test_device.py", "tests/cuda/test_forms.py"], 2 * MINUTE),
-    ("Benchmarks", ["-m", "asv_benchmarks.gpu", "--libraries", "difftensor,unfused,graph,torch,jax"], MINUTE),
+    ("What is said, placement, lists, copies, graphs",
+     [*TESTS, "tests/cuda/test_module.py", "tests/cuda/test_graphs.py", "tests/cuda/test_copies.py",
+      "tests/cuda/test_lists.py", "tests/test_devices.py", "tests/cuda/test_calls.py"], MINUTE),
+    ("Benchmarks", ["-m", "asv_benchmarks.gpu", "--libraries", "difftensor,unfused,graph,torch,jax"], 1.25 * MINUTE),
+    ("Every primitive, packages, fused kernels, special functions",
+     [*TESTS, "tests/cuda/test_registry.py", "tests/cuda/test_packages.py", "tests/cuda/test_fusing.py",
+      "tests/cuda/test_special.py"], 2 * MINUTE),
+    ("NumPy's functions, programs, transformations, random numbers, solvers, networks",
+     [*TESTS, "tests/cuda/test_namespace.py", "tests/cuda/test_programs.py", "tests/cuda/test_transformations.py",
+      "tests/random/test_devices.py", "tests/optim/test_on_devices.py", "tests/nn/test_device.py"], 2 * MINUTE),
+    ("The bodies of the CPU's tests, examples, other forms of operands",
+     [*TESTS, "tests/cuda/bodies", "tests/cuda/test_examples.py", "tests/cuda/test_forms.py"], 2 * MINUTE),
 ]  # fmt: skip
+SECONDS = 8 * MINUTE
+OFTEN = 3  # seconds between two versions of the report
 
 
 def machine() -> str:
@@ -50,33 +56,60 @@ def machine() -> str:
     return "\n".join(lines)
 
 
-def run(arguments: list[str], limit: float) -> tuple[str, str]:
-    """Verdict and output of one stage. Workers share out the compilation of kernels."""
+def run(arguments: list[str], limit: float, show: Callable[[str, str], None]) -> str:
+    """Verdict of one stage, whose output is shown while it runs. Workers share out the compilation of kernels."""
     if "pytest" in arguments and find_spec("xdist"):
-        arguments = [*arguments, "-n", str(min(8, os.cpu_count() or 1))]
-    try:
-        done = subprocess.run(
-            [sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=limit, check=False
+        arguments = [*arguments, "-n", str(min(12, os.cpu_count() or 1))]
+    start = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as file:
+
+        def output() -> str:
+            file.seek(0)
+            return file.read()
+
+        stage = subprocess.Popen(
+            [sys.executable, *arguments], stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True
         )
-    except subprocess.TimeoutExpired as cut:
-        output = cut.stdout or b""
-        return f"cut after {limit:.0f} s", output.decode() if isinstance(output, bytes) else output
-    return "passed" if done.returncode == 0 else f"exit {done.returncode}", done.stdout + done.stderr[-2000:]
+        while True:
+            try:
+                code = stage.wait(timeout=OFTEN)
+                break
+            except subprocess.TimeoutExpired:
+                took = time.perf_counter() - start
+                show(f"running, {took:.0f} s", output())
+                if took > limit:
+                    os.killpg(stage.pid, signal.SIGKILL)  # its workers too
+                    stage.wait()
+                    code = None
+                    break
+        took = time.perf_counter() - start
+        verdict = f"cut after {took:.0f} s" if code is None else "passed" if code == 0 else f"exit {code}"
+        show(verdict if code is None else f"{verdict}, {took:.0f} s", output())
+    return verdict
 
 
 def main(path: str = "gpu-report.md") -> int:
     start, failed = time.perf_counter(), 0
     text = [f"# difftensor on a GPU\n\n```\n{machine()}\n```\n"]
+    Path(path).write_text(text[0])
     if "no GPU" in text[0]:
-        Path(path).write_text(text[0])
         print(text[0])
         return 1
     for title, arguments, limit in STAGES:
-        verdict, output = run(arguments, min(limit, 8 * MINUTE - (time.perf_counter() - start)))
+
+        def show(verdict: str, output: str, title: str = title, arguments: list[str] = arguments) -> None:
+            stage = f"## {title}: {verdict}\n\n```\npython {' '.join(arguments)}\n\n{output[-12000:]}\n```\n"
+            Path(path).write_text("\n".join([*text, stage]))  # what is cut off, or killed, leaves what was done
+
+        left = SECONDS - (time.perf_counter() - start)
+        if left < OFTEN:
+            show("not begun: no time was left", "")
+            verdict = "not begun"
+        else:
+            verdict = run(arguments, min(limit, left), show)
+        text.append(Path(path).read_text().removeprefix("\n".join(text)).lstrip("\n"))
         failed += verdict != "passed"
-        text.append(f"## {title}: {verdict}\n\n```\npython {' '.join(arguments)}\n\n{output[-8000:]}\n```\n")
-        Path(path).write_text("\n".join(text))  # after each stage: what is cut off leaves what was done
-        print(f"{title}: {verdict}")
+        print(f"{title}: {verdict}", flush=True)
     return failed
 
 

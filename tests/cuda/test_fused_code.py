@@ -129,7 +129,7 @@ def cpp(k, kernel):
     writes = "".join(f"p_{n}[i * s_{n}] = {n};\n" for n, t, const in from_cupy if not const)
     preamble = kernel.preamble.replace('#include "cupy/float16.cuh"', "")
     return (
-        f"namespace k{k} {{ {preamble}\n}}\nextern \"C\" void f{k}({arguments}, long size) {{ using namespace k{k};\n"
+        f'namespace k{k} {{ {preamble}\n}}\nextern "C" void f{k}({arguments}, long size) {{ using namespace k{k};\n'
         f"for (long i = 0; i < size; i++) {{\n{reads}{outs}{kernel.operation}\n{writes}}} }}\n"
     )
 
