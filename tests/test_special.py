@@ -288,3 +288,60 @@ def test_softmax_is_scipys(name, axis, rng):
     x = rng.standard_normal((3, 4))
     np.testing.assert_allclose(f(dif.tensor(x), axis).numpy(), getattr(scipy.special, name)(x, axis), rtol=1e-14)
     check_grads(lambda v: f(v, axis), x)
+
+
+def test_logsumexp_with_weights_of_another_shape(rng):
+    """SciPy broadcasts first, then sums over all axes."""
+    x, b = rng.standard_normal(3), rng.random((2, 3))
+    for axis in (None, 0, -1):
+        for u, w in ((x, b), (b, x**2), (x[0], b), (x, b[0, 0])):
+            found = dif.special.logsumexp(dif.tensor(u), axis, b=w)
+            np.testing.assert_allclose(found.numpy(), scipy.special.logsumexp(u, axis, b=w), rtol=1e-13)
+
+
+def test_terms_with_weight_zero_add_nothing_to_logsumexp():
+    x, b = np.array([1000.0, 0.0, 1.0]), np.array([0.0, 1.0, 1.0])
+    value, g = dif.value_and_grad(lambda x: dif.special.logsumexp(x, b=b))(x)
+    np.testing.assert_allclose(value, scipy.special.logsumexp(x, b=b), rtol=1e-15)
+    np.testing.assert_allclose(g, [0.0, scipy.special.expit(-1.0), scipy.special.expit(1.0)], rtol=1e-14)
+    # the derivative with respect to a weight of zero is that of any other
+    g = dif.grad(lambda b: dif.special.logsumexp(np.array([2.0, 0.0, 1.0]), b=b))(b)
+    np.testing.assert_allclose(g, np.exp([2.0, 0.0, 1.0]) / (1 + np.e), rtol=1e-14)
+
+
+def test_logsumexp_of_one_large_term_is_accurate():
+    x = np.array([[0.0, -50.0, -60.0], [-1e-20, -45.0, -np.inf], [-3.0, -3.0, -3.0]])
+    found = dif.special.logsumexp(dif.tensor(x), axis=1).numpy()
+    with mpmath.workdps(60):
+        expected = [float(mpmath.log(sum(mpmath.exp(mpmath.mpf(v)) for v in row))) for row in x.tolist()]
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+
+
+def test_log_softmax_of_large_numbers_is_accurate():
+    x = np.array([1e10, 1e10 + 1, 1e10 - 3])
+    np.testing.assert_allclose(dif.special.log_softmax(dif.tensor(x)).numpy(), scipy.special.log_softmax(x), rtol=1e-14)
+
+
+@pytest.mark.parametrize("keywords", [{}, {"return_sign": True}, {"b": np.array([0.3, 1.2, 2.0])}])
+def test_logsumexp_streams_and_has_series(keywords, rng):
+    x, v = rng.standard_normal((2, 3)) + 1j * rng.standard_normal((2, 3))
+
+    def f(x):
+        y = dif.special.logsumexp(x, **keywords)
+        return y[0] if isinstance(y, tuple) else y
+
+    for u, d in ((x, v), (x.real, v.real)):
+        slope = dif.jvp(f, (u,), (d,))[1]
+        np.testing.assert_allclose(dif.jvp(f, (u,), (d,), stream=True)[1], slope, rtol=1e-12)
+        np.testing.assert_allclose(dif.taylor(f, u, 2, d)[1], slope, rtol=1e-12)
+
+
+def test_logsumexp_of_nothing():
+    y = dif.special.logsumexp(dif.tensor(np.zeros((0, 3))), axis=0)
+    np.testing.assert_array_equal(y.numpy(), scipy.special.logsumexp(np.zeros((0, 3)), axis=0))
+
+
+def test_second_derivatives_of_complex_gamma_say_what_is_missing():
+    for f in (dif.special.digamma, dif.grad(dif.special.loggamma, holomorphic=True)):
+        with pytest.raises(dif.errors.MissingDerivativeError, match="first derivatives"):
+            dif.grad(f, holomorphic=True)(1.0 + 1.0j)

@@ -69,7 +69,7 @@ def _in_blocks(a, b, dtype):
 
 def shifted(xp, y, by=1):
     """y[k - 1] (or y[k + 1] for ``by=-1``) at place k along the last axis, 0 at the open end."""
-    zero = xp.zeros((*y.shape[:-1], 1), y.dtype)
+    zero = xp.zeros((*y.shape[:-1], min(1, y.shape[-1])), y.dtype)
     return xp.concatenate([zero, y[..., :-1]], axis=-1) if by > 0 else xp.concatenate([y[..., 1:], zero], axis=-1)
 
 
@@ -130,7 +130,8 @@ def _push_cumprod(xp, ts, y, x, axis):
 
 def _before(xp, y):
     """The running product up to the element before: 1 at the start."""
-    return xp.concatenate([xp.ones((*y.shape[:-1], 1), y.dtype), y[..., :-1]], axis=-1)[..., : y.shape[-1]]
+    one = xp.ones((*y.shape[:-1], min(1, y.shape[-1])), y.dtype)
+    return xp.concatenate([one, y[..., :-1]], axis=-1)
 
 
 _cumprod = general(

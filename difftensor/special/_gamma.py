@@ -11,6 +11,7 @@ import numpy as np
 import scipy.special
 
 from difftensor._core import Tensor, X, composition, operand, write_out
+from difftensor.errors import MissingDerivativeError
 from difftensor.special._declare import missing, one, two
 
 # Hurwitz' zeta(s, q) = sum (k + q)^-s; SciPy's zeta is a Python function around this ufunc.
@@ -24,8 +25,17 @@ hurwitz = two(
     real=True,
 )
 
-# The digamma function of complex numbers has first derivatives in SciPy's terms only where zeta(2, z) is known: real z.
-digamma = one("digamma", lambda xp, g, y, x: g * hurwitz(2.0, x), "x", samples=[(0.5, 4.0)], complex_order=0)
+
+def _trigamma(x: Any) -> Any:
+    if x.dtype.kind == "c":
+        raise MissingDerivativeError(
+            "the derivative of digamma of complex numbers, which gamma and loggamma need for their second, is "
+            "zeta(2, z), which SciPy has for real z only. Use real numbers, or first derivatives of gamma and loggamma"
+        )
+    return hurwitz(2.0, x)
+
+
+digamma = one("digamma", lambda xp, g, y, x: g * _trigamma(x), "x", samples=[(0.5, 4.0)], complex_order=0)
 gamma = one("gamma", lambda xp, g, y, x: g * (y * digamma(x)), "yx", samples=[(0.5, 4.0)], complex_order=1)
 gammaln = one("gammaln", lambda xp, g, y, x: g * digamma(x), "x", samples=[(0.5, 4.0)])
 loggamma = one("loggamma", lambda xp, g, y, x: g * digamma(x), "x", samples=[(0.5, 4.0)], complex_order=1)

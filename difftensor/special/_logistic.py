@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import scipy.special
 
+from difftensor._backend import on_gpu
 from difftensor._core import Tensor, X, composition, general, operand
-from difftensor._ops.reductions import axes_of, spread
+from difftensor._ops.reductions import axes_of, constant, spread
 from difftensor.special._declare import one
 
 expit = one("expit", lambda xp, g, y, x: g * (y * (1 - y)), "y")
@@ -17,12 +18,20 @@ log_expit = one("log_expit", lambda xp, g, y, x: g * expit(-x), "x")
 
 
 def _forward(x: Any, axes: tuple, keepdims: bool) -> Any:
-    """log sum exp, shifted by the largest term; infinities as they are."""
+    """log sum exp, shifted by the largest term; infinities as they are.
+
+    Where one term is much larger than the others, the logarithm is that of 1 plus them.
+    """
     top = x.max(axis=axes, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)
     with np.errstate(divide="ignore", over="ignore"):
-        y = np.log(np.add.reduce(np.exp(x - top), axes, keepdims=True)) + top
-    y = y.astype(x.dtype)
+        terms = np.exp(x - top)
+        total = np.add.reduce(terms, axes, keepdims=True)
+        y = np.log(total)
+        one = (total >= 1) & (total < 1.5)
+        if on_gpu(x) or one.any():
+            y = np.where(one, np.log1p(np.add.reduce(np.where(x == top, 0, terms), axes, keepdims=True)), y)
+    y = (y + top).astype(x.dtype)
     n = x.ndim
     return y if keepdims else y.reshape(tuple(k for i, k in enumerate(x.shape) if i - n not in axes))[()]
 
@@ -58,7 +67,7 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
     axis : int or tuple of int, optional
         All axes by default.
     b : array, optional
-        Weights of the exponentials, of any sign.
+        Weights of the exponentials, of any sign; `a` and `b` are broadcast.
     keepdims : bool
     return_sign : bool
         Return ``(log|sum|, sign)``.
@@ -69,16 +78,37 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
     """
     a = operand(a, "logsumexp")
     a = a if isinstance(a, Tensor) else X.asarray(a)
+    if b is not None:
+        a, b = X.broadcast_arrays(a, operand(b, "logsumexp"))
+    dtype = a.dtype if b is None else np.result_type(a.dtype, b.dtype)
+    a = a.astype(dtype if dtype.kind in "fc" else float, copy=False)
     axes = axes_of(a, axis)
-    if b is None and not return_sign and a.dtype.kind != "c":
-        if a.dtype.kind != "f":
-            a = a.astype(float)
-        return _logsumexp(a, axes, bool(keepdims))
-    top = a._data.real.max(axis=axes, keepdims=True)
-    top = np.where(np.isfinite(top), top, 0)
-    terms = X.exp(a - top)
-    total = X.sum(terms if b is None else b * terms, axis=axes, keepdims=keepdims)
-    shift = top if keepdims else top.reshape(total.shape)[()]
+    if a.size == 0:
+        y = X.sum(a, axis=axes, keepdims=keepdims) - np.inf
+        return (y, X.sign(constant(y))) if return_sign else y
+    if b is not None or dtype.kind == "c":
+        return _weighted(a, b, axes, keepdims, return_sign)
+    y = _logsumexp(a, axes, bool(keepdims))
+    if not return_sign:
+        return y
+    fixed = constant(y)
+    return y, X.where(X.isnan(fixed), fixed, X.astype(fixed > -np.inf, y.dtype))
+
+
+def _weighted(a: Any, b: Any, axes: tuple, keepdims: bool, return_sign: bool) -> Any:
+    """`logsumexp` of complex numbers or with weights; a term with weight 0 adds nothing, however large it is."""
+    shift = X.real(constant(a))
+    if b is not None:
+        shift = X.where(constant(b) == 0, -np.inf, shift)
+    shift = X.max(shift, axis=axes, keepdims=True)
+    shift = X.where(X.isfinite(shift), shift, 0)
+    a = a - shift
+    if b is not None:
+        too_large = ~(X.real(constant(a)) <= np.log(np.finfo(a.dtype).max))
+        a = X.where((constant(b) == 0) & too_large, -np.inf, a)
+    total = X.exp(a) if b is None else b * X.exp(a)
+    total = X.sum(total, axis=axes, keepdims=keepdims)
+    shift = shift if keepdims else X.squeeze(shift, axes)
     if return_sign:
         return X.log(abs(total)) + shift, X.sign(total)
     return X.log(total) + shift
@@ -86,8 +116,10 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
 
 @composition(scipy.special.log_softmax, name="special.log_softmax")
 def log_softmax(x: Any, axis: Any = None) -> Any:
-    """Logarithm of the softmax, ``x - logsumexp(x)``."""
+    """Logarithm of the softmax, ``x - logsumexp(x)``, which does not change when a number is added to all of x."""
     x = operand(x, "log_softmax")
+    top = X.max(constant(x), axis=axis, keepdims=True)
+    x = x - X.where(X.isfinite(top), top, 0)
     return x - logsumexp(x, axis, keepdims=True)
 
 

@@ -117,6 +117,12 @@ def test_prod_with_zeros_to_order_three(zeros):
     check_grads(lambda v: np.cumprod(1 - v * np.cumprod(v)), x, order=2)
 
 
+def test_second_derivatives_of_an_empty_running_product():
+    assert dif.hessian(lambda x: np.sum(np.cumprod(x)))(np.zeros(0)).shape == (0, 0)
+    x = np.zeros((2, 0))
+    assert dif.grad(lambda x: np.sum(dif.grad(lambda x: np.sum(np.cumprod(x, 1)))(x) ** 2))(x).shape == (2, 0)
+
+
 def test_cumprod_with_zeros_far_from_one():
     x = np.array([1e-200, 1e-100, 1e200, 1e100, 0.0, 2.0])
     j = dif.jacobian(np.cumprod)(x)
