@@ -4,6 +4,7 @@ The functions of the fast kinds hold their forward in a closure. When the first 
 all operations are exchanged for ones that
 
 - refuse a number of a CPU Tensor beside an array on a GPU, which CuPy would take for a constant;
+- refuse negative powers of integers, as NumPy does;
 - run on the device of their operands, where there are several GPUs: CuPy works on its current device, warns, and would
   put the result there.
 
@@ -28,13 +29,16 @@ from difftensor._core.primitive import PRIMITIVES, Primitive
 def watch(op: Primitive) -> None:
     """Exchange the forwards and the elementwise rules of `op`."""
     several = many_gpus()
+    if op.name == "power":
+        op.forward = _of_whole_numbers(op.forward)
     if several:
         op.forward = _there(op.forward)
     for f in (op.call, getattr(op.call, "operator", None), getattr(op.call, "reflected", None)):
         cell = _cell(f)
         if cell is None:
             continue
-        forward = _there(cell.cell_contents) if several else cell.cell_contents
+        forward = _of_whole_numbers(cell.cell_contents) if op.name == "power" else cell.cell_contents
+        forward = _there(forward) if several else forward
         if op.operands == 2 and op.kind != "general":
             forward = _of_two(forward)
         cell.cell_contents = forward
@@ -64,6 +68,23 @@ def _of_two(forward: Callable) -> Callable:
         return forward(a, b, *params)
 
     return f
+
+
+def _of_whole_numbers(forward: Callable) -> Callable:
+    """`forward` of power, for which CuPy says 0 where NumPy refuses a negative power of an integer."""
+
+    @wraps(forward)
+    def f(a: Any, b: Any, *params: Any) -> Any:
+        whole = all(isinstance(v, int) or getattr(v, "dtype", _FLOAT).kind in "iu" for v in (a, b))
+        if whole and (arrays.on_gpu(a) or arrays.on_gpu(b)):
+            if (b < 0).any() if arrays.on_gpu(b) else np.min(b, initial=0) < 0:
+                raise ValueError("Integers to negative integer powers are not allowed.")
+        return forward(a, b, *params)
+
+    return f
+
+
+_FLOAT = np.dtype(float)
 
 
 def _there(forward: Callable) -> Callable:

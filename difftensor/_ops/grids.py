@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from difftensor._backend import as_device, made_on, on_gpu
+from difftensor._backend import as_device, made_on, move, on_gpu
 from difftensor._core import Tensor, X, composition, general, holds_tensor, publish, wrap
 from difftensor._core.fitting import fit
 from difftensor._core.primitive import dress
@@ -142,7 +142,10 @@ def _arange(start, stop, step, dtype, device):
     known = [v.item() if on_gpu(v) else v for v in values((start, stop, step), "arange")]  # how many there are
     if dtype is None and there.kind != "cpu":
         dtype = np.result_type(*known)  # CuPy makes float64 of every float
-    y = made_on(there, "arange", *known, dtype=dtype)
+    if there.kind != "cpu" and np.dtype(dtype).kind == "c":  # CuPy has no complex ones
+        y = move(np.arange(*known, dtype=dtype), there)
+    else:
+        y = made_on(there, "arange", *known, dtype=dtype)
     if y.dtype.kind != "f" or not tracked(*(v for v in moving if v is not stop)):
         return wrap(y)
     numbers = made_on(there, "arange", y.size, dtype=y.dtype)
