@@ -156,7 +156,10 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
 
 class OneCycleLR(LRScheduler):
-    """Up to ``max_lr`` and down again within ``total_steps`` calls."""
+    """Up to ``max_lr`` and down again within ``total_steps`` calls.
+
+    Momentum stays as it is: PyTorch's with ``cycle_momentum=False``.
+    """
 
     def __init__(self, optimizer, max_lr, total_steps, pct_start=0.3, div_factor=25.0, final_div_factor=1e4,
                  last_epoch=-1):  # fmt: skip

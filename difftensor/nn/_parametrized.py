@@ -67,8 +67,14 @@ def _class(cls: Any, names: tuple) -> type:
             lambda m: m.parametrizations[name](), lambda m, value: m.parametrizations[name].assign(value)
         )  # fmt: skip
 
-    facts = {name: made(name) for name in names}
-    return type(f"Parametrized{cls.__name__}", (cls,), {**facts, "plain_class": cls, "__doc__": cls.__doc__})
+    facts: dict[str, Any] = {name: made(name) for name in names}
+    facts |= {"plain_class": cls, "__doc__": cls.__doc__, "__reduce__": lambda m: (_empty, (cls, names), m.__dict__)}
+    return type(f"Parametrized{cls.__name__}", (cls,), facts)
+
+
+def _empty(cls: Any, names: tuple) -> Any:
+    """What pickle and copy fill: no import finds the class by its name."""
+    return object.__new__(_class(cls, names))
 
 
 def register_parametrization(module: Any, tensor_name: str, parametrization: Module) -> Module:

@@ -1,6 +1,7 @@
 """Agreement with PyTorch of parameters that are computed, listed, or laid out as a vector."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -174,3 +175,12 @@ def test_dicts_refuse_names_that_modules_have_themselves(name):
         nn.ParameterDict({name: np.ones(2)})
     with pytest.raises(KeyError, match=name):
         nn.ModuleDict({name: nn.ReLU()})
+
+
+@pytest.mark.parametrize("kind", [nn.weight_norm, nn.spectral_norm, nn.orthogonal])
+def test_copies_and_pickles_are_whole(kind, rng):
+    layer, x = kind(nn.Linear(3, 3, rng=0)).eval(), dif.asarray(rng.normal(size=(2, 3)))
+    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert type(other) is type(layer) and other.parametrizations is not layer.parametrizations
+        np.testing.assert_array_equal(other(x).detach(), layer(x).detach())
+        assert [n for n, _ in other.named_parameters()] == [n for n, _ in layer.named_parameters()]
