@@ -19,7 +19,7 @@ from difftensor._core.operands import _with_keywords, operand
 from difftensor._core.sweeping import repaired, trace
 from difftensor._core.tape import _site, tick
 from difftensor._core.tensor import snapshot
-from difftensor._transforms.batch import Batched, apart, behind, innermost, is_scalar, levels, like
+from difftensor._transforms.batch import Batched, apart, behind, innermost, is_scalar, laid_out_like, levels, like
 from difftensor._transforms.sweep import ALIAS, _finite, _forward, beside_result, streaming, zeros_like
 from difftensor.errors import InPlaceError, MissingDerivativeError
 
@@ -204,7 +204,10 @@ def _with_both(v: Any, tangents: dict, level: int) -> Any:
     if _level(v) != level:
         return _with_tangent(v, tangents, level)
     y = _with_tangent(v._data.value, tangents, level)
-    return dual(y._data.value, y._data.tangent + v._data.tangent, level) if _level(y) == level else v
+    if _level(y) != level:
+        return v
+    value = y._data.value
+    return dual(value, laid_out_like(y._data.tangent + v._data.tangent, value), level)
 
 
 def _elementwise(op: Primitive, xs: tuple, level: int) -> Tensor | None:
@@ -243,7 +246,8 @@ def _elementwise(op: Primitive, xs: tuple, level: int) -> Tensor | None:
             total = r if total is None else total + r
     if total.dtype != yd.dtype:
         total = total.astype(yd.dtype)
-    return dual(wrap(yd), _beside(total, tangents), level)
+    y = wrap(yd)
+    return dual(y, laid_out_like(_beside(total, tangents), y), level)
 
 
 def _beside(t: Any, tangents: Iterable[Tensor]) -> Tensor:
@@ -283,7 +287,7 @@ def _with_tangent(y: Tensor, tangents: dict, level: int, around: Iterable[Node] 
         return y if watched else lift(y._data, None)
     out = like(y, apart(out) if isinstance(out, Tensor) else _beside(out, tangents.values()))
     value = y if watched or y.__class__ is not Tensor else lift(y._data, None)
-    return dual(value, out, level)
+    return dual(value, laid_out_like(out, value), level)
 
 
 def write(x: Tensor, index: Any, value: Any) -> None:
@@ -315,7 +319,8 @@ def _become_dual(x: Tensor, level: int) -> None:
         members = storage.live()
         twin = wrap(storage.data, storage.node)
         root = None
-    whole = dual(twin, wrap(zeros_like(twin)) if twin.__class__ is Tensor else twin * 0, level)
+    zeros = wrap(zeros_like(twin)) if twin.__class__ is Tensor else twin * 0
+    whole = dual(twin, laid_out_like(zeros, twin), level)
     for m in members:
         seen: Any = whole._data
         if root is None:
@@ -382,7 +387,7 @@ def streamed(f: Callable, primals: tuple, tangents: tuple, tensors: bool) -> tup
                     raise ValueError(f"jvp: tangent: expected shape {x.shape}, found {v.shape}")
                 if v.dtype.kind == "c" and x.dtype.kind != "c":
                     raise TypeError(f"jvp: tangent: expected a real array, as the primal is {x.dtype}, found {v.dtype}")
-                pairs.append(dual(apart(x), apart(v), level))
+                pairs.append(dual(apart(x), laid_out_like(apart(v), x), level))
             args.append(tree.unflatten(shape, pairs))
         found, shape = tree.flatten(f(*args))
     finally:

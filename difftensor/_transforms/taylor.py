@@ -21,7 +21,7 @@ from difftensor import tree
 from difftensor._core import Primitive, Tensor, X, lift, wrap
 from difftensor._core.operands import _with_keywords
 from difftensor._core.sweeping import concrete
-from difftensor._transforms.batch import apart, is_scalar, levels
+from difftensor._transforms.batch import apart, is_scalar, laid_out_like, levels
 from difftensor.errors import DegenerateError, MissingDerivativeError, public_name
 
 
@@ -42,7 +42,8 @@ class Series:
 
     def __getitem__(self, k: int) -> Any:
         while len(self.known) <= k:
-            self.known.append(self.next(len(self.known)))  # type: ignore[misc]
+            coefficient = self.next(len(self.known))  # type: ignore[misc]
+            self.known.append(laid_out_like(coefficient, self.known[0]))
         return self.known[k]
 
 
@@ -346,8 +347,8 @@ def taylor(f: Callable, x: Any, order: int, direction: Any = None) -> Any:
         for u, v in zip(xs, vs):
             u = apart(u) if isinstance(u, Tensor) else lift(np.asarray(u, dtype=np.result_type(u, float))[()], None)
             v = X.zeros_like(u) + v  # and not u * 0, which is NaN where u is infinite
-            zero = X.zeros_like(v)
-            jets.append(jet(Series([u, *([v] if order else []), *(zero for _ in range(order - 1))], order, level)))
+            rows = [v, *(X.zeros_like(v) for _ in range(order - 1))] if order else []
+            jets.append(jet(Series([u, *(laid_out_like(c, u) for c in rows)], order, level)))
         found, y_shape = tree.flatten(f(tree.unflatten(shape, jets)))
     finally:
         levels.reset(token)

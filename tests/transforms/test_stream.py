@@ -254,3 +254,61 @@ def test_an_imaginary_number_times_a_number():
     """Python's result of 1j * np.float64(2) is a Python number."""
     f = lambda x: (1j * x.sum() + np.nan_to_num(x.sum() + 0j)).imag  # noqa: E731
     assert dif.jvp(f, (np.ones(3),), (np.ones(3),), stream=True) == (3.0, 3.0)
+
+
+C, F = np.arange(6.0).reshape(2, 3) / 4 - 0.7, np.asfortranarray(np.arange(6.0).reshape(2, 3)[::-1] / 5 + 0.2)
+LAYOUTS = {
+    "a sum with rows": (lambda x: x + C, np.array([0.3, 0.7, 1.4])),
+    "a sum with rows in Fortran order": (lambda x: x + F, np.array([0.3, 0.7, 1.4])),
+    "a quotient": (lambda x: F / (x * x + 1), np.array([0.3, 0.7, 1.4])),
+    "broadcast": (lambda x: np.broadcast_to(x, (2, 3)) + 0.0, np.array([0.3, 0.7, 1.4])),
+    "Fortran order": (lambda x: x * 1.0, F),
+    "the argument": (lambda x: x, F),
+    "a function in Fortran order": (np.exp, F),
+    "reduced": (lambda x: x.sum(axis=0) + F, C),
+    "transforms": (lambda x: np.fft.fft(x, axis=0).real + 0.0, F),
+    "an array that becomes dual": (lambda x: written(dif.tensor(F), x), np.array([0.3, 0.7, 1.4])),
+}
+
+
+def written(y, row):
+    y[0] = row
+    return y
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_reshape_is_a_view_of_value_and_tangent_or_of_neither(name):
+    """Whether a write through it reaches what it was made of depends on the memory order."""
+    make, x = LAYOUTS[name]
+    v = np.ascontiguousarray(np.cos(7 * x))
+
+    def f(x):
+        y = make(x)
+        z = y.reshape(-1)
+        z[0] = z[1] * z[2]
+        z[3:] *= 2.0
+        return (y * y * (C + 2)).sum() + (z**3).sum()
+
+    g = dif.grad(f)(x)
+    slope = (g * v).sum()
+    np.testing.assert_allclose(dif.jvp(f, (x,), (v,))[1], slope, rtol=1e-13)
+    np.testing.assert_allclose(dif.jvp(f, (x,), (v,), stream=True)[1], slope, rtol=1e-13)
+    series = dif.taylor(f, x, 2, v)
+    np.testing.assert_allclose(series[1:], [slope, (dif.hvp(f)(x, v) * v).sum() / 2], rtol=1e-12)
+    xs, vs = np.stack([x, x], axis=-1), np.stack([v, v], axis=-1)
+    rows = dif.vmap(lambda x, v: dif.jvp(f, (x,), (v,), stream=True)[1], in_axes=-1)(xs, vs)
+    np.testing.assert_allclose(rows, [slope] * 2, rtol=1e-13)
+    rows = dif.jvp(dif.vmap(f, in_axes=-1), (xs,), (vs,), stream=True)[1]
+    np.testing.assert_allclose(rows, [slope] * 2, rtol=1e-13)
+
+
+def test_series_of_an_argument_that_is_written_to():
+    """Every coefficient has memory of its own."""
+
+    def f(x):
+        x[0] = np.exp(x[1])
+        return x[0] * 1.0
+
+    x, v = np.array([0.3, 0.7]), np.array([1.0, 2.0])
+    expected = np.exp(0.7) * np.array([1, 2, 2, 8 / 6, 16 / 24])
+    np.testing.assert_allclose(dif.taylor(f, x, 4, v), expected, rtol=1e-14)

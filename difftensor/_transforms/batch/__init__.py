@@ -12,6 +12,7 @@ writes   in-place writes
 
 # calls and writes complete the class
 from difftensor._transforms.batch import calls, writes
+from difftensor._transforms.batch.indices import laid_out_like
 from difftensor._transforms.batch.tensor import (
     Batched,
     Physical,
@@ -38,6 +39,7 @@ __all__ = [
     "expand",
     "innermost",
     "is_scalar",
+    "laid_out_like",
     "level_of",
     "levels",
     "like",

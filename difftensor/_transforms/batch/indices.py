@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend import beside
-from difftensor._core import Tensor
-from difftensor._transforms.batch.tensor import innermost, level_of
+from difftensor._core import Tensor, X
+from difftensor._transforms.batch.tensor import apart, innermost, level_of
 from difftensor.errors import BatchedValueError
 
 
@@ -61,3 +61,20 @@ def copied(y: Tensor, example: Any) -> Tensor:
     for i, axis in enumerate(order):
         back[axis] = i
     return y.transpose(order).copy().transpose(back)
+
+
+def laid_out_like(t: Any, y: Any) -> Any:
+    """`t`, which has the shape of `y` and perhaps levels of its own, in memory in the order of `y`: a reshape is then a
+    view of both or a copy of both, and a write through it reaches both or neither."""
+    n = y.ndim
+    yd, td = innermost(y)._data, innermost(t)._data
+    if n < 2 or not hasattr(yd, "strides") or not hasattr(td, "strides"):
+        return t
+    strides = yd.strides[-n:]
+    if td.strides[-n:] == strides or (td.flags.c_contiguous and yd.flags.c_contiguous):
+        return t
+    if all(a * yd.itemsize == b * td.itemsize for k, a, b in zip(y.shape, td.strides[-n:], strides) if k > 1):
+        return t
+    order = sorted(range(n), key=lambda i: -abs(strides[i]))
+    back = sorted(range(n), key=order.__getitem__)
+    return apart(X.transpose(X.copy(X.transpose(t, order), "C"), back))
