@@ -302,7 +302,10 @@ def move(a: Any, device: Device) -> Any:
     if here == device:
         return a
     if device.kind == "cpu":
-        return a.get()
+        with inside_of(a):  # an array with gaps is copied there first
+            return a.get()
+    if here.kind != "cpu" and not (a.flags.c_contiguous or a.flags.f_contiguous):
+        a = duplicate(a)  # CuPy copies blocks of memory from one GPU to another
     with inside(device):
         return sys.modules["cupy"].asarray(a)
 

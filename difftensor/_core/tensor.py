@@ -196,7 +196,7 @@ class Tensor:
         data = snapshot(self)
         flags = data.flags
         # a copy, made when one of the two is written; where it could not have the same memory order it is made now
-        return lift(data if flags.c_contiguous or flags.f_contiguous or dense(data) else data.copy("K"), None)
+        return lift(data if flags.c_contiguous or flags.f_contiguous or dense(data) else duplicate(data, "K"), None)
 
     # leaving difftensor -------------------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ from difftensor._backend import (
     device_of,
     duplicate,
     is_array,
-    library,
     made_on,
     move,
     on_gpu,
@@ -372,7 +371,7 @@ def kaiser(M, beta):
         raise TypeError("kaiser: i0 not supported for complex values")
     beta = X.astype(beta, float, copy=False)
     middle = (M - 1) / 2.0
-    r = (library(beta).arange(M) - middle) / middle
+    r = (wrap(made_on(beta.device, "arange", M)) - middle) / middle
     # i0 of beta sqrt(1 - r^2) has a kink only in the formula: at the two ends the root is constant.
     return X.i0(beta * (1 - r * r) ** 0.5) / X.i0(beta)
 

@@ -49,8 +49,8 @@ KNOWN = {
     "histogram": ("complex",),  # of complex numbers: a TypeError
     "lexsort": ("no axes",),
 }
-# Of CuPy itself, which the stand-in does not know: what NumPy refuses and CuPy does not, or the other way round, and what
-# is not defined (the order beside the place that `partition` asks for).
+# Of CuPy itself, which the stand-in does not know: what NumPy refuses and CuPy does not, or the other way round, and
+# what is not defined (the order beside the place that `partition` asks for).
 CUPYS = {
     "partition": ("uint8", "bool", "empty"),
     "argpartition": ("uint8", "bool", "empty"),

@@ -49,3 +49,19 @@ def test_derivatives(call, device):
     f, xs = function(call)
     order = 2 if all(x.dtype != np.float32 for x in xs) else 1
     assert_derivatives_agree(f, xs, device, order=order)
+
+
+def test_on_another_than_the_current_gpu(device):
+    """CuPy works on its current device; difftensor works, also between operations, where the operands are."""
+    if dif.cuda.device_count() < 2:
+        pytest.skip("one GPU")
+    wrong = []
+    for call in (c for c in [*SMOOTH, *PLAIN] if c not in APART and named(c)):
+        f, xs = function(call)
+        here = f(*map(dif.tensor, xs))
+        try:
+            there = f(*(send(x, "cuda:1") for x in xs))
+            assert_agree(there, dif.sort(here) if call.startswith(SORTED) else here, "cuda:1", call)
+        except Exception as error:  # noqa: BLE001 - collected
+            wrong.append(f"{call}: {str(error)[:200]!r}")
+    assert not wrong, "\n".join(wrong)
