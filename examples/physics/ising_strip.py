@@ -5,7 +5,7 @@ free energy per site is -kT f with f(K) = log(largest eigenvalue of T) / L, K = 
 
     energy u / J = -f'(K),        specific heat c / k = K^2 f''(K),        its peak: f''' enters.
 
-f''' comes of Z itself, for 4096 rows: T may have equal eigenvalues below the largest, through whose vectors no
+f''' comes of trace T^N itself, N = 4096: T may have equal eigenvalues below the largest, through whose vectors no
 third derivative can pass, and a power of T does not mind.
 
 T has 2^L rows.  The largest eigenvector is unchanged by translations, reflection and the flip of all spins, so
