@@ -10,10 +10,30 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._backend import on_gpu
-from difftensor._core import Tensor, composition, general, operand, wrap
+from difftensor._backend import beside, on_gpu
+from difftensor._core import Tensor, X, composition, general, operand, wrap
 from difftensor.linalg._algebra import detached, eps_of, fitted, hermitian_part, mH, mT
-from difftensor.linalg._svd import svd
+from difftensor.linalg._polar import projector_on
+from difftensor.linalg._svd import svd, svdvals
+
+_NOISE = 1e-8  # cutoffs below it are for rounding: what they cut off would change derivatives by as little
+
+
+def _kept_part(a: Any, kept: Any) -> Any:
+    """`a` without the singular values that are not `kept`: the matrix of constant rank.
+
+    With its large singular values alone its range and kernel turn as those of `a` do: A V V^H, where V V^H is twice
+    a block of the projector on the largest eigenvalues of [[0, A], [A^H, 0]], which are the singular values and their
+    negatives.
+    """
+    if kept.__class__ is Tensor and bool(X.all(kept)):  # inside vmap that is not known
+        return a
+    m, n = a.shape[-2:]
+    upper = X.concatenate([X.zeros((*a.shape[:-2], m, m), a.dtype, device=a.device), a], axis=-1)
+    lower = X.concatenate([mH(a), X.zeros((*a.shape[:-2], n, n), a.dtype, device=a.device)], axis=-1)
+    rank = X.sum(kept, axis=-1, keepdims=True)
+    selected = beside(np.arange(m + n), a) >= m + n - rank
+    return 2 * a @ projector_on(X.concatenate([upper, lower], axis=-2), selected)[..., m:, m:]
 
 
 def _cutoff(rtol: Any) -> Any:
@@ -93,7 +113,9 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
 
     Notes
     -----
-    Where the rank changes the pseudo-inverse is not continuous. Degenerate singular values do no harm.
+    Where the rank changes the pseudo-inverse is not continuous. Degenerate singular values do no harm. A cutoff above
+    1e-8 that cuts is taken as meant: the derivative is then that of the function with the cut, singular values that
+    are cut off included, at the cost of a Hermitian eigenproblem of size m + n.
     """
     a = operand(a, "linalg.pinv")
     if rcond is not None and rtol is not np._NoValue:
@@ -102,6 +124,9 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
         rtol = 1e-15 if rcond is None else rcond  # NumPy's default, by tradition
     elif rtol is None:
         rtol = max(a.shape[-2:]) * eps_of(np, a)
+    if a.size and (np.ndim(rtol) or rtol > _NOISE) and isinstance(a, Tensor):
+        values = svdvals(detached(a))
+        a = _kept_part(a, values > beside(np.asarray(rtol), a)[..., None] * values[..., :1])
     return _pinv(a, _static(rtol), bool(hermitian))
 
 
@@ -154,7 +179,8 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple:
 
     Notes
     -----
-    The derivative is the one along matrices of the same rank. The residuals are differentiable, the rank is an integer.
+    The derivative is the one along matrices of the same rank, as that of `pinv`. The residuals are differentiable, the
+    rank is an integer.
     """
     a = operand(a, "linalg.lstsq")
     b = operand(b, "linalg.lstsq")
@@ -168,6 +194,8 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple:
     u, s, vh = svd(a if isinstance(a, Tensor) else wrap(a), full_matrices=False)
     u, values, vh = detached(u), detached(s), detached(vh)
     kept = values > rcond * values[:1]
+    if rcond > _NOISE and isinstance(a, Tensor) and a.size:
+        a = _kept_part(a, kept)
     x = _lstsq(a, rhs, (mH(vh) * np.where(kept, 1 / np.where(kept, values, 1), 0)) @ mH(u), float(rcond))
     rank = kept.sum()
     if a.__class__ is Tensor or not isinstance(a, Tensor):

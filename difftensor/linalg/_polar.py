@@ -150,7 +150,8 @@ def _projector_check(g: Any, y: Any, a: Any, selected: Any) -> None:
         )
 
 
-_projector = general(
+# The projector on the eigenvectors of a Hermitian matrix that are selected by a mask.
+projector_on = general(
     "linalg._spectral_projector",
     _projector_forward,
     _projector_pull,
@@ -207,8 +208,8 @@ def spectral_projector(a: Any, subset_by_index: tuple | None = None, subset_by_v
             raise ValueError(f"spectral_projector: subset_by_index={subset_by_index} is not within [0, {n - 1}]")
         k = np.arange(n)
         selected = np.broadcast_to((k >= lo) & (k <= hi), a.shape[:-1])
-        return _projector(a, beside(selected, a))
+        return projector_on(a, beside(selected, a))
     if subset_by_value is not None and subset_by_index is None:
         w = eigvalsh(detached(a))
-        return _projector(a, (w > subset_by_value[0]) & (w <= subset_by_value[1]))
+        return projector_on(a, (w > subset_by_value[0]) & (w <= subset_by_value[1]))
     raise ValueError("spectral_projector: give one of subset_by_index=(lo, hi) and subset_by_value=(lo, hi)")

@@ -189,6 +189,25 @@ def test_rank_deficient(rng, rank, dtype):
 
 
 @DTYPES
+@pytest.mark.parametrize("shape", [(3, 3), (5, 3), (3, 4)])
+def test_cut_singular_values_that_are_not_zero(rng, shape, dtype):
+    """Regularization by a cutoff: the space of the singular vectors that are kept turns with those that are not."""
+    m, n = shape
+    u, v = (np.linalg.qr(matrix(rng, k, k, dtype=dtype))[0] for k in shape)
+    a = (u[:, :3] * [2.0, 1.0, 0.4]) @ v[:3]
+    b = matrix(rng, m, dtype=dtype)
+    check(rng, lambda a: np.linalg.pinv(a, rcond=0.3), a, h=1e-3, tol=1e-6)
+    check(rng, lambda a, b: np.linalg.lstsq(a, b, 0.3)[0], a, b, h=1e-3, tol=1e-6)
+    stack = np.stack([a, 3 * a])
+    check(rng, lambda a: np.linalg.pinv(a, rcond=np.array([0.3, 0.1])), stack, h=1e-3, tol=1e-6)
+    d = np.eye(m, n) * [2.0, 2.0, *[0.0] * (n - 2)]  # of deficient rank, to second order
+    check(rng, lambda a: np.linalg.pinv(a, rcond=0.3), d.astype(dtype), h=1e-3, tol=1e-6)
+    found = dif.vmap(dif.grad(lambda a: np.sum(abs(np.linalg.pinv(a, rcond=0.3)))))(stack)
+    expected = [dif.grad(lambda a: np.sum(abs(np.linalg.pinv(a, rcond=0.3))))(x) for x in stack]
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@DTYPES
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("shape", [(3, 3), (4, 2), (2, 4), (5, 3, 3)])
 def test_polar(rng, shape, side, dtype):
@@ -227,9 +246,7 @@ def test_tensor_equations(rng, dtype):
     check(rng, np.linalg.tensorsolve, a, matrix(rng, 2, 3, dtype=dtype), h=1e-4, tol=1e-5)
     check(rng, lambda a: np.linalg.tensorinv(a, ind=2), a, h=1e-4, tol=1e-5)
     b = matrix(rng, 3, 6, 2, dtype=dtype)
-    check(
-        rng, lambda a, b: np.linalg.tensorsolve(a, b, axes=(1,)), b, matrix(rng, 3, 2, dtype=dtype), h=1e-4, tol=1e-5
-    )
+    check(rng, lambda a, b: np.linalg.tensorsolve(a, b, axes=(1,)), b, matrix(rng, 3, 2, dtype=dtype), h=1e-4, tol=1e-5)
 
 
 @DTYPES
