@@ -38,7 +38,8 @@ class Capture:
         cuda = sys.modules["cupy"].cuda
         self._pool, self._stream = cuda.MemoryPool(), cuda.Stream(non_blocking=True)
         cuda.runtime.deviceSynchronize()  # what f reads in the new stream is there
-        with _one, _set(making, True), cuda.using_allocator(self._pool.malloc), self._stream:
+        self._plans: list = []
+        with _one, _set(making, True), cuda.using_allocator(self._pool.malloc), self._stream, _kept(self._plans):
             self.inputs = [a.copy() for a in arrays]
             with reading() as seen:
                 f(self.inputs)  # compiles kernels, makes handles and plans, and fails where f fails
@@ -65,6 +66,24 @@ class Capture:
             self._stream.end_capture()
         except Exception:  # noqa: BLE001 - CUDA says again that the capture has failed
             pass
+
+
+@contextmanager
+def _kept(plans: list) -> Iterator[None]:
+    """Inside, cuFFT's plans are made anew, and kept in `plans`: a graph reads their tables and writes into their memory.
+
+    CuPy keeps the last 16 plans of a thread, and destroys the others.
+    """
+    cache = sys.modules["cupy"].fft.config.get_plan_cache()
+    size = cache.get_size()
+    cache.clear()
+    cache.set_size(-1)  # all of them
+    try:
+        yield
+        plans += [node.plan for _, node in cache]
+    finally:
+        cache.clear()
+        cache.set_size(size)
 
 
 # CuPy's names of what it calls of cuBLAS for products, transposed copies, and solutions and inverses of stacks.

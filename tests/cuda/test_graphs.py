@@ -219,3 +219,13 @@ def test_cusolver_has_no_place_in_a_graph(device):
         with pytest.raises(DeviceError, match=r"dif.cuda.graph: .* calls cuSOLVER, .* hand its factors in"):
             dif.cuda.graph(f)(x)
     assert (fetch(x * 1) == fetch(x)).all()
+
+
+def test_transforms_keep_their_plans(device, rng):
+    """CuPy destroys plans that were not used lately; those of a graph stay."""
+    x = rng.standard_normal((4, 8))
+    f = dif.cuda.graph(lambda x: square(abs(dif.fft.fft2(x))) * dif.fft.irfft(dif.fft.rfft(x)))
+    f(send(x, device))
+    for n in range(3, 40):
+        dif.fft.fft(send(np.ones(n), device))
+    assert_agree(f(send(2 * x, device)), dif.tensor(8 * square(abs(np.fft.fft2(x))) * x), device, "fft")

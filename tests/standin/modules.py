@@ -68,6 +68,7 @@ def build():
     found["cupy.lib.stride_tricks"].as_strided = otherwise.as_strided
     cupy.get_default_memory_pool = Pool
     found["cupyx"].errstate = otherwise.errstate
+    found["cupy.fft"].config = types.SimpleNamespace(get_plan_cache=otherwise.PlanCache)
     cupy.min_scalar_type = otherwise.min_scalar_type
     cupy.sinc, cupy.i0 = otherwise.short(cupy.sinc), otherwise.short(cupy.i0)
     for full in ("cupy_backends", "cupy_backends.cuda", "cupy_backends.cuda.libs"):

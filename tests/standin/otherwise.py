@@ -56,6 +56,22 @@ def short(f):
     return g
 
 
+class PlanCache:
+    """The plans of cuFFT that CuPy keeps (cupy/fft/_cache.pyx): here there are none."""
+
+    def __iter__(self):
+        return iter(())
+
+    def get_size(self):
+        return 16
+
+    def set_size(self, size):
+        pass
+
+    def clear(self):
+        pass
+
+
 def solve(a, b):
     """Stacks of equal shape (cupy/linalg/solve.py)."""
     if b.ndim > 1 and a.shape[:-1] != b.shape[:-1]:
