@@ -19,7 +19,7 @@ SETTLED = 0.01  # of its size: what Newton's step may still move a variable by
 AGREE = 0.25  # by how much the curvature may change along Newton's step, relative
 GAINED = 1e-9  # of the decrease since the start: what is left is negligible
 NEAR, DISTANCES = 0.01, (0.1, 0.7)  # at which values are looked at, in sizes of the variables
-MOST_DIRECTIONS = 4  # without curvature that are looked along
+MOST_DIRECTIONS = 3  # without curvature that are looked along
 MOST_RELAXED = 4  # steps back to the floor of a curved valley
 RUNAWAY = 1e4  # a variable that has grown so much along a flat direction is not taken for a solution
 
@@ -155,7 +155,7 @@ def _changing(look, spectrum, p):
     ):
         moved = (np.abs(parts) > 1e-9 * np.abs(look.extent)[:, None]).any(axis=0)
         some = np.flatnonzero(moved & ~(np.abs(change) <= AGREE * np.abs(before)))
-        found += list(parts[:, some[np.argsort(-np.abs(before[some]))][: MOST_DIRECTIONS // 2]].T)
+        found += list(parts[:, some[np.argsort(-np.abs(before[some]))][:MOST_DIRECTIONS]].T)
     return [p, *found] if found else []
 
 
@@ -186,7 +186,10 @@ def _along(look, v, size, must_rise):
         start = look.x + v * float(weights @ (look.x0 - look.x)) / float(weights @ v)
         if (start != look.x).any():
             _, f = yield from _floor(look, start, (yield "value", start), v)
-            outward = f > look.f + look.noise
+            here = look.f
+            if f < here - look.noise:  # f may fall as much where we are
+                _, here = yield from _floor(look, look.x, here, v)
+            outward = abs(f - here) > look.noise
     if outward:
         i = int(np.argmax(np.abs(v) / size))
         return Doubt(f"the gradient is small, but the function no longer depends on {look.name(i)} = {look.x[i]:.4g}, "

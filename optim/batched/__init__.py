@@ -5,8 +5,10 @@ gives ``values``, ``gradients`` and ``hessians`` of some rows, as arrays on the 
 ``watch`` is told after every step.
 """
 
+from .anderson import anderson
 from .ends import Ends, words
 from .first_order import first_order
+from .levenberg_marquardt import levenberg_marquardt
 from .newton import newton
 from .quasi_newton import bfgs
 from .rows import packed, tied
@@ -15,4 +17,7 @@ from .watch import Watch
 
 SMALL = 100  # variables up to which Hessians are affordable
 
-__all__ = ["SMALL", "Ends", "Watch", "bfgs", "first_order", "newton", "packed", "tied", "trust_exact", "words"]
+__all__ = [
+    "SMALL", "Ends", "Watch", "anderson", "bfgs", "first_order", "levenberg_marquardt", "newton", "packed", "tied",
+    "trust_exact", "words",
+]  # fmt: skip

@@ -21,6 +21,10 @@ class Ends:
     nit : ndarray of int, shape (B,)
     stuck : ndarray of bool, shape (B,)
         No step lowered f any more.
+    noise : ndarray, shape (B,), optional
+        What values of f do not resolve; by default some roundings of f.
+    resolved : ndarray of bool, shape (B,), optional
+        Where the method's own model promises less than that.
     """
 
     x: np.ndarray
@@ -28,6 +32,8 @@ class Ends:
     size: np.ndarray
     nit: np.ndarray
     stuck: np.ndarray
+    noise: np.ndarray | None = None
+    resolved: np.ndarray | None = None
 
     @np.errstate(all="ignore")  # problems that are not solved may be anywhere
     def solved(self, problem, gtol, look):
@@ -53,8 +59,13 @@ class Ends:
         seen = values > 100 * x.shape[1] * eps * np.abs(values).max(axis=1, keepdims=True)
         along = np.einsum("bij,bi->bj", vectors, g / d)
         p = -np.einsum("bij,bj->bi", vectors, along / np.where(seen, values, 1.0)) / d
-        noise = 100 * eps * np.abs(f) + 0.5 * eps**2 * np.einsum("bii,bi->b", np.abs(H), x * x)
-        known = finite & seen.all(axis=1) & (np.abs(p) <= verdict.SETTLED * np.abs(x)).all(axis=1)
+        noise = 100 * eps * np.abs(f) if self.noise is None else self.noise[rows]
+        noise = noise + 0.5 * eps**2 * np.einsum("bii,bi->b", np.abs(H), x * x)
+        settled = (np.abs(p) <= verdict.SETTLED * np.abs(x)).all(axis=1)
+        if not settled.all():
+            gained = problem.values(problem.x0[rows], rows) - f
+            settled |= 0.5 * np.abs(p * g).sum(axis=1) <= np.maximum(noise, verdict.GAINED * gained)
+        known = finite & seen.all(axis=1) & settled
         # along eigenvectors whose curvature changes on Newton's way, as along flat ones, values have to tell
         change = np.einsum("bij,bi->bj", vectors, np.einsum("bij,bj->bi", problem.hessians(x + p, rows), p) / d) + along
         still = (np.abs(change) <= verdict.AGREE * np.abs(along)) | (
@@ -62,6 +73,8 @@ class Ends:
         )
         known &= still.all(axis=1) | (np.abs(p) <= 10 * eps * np.abs(x)).all(axis=1)
         resolved = (self.size[rows] <= gtol) | (known & (0.5 * np.abs(p * g).sum(axis=1) <= noise))
+        if self.resolved is not None:
+            resolved |= self.resolved[rows]
         open_ = np.flatnonzero(~known & resolved)
         known[open_] = self._believed(problem, rows[open_], g[open_], H[open_], noise[open_])
         return known & resolved

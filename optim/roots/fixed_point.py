@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from .. import implicit
+import difftensor as dif
+
+from .. import implicit, vmapped
 from .. import progress as progress_line
 from ..layout import Layout
 from ..loop import Method, State, run
 from ..minimize import _adapt, configure
 from ..result import Result
-from ..stop import Reason
+from ..stop import Reason, Stop
 
 MOST_RETREATS = 50  # halvings of a step that led out of where fun is finite
 
@@ -48,7 +50,8 @@ def fixed_point(fun, x0, args=(), xtol=1e-12, maxiter=500, *, memory=5, damping=
     -----
     Anderson's method [1]_: the last residuals are combined to the least one and the same
     combination of the iterates is the next point. The least-squares problem runs over differences of residuals
-    and drops what is linearly dependent. Differentiable by the implicit function theorem.
+    and drops what is linearly dependent. Differentiable by the implicit function theorem. Inside `difftensor.vmap` the
+    fixed points of all examples are found together; the answer's fields are those of one.
 
     References
     ----------
@@ -65,6 +68,16 @@ def fixed_point(fun, x0, args=(), xtol=1e-12, maxiter=500, *, memory=5, damping=
     on_interrupt = settings.pop("on_interrupt", "raise")
     show = settings.pop("disp", False) or progress
     rule, stop = configure(Anderson, {"memory": memory, "damping": damping, **settings})
+    if dif.batching.inside_vmap():
+        batch = vmapped.of_examples(fun, x0, args)
+        if batch is not None:
+            further = [f.name for f in fields(Stop) if f.name not in ("gtol", "max_steps", "verify")
+                       and getattr(stop, f.name) != f.default]  # fmt: skip
+            given = {"callback": callback, "resume": resume, "progress": show, **dict.fromkeys(further, True)}
+            return vmapped.fixed_point(batch, fun, x0, args, stop.gtol, stop.max_steps, memory, damping, given)
+        with dif.batching.outside_vmap():  # the same map for all examples
+            return fixed_point(fun, x0, args, xtol, maxiter, memory=memory, damping=damping, callback=callback,
+                               options=options, progress=progress, resume=resume)  # fmt: skip
     problem = _Map(fun, x0, args)
 
     def solve():

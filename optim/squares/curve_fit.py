@@ -7,6 +7,7 @@ import numpy as np
 import difftensor as dif
 
 from ..place import host, like, values
+from .batch_fit import batch_fit
 from .fit import Fit
 from .jacobians import is_sparse, scale_rows
 from .least_squares import least_squares
@@ -73,6 +74,9 @@ def curve_fit(
     The covariance is ``s^2 (J^T J)^{-1}`` from the singular values of the Jacobian with its columns scaled to
     unit length; ``s^2`` is the residual sum of squares over the degrees of freedom.
 
+    Inside `difftensor.vmap` all examples are fitted together; the answer is a `BatchFit`, seen as that of one. Data
+    that are not finite make their own fit fail there, and no other.
+
     Examples
     --------
     >>> import numpy as np, optim
@@ -88,6 +92,14 @@ def curve_fit(
     if unknown:
         raise TypeError(f"optim: curve_fit has no settings {sorted(unknown)}; those of least_squares are "
                         f"{', '.join(SETTINGS)}")  # fmt: skip
+    if dif.batching.inside_vmap():
+        further = {"jac": jac, "bounds": bounds, "method": method, **settings}
+        fit = batch_fit(f, xdata, ydata, p0, sigma, absolute_sigma, fixed, tied, further)
+        if fit is not None:
+            return fit
+        with dif.batching.outside_vmap():  # the same data for all examples
+            return curve_fit(f, xdata, ydata, p0, sigma, absolute_sigma, check_finite, bounds, method, jac, fixed=fixed,
+                             tied=tied, **settings)  # fmt: skip
     y = dif.asarray(ydata) if hasattr(ydata, "__array_ufunc__") or isinstance(ydata, (list, tuple)) else ydata
     y = _data(y)
     if y.size == 0:

@@ -8,7 +8,7 @@ import numpy as np
 
 import difftensor as dif
 
-from .. import implicit
+from .. import implicit, vmapped
 from .. import progress as progress_line
 from ..bounds import Box
 from ..layout import Layout
@@ -16,7 +16,7 @@ from ..loop import persist
 from ..minimize import _adapt, configure
 from ..result import Result
 from .levenberg_marquardt import LevenbergMarquardt
-from .problem import SquaresProblem
+from .problem import SquaresProblem, read_loss
 from .reflective import TrustRegionReflective
 from .sparse import SparseLevenbergMarquardt
 
@@ -84,6 +84,11 @@ def least_squares(
     Result
         With SciPy's further fields ``cost``, ``fun`` (the residuals), ``jac``, ``grad`` and ``active_mask``.
 
+    Notes
+    -----
+    Inside `difftensor.vmap` the problems of all examples are solved together by "lm", without bounds; the answer's
+    fields are those of one example.
+
     References
     ----------
     .. [1] J. J. More, The Levenberg-Marquardt algorithm: implementation and theory, in Numerical Analysis, ed.
@@ -100,6 +105,19 @@ def least_squares(
     """
     if method not in METHODS:
         raise ValueError(f"optim: method must be one of {', '.join(METHODS[1:])}, got {method!r}")
+    if dif.batching.inside_vmap():
+        batch = vmapped.of_examples(fun, x0, args)
+        if batch is not None:
+            bounded = read_pair(bounds, x0) is not None
+            further = {"jac": jac, "bounds": bounded, "ftol": ftol or None, "xtol": xtol or None, "max_nfev": max_nfev,
+                       "callback": callback, "progress": progress, "resume": resume,
+                       "method 'trf'": method == "trf"}  # fmt: skip
+            rows = vmapped.Residuals(batch, fun, x0, args, read_loss(loss, f_scale), f_scale)
+            return vmapped.least_squares(rows, gtol or 0.0, options or {}, further)
+        with dif.batching.outside_vmap():  # the same problem for all examples
+            return least_squares(fun, x0, jac, bounds, method, ftol, xtol, gtol, loss, f_scale, max_nfev, args,
+                                 callback=callback, options=options, progress=progress, resume=resume,
+                                 jac_sparsity=jac_sparsity)  # fmt: skip
     sparsity = _sparsity(jac_sparsity, jac)
     problem = SquaresProblem(
         fun, x0, args, jac=jac, box=read_pair(bounds, x0), loss=loss, f_scale=f_scale, sparsity=sparsity

@@ -106,12 +106,8 @@ class SquaresProblem(Problem):
             box.check(self.x0, self.layout)
         if jac is not None and not callable(jac):
             raise TypeError(f"optim: jac must be None (difftensor differentiates) or a function, got {jac!r}")
-        if not (callable(loss) or loss in LOSSES):
-            raise ValueError(f"optim: loss must be a function or one of {', '.join(LOSSES)}, got {loss!r}")
-        if not f_scale > 0:
-            raise ValueError(f"optim: f_scale must be positive, got {f_scale}")
         self.own_jacobian = jac
-        self.rho = None if loss == "linear" else loss if callable(loss) else LOSSES[loss]
+        self.rho = read_loss(loss, f_scale)
         self.f_scale = f_scale
         self.sparsity, self._colored = sparsity, None
 
@@ -307,6 +303,15 @@ class SquaresProblem(Problem):
         terms = abs(J) @ np.abs(point.x) + np.abs(r)
         error = self.eps * math.sqrt(float(terms.dot(terms)))
         return 4 * error * (math.sqrt(float(r.dot(r))) + error)
+
+
+def read_loss(loss, f_scale):
+    """The function that a loss's name stands for; None for the sum of squares."""
+    if not (callable(loss) or loss in LOSSES):
+        raise ValueError(f"optim: loss must be a function or one of {', '.join(LOSSES)}, got {loss!r}")
+    if not f_scale > 0:
+        raise ValueError(f"optim: f_scale must be positive, got {f_scale}")
+    return None if loss == "linear" else loss if callable(loss) else LOSSES[loss]
 
 
 def _value(z):

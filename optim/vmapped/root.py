@@ -8,30 +8,21 @@ import difftensor as dif
 
 from .. import batched
 from ..batch import BatchResult
-from .examples import Examples
+from .residuals import Residuals
 
 
-class Equations(Examples):
+class Equations(Residuals):
     """The systems of equations, and half the sum of their squares with Gauss and Newton's curvature."""
 
     def __init__(self, batch, fun, x0, args):
         super().__init__(batch, fun, x0, args)
-        self.equations, self._gradients = self._rows(self.system), self._rows(dif.grad(self.one))
-        self._hessians = self._rows(self._curvature)
-        self._jacobians = self._rows(dif.jacobian(self.system))
+        self.equations, self._hessians = self._rows(self.system), self._rows(self._curvature)
 
     def system(self, x):
-        """The equations of the vector of one example, as one vector of reals."""
-        leaves = [dif.reshape(dif.asarray(leaf), (-1,)) for leaf in dif.tree.leaves(self.value(x))]
-        r = leaves[0] if len(leaves) == 1 else dif.concatenate(leaves)
-        r = dif.concatenate([dif.real(r), dif.imag(r)]) if r.dtype.kind == "c" else r
+        r = super().system(x)
         if r.shape != x.shape:
             raise ValueError(f"optim: {r.size} equations for {self.n} unknowns")
         return r
-
-    def one(self, x):
-        r = self.system(x)
-        return 0.5 * dif.sum(r * r)
 
     def _curvature(self, x):
         J = dif.jacobian(self.system)(x)

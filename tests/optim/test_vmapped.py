@@ -336,8 +336,8 @@ def test_a_line_shows_the_course(capsys):
 
 def test_other_solvers_say_what_to_do():
     with pytest.raises(dif.errors.BatchedValueError) as caught:
-        dif.vmap(lambda a: optim.least_squares(lambda x: x - a, np.zeros(2)).x)(np.ones((3, 2)))
-    assert any("fallback='loop'" in note for note in caught.value.__notes__)
+        dif.vmap(lambda a: optim.minimize(lambda x: dif.sum((x - a) ** 2), np.zeros(2), method="cg").x)(np.ones((3, 2)))
+    assert "fallback='loop'" in str(caught.value)
 
 
 @pytest.mark.parametrize("method", [None, "bfgs", "adam"])
