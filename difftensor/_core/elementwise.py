@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numpy import ndarray
+from numpy import bool_, complex128, dtype, float32, float64, int64, ndarray
 
 from difftensor._backend.large import LIGHT, spread
 from difftensor._core import operands
@@ -100,6 +100,14 @@ def unary(
 
 
 _SCALARS = (float, int)
+# Other numbers, and the dtypes that they leave as they are; in double precision they are quick too. (On a GPU they
+# take the long way.)
+_DOUBLES = (dtype(float64), dtype(complex128))
+_ALIKE = {
+    **dict.fromkeys((float64, float32, int64, bool_, bool), _DOUBLES),
+    **dict.fromkeys((complex128, complex), _DOUBLES[1:]),
+}
+_HOST = frozenset((ndarray, float64, complex128))
 _FEW = 8 * LIGHT  # product of the bytes of two operands whose broadcast result cannot be large
 
 
@@ -162,17 +170,24 @@ def _binary_function(op: Primitive, unusual: Callable, large: int) -> Callable:
                 bd = b
                 q = None
                 both = True
+            elif other in _ALIKE and ad.__class__ in _HOST and ad.dtype in _DOUBLES:
+                both = ad.dtype not in _ALIKE[other]
+                bd = complex128(b) if both else b
+                q = None
             else:
                 return unusual(op, f, (a, b), out, keywords)
         elif other is Tensor:
+            bd = b._data
+            ad = a
             if kind is ndarray:
                 both = True
             elif kind in _SCALARS:
                 both = False
+            elif kind in _ALIKE and bd.__class__ in _HOST and bd.dtype in _DOUBLES:
+                both = bd.dtype not in _ALIKE[kind]
+                ad = complex128(a) if both else a
             else:
                 return unusual(op, f, (a, b), out, keywords)
-            ad = a
-            bd = b._data
             p = None
             q = b.node
         elif kind is ndarray and out is None and not keywords and (other is ndarray or other in _SCALARS):
@@ -253,6 +268,8 @@ def _reflected(op: Primitive, large: int) -> Callable:
 
     def r(b: Any, a: Any) -> Any:
         if a.__class__ not in _SCALARS or b.__class__ is not Tensor:
+            if a.__class__ in _ALIKE:
+                return op.call(a, b)
             return operands.unusual_operator(op, op.call, (a, b), None, None)
         bd = b._data
         small = bd.nbytes < large
@@ -316,8 +333,7 @@ def record_elementwise(op: Primitive, args: tuple, data: tuple, y: Tensor) -> No
     else:
         wants = ["x" in op.saves, False, "y" in op.saves]
     kept = [
-        keep_any(a, d, n, slot) if want else None
-        for a, d, want, slot in zip(args, data, wants, "ab", strict=False)
+        keep_any(a, d, n, slot) if want else None for a, d, want, slot in zip(args, data, wants, "ab", strict=False)
     ]
     n.a = kept[0]
     n.b = kept[1] if op.arity == 2 else None

@@ -44,7 +44,7 @@ def is_convertible(v: Any) -> bool:
 
 def operand(v: Any, name: str) -> Any:
     """`v` as an operation takes it: a Tensor, a raw array, a NumPy scalar or a Python number."""
-    if isinstance(v, (Tensor, *_NUMBERS)):
+    if v.__class__ is Tensor or v.__class__ is np.ndarray or isinstance(v, _NUMBERS) or isinstance(v, Tensor):
         return v
     if is_refused(v):
         raise refused(name, v)

@@ -34,6 +34,7 @@ def _chapter(module: str) -> bool:
     return True
 
 
+_PLAIN = frozenset((np.ndarray, np.float64, np.float32, np.int64, np.bool_, np.complex128))
 _KNOWN = (Tensor, np.ndarray, np.generic, int, float, complex, list, tuple)
 
 
@@ -42,8 +43,8 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: A
     if f is None and not ("scipy.special" in sys.modules and _chapter("scipy.special") and (f := UFUNCS.get(ufunc))):
         return _without_derivative(ufunc, method, inputs, kwargs)
     if method == "__call__":
-        if not kwargs and (inputs[0].__class__ is np.ndarray or inputs[-1].__class__ is np.ndarray):
-            return f(*inputs)  # what an operator of an ndarray beside a Tensor comes to
+        if not kwargs and (inputs[0].__class__ in _PLAIN or inputs[-1].__class__ in _PLAIN):
+            return f(*inputs)  # what an operator of an ndarray or a NumPy number beside a Tensor comes to
         if kwargs:
             for v in inputs:
                 if is_foreign(v) and not isinstance(v, Tensor):

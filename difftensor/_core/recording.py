@@ -41,16 +41,27 @@ def unusual(op: Primitive, f: Callable, xs: tuple, params: tuple, keywords: dict
 
 def run(op: Primitive, xs: tuple, params: tuple, keywords: dict | None = None) -> Any:
     """Run and record an operation of any kind but elementwise."""
-    data = tuple(x._data if x.__class__ is Tensor else x for x in xs)
+    data, nodes, tape = [], [], False
+    for x in xs:
+        if x.__class__ is Tensor:
+            p = x.node
+            data.append(x._data)
+            nodes.append(p)
+            tape = tape or p is not None
+        else:
+            data.append(x)
+            nodes.append(None)
     if several_devices() and len(xs) > 1:
         same_device(op.name, xs)
     try:
-        yd = op.forward(data, *params) if op.operands is None else op.forward(*data, *params, **(keywords or {}))
+        if op.operands is None:
+            yd = op.forward(tuple(data), *params)
+        else:
+            yd = op.forward(*data, *params, **keywords) if keywords else op.forward(*data, *params)
     except Exception as error:
         same_device(op.name, xs)
         raise explain(op.name, xs, error, params) from error
-    nodes = tuple(x.node if x.__class__ is Tensor else None for x in xs)
-    tape = op.kind != "nondifferentiable" and recording() and any(p is not None for p in nodes)
+    tape = tape and op.kind != "nondifferentiable" and recording()
     n = _node(op, xs, data, nodes, params, yd) if tape else None
     if op.outputs == 1:
         y = wrap(yd, n)
@@ -66,35 +77,42 @@ def run(op: Primitive, xs: tuple, params: tuple, keywords: dict | None = None) -
     return type(yd)(*ys) if hasattr(yd, "_fields") else tuple(ys)
 
 
-def _node(op: Primitive, xs: tuple, data: tuple, nodes: tuple, params: tuple, yd: Any) -> Node:
+def _node(op: Primitive, xs: tuple, data: list, nodes: list, params: tuple, yd: Any) -> Node:
     n = Node()
     n.op = op
     n.seq = tick()
     n.y = n.a = n.b = None
     n.code, n.at = user_site(getframe(2))
-    if op.kind == "linear":
+    n.params = params
+    kind = op.kind
+    if kind == "linear":
         n.p, n.q = nodes[0], None
         n.a = data[0].shape
-        n.params = params
         return n
-    if op.kind == "bilinear":
+    if kind == "bilinear":
         n.p, n.q = nodes
-        n.params = params
         n.a = kept(xs[0]) if n.q is not None else Like(data[0])
         n.b = kept(xs[1]) if n.p is not None else Like(data[1])
         return n
-    n.params = params
-    n.y = (tuple(yd) if op.outputs > 1 else yd) if "y" in op.saves else None
-    if op.operands is not None and op.operands <= 2:
-        n.p, n.q = nodes[0], nodes[1] if op.operands == 2 else None
-        n.a = kept(xs[0]) if op.saves and ("x" if op.operands == 1 else "a") in op.saves else None
-        n.b = kept(xs[1]) if op.operands == 2 and "b" in op.saves else None
-        return n
-    n.p, n.q = None, nodes
-    if op.operands is None:
-        n.a = tuple(map(kept, xs)) if "x" in op.saves else tuple(map(like, data))
+    saves, operands = op.saves, op.operands
+    if "y" in saves:
+        n.y = tuple(yd) if op.outputs > 1 else yd
+    if operands == 1:
+        n.p, n.q = nodes[0], None
+        if "x" in saves:
+            n.a = kept(xs[0])
+    elif operands == 2:
+        n.p, n.q = nodes
+        if "a" in saves:
+            n.a = kept(xs[0])
+        if "b" in saves:
+            n.b = kept(xs[1])
     else:
-        n.a = tuple(kept(x) if letter in op.saves else None for x, letter in zip(xs, "abcdefgh", strict=False))
+        n.p, n.q = None, tuple(nodes)
+        if operands is None:
+            n.a = tuple(map(kept, xs)) if "x" in saves else tuple(map(like, data))
+        else:
+            n.a = tuple([kept(x) if letter in saves else None for x, letter in zip(xs, "abcdefgh", strict=False)])
     return n
 
 

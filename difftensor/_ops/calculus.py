@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from difftensor._core import X, composition
+from difftensor._core import Tensor, X, composition, holds_tensor
 from difftensor._ops.cumulative import diff
 from difftensor._ops.plain import values
 from difftensor._ops.reductions import axes_of, axis_of
@@ -113,14 +113,22 @@ def trapezoid(y, x=None, dx=1.0, axis=-1):
 # Interpolation ------------------------------------------------------------------------------------------------------
 
 
+def _table(v):
+    """Data points: a raw array where nobody differentiates by them, which spares their part of the tape."""
+    return np.asarray(v) if isinstance(v, (list, np.ndarray)) and not holds_tensor(v) else X.asarray(v)
+
+
+def _real(v):
+    return v if v.dtype == float else X.astype(v, float) if isinstance(v, Tensor) else v.astype(float)
+
+
 @composition(np.interp)
 def interp(x, xp, fp, left=None, right=None, period=None):
-    fp = X.asarray(fp)
+    x, xp, fp = X.asarray(x), _table(xp), _table(fp)
     for v in (x, xp):
-        if getattr(v, "dtype", np.dtype(float)).kind == "c":
+        if v.dtype.kind == "c":
             raise TypeError("interp: Cannot cast array data from complex to float64 according to the rule 'safe'")
-    x, xp = (X.astype(X.asarray(v), float, copy=False) for v in (x, xp))
-    fp = X.astype(fp, complex if fp.dtype.kind == "c" else float, copy=False)
+    x, xp, fp = _real(x), _real(xp), fp if fp.dtype.kind == "c" else _real(fp)
     if xp.ndim != 1 or fp.ndim != 1:
         raise ValueError("Data points must be 1-D sequences")
     if xp.shape != fp.shape:
@@ -158,6 +166,7 @@ def interp(x, xp, fp, left=None, right=None, period=None):
         y = X.where(below, fp[0] if left is None else left, y)
     if above.any():
         y = X.where(above, fp[-1] if right is None else right, y)
+    y = X.asarray(y)
     return y if y.ndim else y[()]
 
 

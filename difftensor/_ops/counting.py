@@ -15,6 +15,8 @@ from difftensor._core.tensor import Tensor
 from difftensor.errors import explain
 
 _SCALARS = (float, int, bool)
+_PLAIN = frozenset((np.ndarray, np.float64, np.int64))
+_HOST = frozenset((np.ndarray, np.float64))
 
 
 def counting(name: str, ufunc: Any, forward: Callable | None = None) -> Callable:
@@ -45,7 +47,7 @@ def _two(op: Primitive, unusual: Callable) -> Callable:
             return unusual(op, f, (a, b), out, keywords)
         if b.__class__ is Tensor:
             bd = b._data
-        elif b.__class__ in _SCALARS:
+        elif b.__class__ in _SCALARS or (b.__class__ in _PLAIN and a._data.__class__ in _HOST):
             bd = b
         else:
             return unusual(op, f, (a, b), out, keywords)

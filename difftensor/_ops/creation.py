@@ -297,7 +297,7 @@ def _from_nested(obj):
         raise ValueError(
             f"dif.array: the parts have different shapes {sorted(shapes)}; use dif.concatenate, or reshape them"
         )
-    return stack_parts(flat, tuple(shape))
+    return _numeric(stack_parts(flat, tuple(shape)), "array")
 
 
 # Filled with a value --------------------------------------------------------------------------------------------------

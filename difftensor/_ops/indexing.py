@@ -24,7 +24,7 @@ from difftensor._core import (
     write,
     write_out,
 )
-from difftensor._core.fitting import fit
+from difftensor._core.fitting import COPY_LIMIT, fit
 from difftensor._core.operands import lists_placed, subclass_of
 from difftensor._ops.reductions import axes_of
 from difftensor.errors import DeviceError, describe, explain
@@ -192,8 +192,15 @@ def setitem(x, index, value):
 
 
 def _pull_where(xp, g, y, c, a, b, fa, fb):
-    ga = None if fa is None else fit(xp.where(c, g, 0), *fa)
-    gb = None if fb is None else fit(xp.where(c, 0, g), *fb)
+    ga = gb = None
+    if fa is not None:
+        ga = xp.where(c, g, 0)
+        if ga.shape != fa[0] or ga.dtype != fa[1]:
+            ga = fit(ga, *fa)
+    if fb is not None:
+        gb = xp.where(c, 0, g)
+        if gb.shape != fb[0] or gb.dtype != fb[1]:
+            gb = fit(gb, *fb)
     return None, ga, gb
 
 
@@ -217,20 +224,31 @@ _where = general(
 
 
 def _like(x):
-    return (x.shape, x.dtype) if isinstance(x, Tensor) and x.dtype.kind in "fc" else None
+    if x.__class__ is Tensor:
+        if x.node is None:
+            return None
+    elif not isinstance(x, Tensor):
+        return None
+    dtype = x.dtype
+    return (x.shape, dtype) if dtype.kind in "fc" else None
 
 
 @composition(np.where)
 def where(condition, x=None, y=None, /):
-    if x is None and y is None:
-        return X.nonzero(condition)
     if x is None or y is None:
+        if x is None and y is None:
+            return X.nonzero(condition)
         raise ValueError("either both or neither of x and y should be given")
-    c = operand(condition, "where")
-    if not isinstance(c, Tensor):
-        c = c if is_array(c) else np.asarray(c)
-    elif c.node is not None:
-        c = c.detach()
+    c = condition
+    if c.__class__ is np.ndarray:
+        if c.nbytes <= COPY_LIMIT:  # as a Tensor it is spared the slow path, as the numbers below
+            c = lift(c.copy(), None)
+    else:
+        c = operand(c, "where")
+        if isinstance(c, Tensor):
+            c = c.detach() if c.node is not None else c
+        elif not is_array(c):
+            c = np.asarray(c)
     x, y = operand(x, "where"), operand(y, "where")
     if x.__class__ in _REAL:
         x = _as_constant(x, y)
@@ -244,9 +262,10 @@ _REAL = (float, int)
 
 def _as_constant(number, beside):
     """A Python number in the dtype that it takes `beside` a floating Tensor: a Tensor is spared the slow path."""
-    if beside.__class__ is not Tensor or beside.dtype.kind not in "fc" or on_gpu(beside._data):
+    if beside.__class__ is not Tensor or on_gpu(beside._data):
         return number
-    return lift(beside.dtype.type(number), None)
+    dtype = beside._data.dtype
+    return lift(dtype.type(number), None) if dtype.kind in "fc" else number
 
 
 @composition(np.choose)

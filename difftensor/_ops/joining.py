@@ -106,16 +106,31 @@ stack_parts = general(
 # The two that loops are made of, dif.array([dx, dy]) and dif.concatenate([left, right]), without detours: each is one
 # operation on Tensors of the CPU, or None.
 
+_NUMBERS = frozenset((float, int, np.float64))
+
 
 def array_of_numbers(xs):
-    """`xs` as one array, if they are Tensors of one float64 number each."""
-    data, nodes = [], []
+    """`xs` as one array, if they are Tensors of one float64 number each, perhaps with numbers among them."""
+    data, nodes, tensors = [], [], False
     for x in xs:
-        if x.__class__ is not Tensor or x._data.__class__ is not np.float64:
-            return None
-        data.append(x._data)
-        nodes.append(x.node)
-    y = wrap(np.array(data))
+        if x.__class__ is not Tensor:
+            if x.__class__ not in _NUMBERS:
+                return None
+            data.append(x)
+            nodes.append(None)
+        else:
+            d = x._data
+            if d.__class__ is np.ndarray and not d.ndim:  # a leaf
+                d = d[()]
+            if d.__class__ is not np.float64:
+                return None
+            data.append(d)
+            nodes.append(x.node)
+            tensors = True
+    a = np.array(data) if tensors else None
+    if a is None or a.dtype != np.float64:  # objects, from large integers
+        return None
+    y = wrap(a)
     if nodes.count(None) != len(nodes) and recording():
         y.node = record_joined(stack_parts.primitive, nodes, (NUMBER,) * len(nodes), ((len(nodes),),))
     return y

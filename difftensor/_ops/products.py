@@ -200,7 +200,7 @@ def inner(a, b, /):
             f"shapes {a.shape} and {b.shape} not aligned: {a.shape[-1]} (dim {a.ndim - 1}) != "
             f"{b.shape[-1]} (dim {b.ndim - 1})"
         )
-    return tensordot(a, b, (-1, -1))
+    return matmul(a, b) if a.ndim == b.ndim == 1 else tensordot(a, b, (-1, -1))
 
 
 _outer_product = bilinear(
