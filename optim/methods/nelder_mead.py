@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,12 +63,12 @@ class NelderMead(Method):
     def _around(self, problem, x, f, spread, restarts=0, before=np.inf):
         xs, fs = [x], [f]
         for i in range(len(x)):
-            corner = x.copy()
-            corner[i] = x[i] * (1 + spread) if x[i] else 0.005 * spread
+            corner, edge = x.copy(), spread * (x[i] or 0.005)
+            corner[i] = x[i] + edge
             if problem.box is not None:
                 corner = problem.box.project(corner)
-                if corner[i] == x[i]:
-                    corner[i] = x[i] - spread * (abs(x[i]) or 0.005)
+                if corner[i] == x[i]:  # at a bound: inwards
+                    corner[i] = x[i] - edge
                     corner = problem.box.project(corner)
             xs.append(corner)
             fs.append(self._value(problem, corner))
@@ -93,11 +93,29 @@ class NelderMead(Method):
         def answer(kind, x=None, _=None):
             return self._value(problem, x) if kind == "value" else unknown
 
-        box = problem.box
-        look = Look(point.x, point.f, np.zeros(n), np.zeros((n, n)), problem.x0, state.extent, np.ones(n, dtype=bool),
+        box, free = problem.box, np.ones(n, dtype=bool)
+        if box is not None:  # at a bound the last simplex had an edge inwards, which did not lead down
+            x = self._snapped(box, point.x)
+            free = (x > box.lower) & (x < box.upper)
+        look = Look(point.x, point.f, np.zeros(n), np.zeros((n, n)), problem.x0, state.extent, free,
                     problem.noise(point), problem.layout.name,
                     (lambda x: x) if box is None else box.project)  # fmt: skip
         return answered(doubt(look), answer)
+
+    def _snapped(self, box, x):
+        """``x``, on the bounds from which it is no further away than the size of a simplex that has converged."""
+        rounding = self.xatol * np.maximum(np.abs(x), 1.0)
+        for bound in (box.lower, box.upper):
+            x = np.where(np.abs(x - bound) <= rounding, bound, x)
+        return x
+
+    def finish(self, problem, state):
+        """Onto the bounds that hold: only what is exactly there counts as held by those who ask."""
+        if problem.box is None or (x := self._snapped(problem.box, state.point.x)).tolist() == state.point.x.tolist():
+            return state
+        point = problem.at(x)
+        point._f = self._value(problem, x)
+        return replace(state, point=point) if point.f <= state.point.f + problem.noise(point) else state
 
     def step(self, problem, state) -> SimplexState:
         xs, fs, n = state.xs.copy(), state.fs.copy(), problem.n

@@ -76,11 +76,14 @@ class NonlinearCG(Method):
         g, y = new.g, new.g - point.g
         if free is not None and (problem.box.free(new.x, g) != free).any():
             return CGState(new, problem.optimality(new), alpha, p=None, slope=slope)
+        here = point.g
+        if free is not None:  # the method of the face: what is held does not count
+            g, y, here = g * free, y * free, here * free
         py = float(p.dot(y))
         if not py > 0:
             return CGState(new, problem.optimality(new), alpha, p=None, slope=slope)
         beta = float((y - (2.0 * float(y.dot(y)) / py) * p).dot(g)) / py
-        least = -1.0 / (np.sqrt(float(p.dot(p))) * min(0.01, np.sqrt(float(point.g.dot(point.g)))))
+        least = -1.0 / (np.sqrt(float(p.dot(p))) * min(0.01, np.sqrt(float(here.dot(here)))))
         following = -g + max(beta, float(least)) * p
         if not float(g.dot(following)) < 0:
             following = None

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from scipy.optimize import lsq_linear
 
 import difftensor as dif
 import optim
@@ -183,3 +184,39 @@ def test_quadratic_model_decrease():
     model = Quadratic(problem, point, np.ones(2))
     H = dif.hessian(rosenbrock)(point.x)
     np.testing.assert_allclose(model.decrease(p, dense=False), -(point.g @ p + 0.5 * p @ H @ p))
+
+
+def bounded_least_squares(seed):
+    """A, b, bounds, a start and the solution."""
+    rng = np.random.default_rng(seed)
+    n = rng.integers(1, 6)
+    A, b = rng.normal(size=(n + 3, n)), rng.normal(size=n + 3) * 2
+    low = np.where(rng.random(n) < 0.6, rng.uniform(-0.6, 0, n), -np.inf)
+    high = np.where(rng.random(n) < 0.6, rng.uniform(0, 0.6, n), np.inf)
+    x0 = np.clip(rng.uniform(-0.3, 0.3, n), low, high)
+    return A, b, list(zip(low, high)), x0, lsq_linear(A, b, (low, high), method="bvls", tol=1e-14).x
+
+
+@pytest.mark.parametrize("seed", [2, 3, 5, 6, 8, 12])
+def test_conjugate_directions_within_a_face_of_the_box(seed):
+    """What bounds hold does not enter the next direction (it ruined it: 15000 steps without an end)."""
+    A, b, bounds, x0, x = bounded_least_squares(seed)
+    result = optim.minimize(lambda x: 0.5 * np.sum((A @ x - b) ** 2), x0, bounds=bounds, method="cg", tol=1e-9)
+    assert result.success and result.nfev < 150
+    np.testing.assert_allclose(result.x, x, atol=1e-8)
+
+
+@pytest.mark.parametrize("seed", [0, 4, 7, 8, 13, 19])
+def test_a_simplex_leaves_a_bound_that_does_not_hold_it(seed):
+    """The edge at a negative lower bound pointed outwards, so that the simplex was flat there and stayed."""
+    A, b, bounds, x0, x = bounded_least_squares(seed)
+
+    def fit(b):
+        return optim.minimize(lambda x: 0.5 * np.sum((A @ x - b) ** 2), x0, bounds=bounds, method="nelder-mead")
+
+    assert fit(b).success
+    np.testing.assert_allclose(fit(b).x, x, atol=1e-5)
+    held = np.array([v in pair for v, pair in zip(fit(b).x, bounds)])  # exactly there, and so in derivatives
+    expected = np.zeros_like(A.T)
+    expected[~held] = np.linalg.pinv(A[:, ~held])
+    np.testing.assert_allclose(dif.jacobian(lambda b: fit(b).x)(b), expected, atol=1e-8)
