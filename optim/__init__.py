@@ -24,19 +24,21 @@ from .stepwise import (
     Adadelta,
     Adagrad,
     Adam,
+    Adamax,
     AdamW,
     NAdam,
     Optimizer,
     RAdam,
     RMSprop,
+    Rprop,
     clip_grad_norm_,
     clip_grad_value_,
 )
 from .stop import Stop
 
 __all__ = [
-    "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "BatchResult", "Box", "Fit", "NAdam", "Optimizer",
-    "Problem", "RAdam", "RMSprop", "Result", "Stop", "clip_grad_norm_", "clip_grad_value_", "curve_fit", "fixed_point",
-    "least_squares", "lr_scheduler", "methods", "minimize", "minimize_batch", "multistart", "plot_trace", "root",
-    "root_scalar", "rules",
+    "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BatchResult", "Box", "Fit", "NAdam",
+    "Optimizer", "Problem", "RAdam", "RMSprop", "Result", "Rprop", "Stop", "clip_grad_norm_", "clip_grad_value_",
+    "curve_fit", "fixed_point", "least_squares", "lr_scheduler", "methods", "minimize", "minimize_batch",
+    "multistart", "plot_trace", "root", "root_scalar", "rules",
 ]  # fmt: skip

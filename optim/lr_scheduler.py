@@ -173,6 +173,93 @@ class OneCycleLR(LRScheduler):
         return schedules.one_cycle(most, self.total_steps, self.pct_start, first, first / self.final_div_factor)
 
 
+class CyclicLR(LRScheduler):
+    """Up from ``base_lr`` to ``max_lr`` and down again, over and over (L. N. Smith, arXiv:1506.01186).
+
+    In mode "triangular2" every cycle is half as high, in "exp_range" the height is ``gamma^t``; ``scale_fn`` gives any
+    other, of the number of the cycle or, with ``scale_mode="iterations"``, of t. Momentum stays as it is: PyTorch's
+    with ``cycle_momentum=False``.
+    """
+
+    def __init__(self, optimizer, base_lr, max_lr, step_size_up=2000, step_size_down=None, mode="triangular", gamma=1.0,
+                 scale_fn=None, scale_mode="cycle", last_epoch=-1):  # fmt: skip
+        shapes = {
+            "triangular": ("cycle", lambda k: 1.0),
+            "triangular2": ("cycle", lambda k: 0.5 ** (k - 1)),
+            "exp_range": ("iterations", lambda t: gamma**t),
+        }
+        if scale_fn is None and mode not in shapes:
+            raise ValueError(f"optim: mode must be one of {', '.join(shapes)}, or give scale_fn; got {mode!r}")
+        if scale_mode not in ("cycle", "iterations"):
+            raise ValueError(f"optim: scale_mode must be 'cycle' or 'iterations', got {scale_mode!r}")
+        self.scale_mode, self.scale = shapes[mode] if scale_fn is None else (scale_mode, scale_fn)
+        self.up, self.down = step_size_up, step_size_up if step_size_down is None else step_size_down
+        groups = len(optimizer.param_groups)
+        self.ends = [(_of_group(base_lr, i, groups), _of_group(max_lr, i, groups)) for i in range(groups)]
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr, index):
+        low, high = self.ends[index]
+
+        def at(t):
+            cycle, place = divmod(t, self.up + self.down)
+            height = place / self.up if place <= self.up else 1 - (place - self.up) / self.down
+            return low + (high - low) * height * self.scale(cycle + 1 if self.scale_mode == "cycle" else t)
+
+        return at
+
+
+def _of_group(value, index, groups):
+    """The setting of one group, from one for all or a list."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    if len(value) != groups:
+        raise ValueError(f"optim: {len(value)} learning rates for {groups} parameter groups")
+    return value[index]
+
+
+class SequentialLR:
+    """One scheduler after the other: the next one begins, at its own t = 0, at each of the ``milestones``."""
+
+    def __init__(self, optimizer, schedulers, milestones, last_epoch=-1):
+        if len(milestones) != len(schedulers) - 1:
+            raise ValueError(f"optim: {len(schedulers)} schedulers need {len(schedulers) - 1} milestones, got "
+                             f"{len(milestones)}")  # fmt: skip
+        for scheduler in schedulers:
+            if not isinstance(scheduler, LRScheduler):
+                raise TypeError(f"optim: SequentialLR takes schedulers whose step() needs no metric, got {scheduler!r}")
+            if scheduler.optimizer is not optimizer:
+                raise ValueError("optim: every scheduler must belong to the optimizer of the sequence")
+        self.optimizer, self.schedulers, self.milestones = optimizer, list(schedulers), list(milestones)
+        self.last_epoch = last_epoch + 1
+        self._begin(0)
+
+    def _begin(self, k):
+        self.schedulers[k].last_epoch = -1
+        self.schedulers[k].step()
+
+    def step(self) -> None:
+        self.last_epoch += 1
+        k = bisect_right(self.milestones, self.last_epoch)
+        if k and self.milestones[k - 1] == self.last_epoch:
+            self._begin(k)
+        else:
+            self.schedulers[k].step()
+
+    def get_last_lr(self) -> list:
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict:
+        return {"last_epoch": self.last_epoch, "schedulers": [s.state_dict() for s in self.schedulers]}
+
+    def load_state_dict(self, saved: dict) -> None:
+        self.last_epoch = saved["last_epoch"]
+        k = bisect_right(self.milestones, self.last_epoch)
+        order = [i for i in range(len(self.schedulers)) if i != k] + [k]  # the one at work sets lr last
+        for i in order:
+            self.schedulers[i].load_state_dict(saved["schedulers"][i])
+
+
 class ReduceLROnPlateau:
     """Multiplies ``lr`` by ``factor`` when a metric has not improved for more than ``patience`` calls.
 

@@ -11,13 +11,16 @@ from .kernels import KERNELS, Kernel
 adadelta = rule("adadelta")
 adagrad = rule("adagrad")
 adam = rule("adam")
+adamax = rule("adamax")
 adamw = rule("adamw")
 nadam = rule("nadam")
 radam = rule("radam")
 rmsprop = rule("rmsprop")
+rprop = rule("rprop")
 sgd = rule("sgd")
 
 __all__ = [
-    "KERNELS", "Kernel", "Rule", "adadelta", "adagrad", "adam", "adamw", "add_decayed_weights", "chain", "clip",
-    "clip_by_norm", "nadam", "radam", "rmsprop", "rule", "scale", "scale_by_schedule", "schedules", "sgd",
+    "KERNELS", "Kernel", "Rule", "adadelta", "adagrad", "adam", "adamax", "adamw", "add_decayed_weights", "chain",
+    "clip", "clip_by_norm", "nadam", "radam", "rmsprop", "rprop", "rule", "scale", "scale_by_schedule",
+    "schedules", "sgd",
 ]  # fmt: skip

@@ -134,6 +134,28 @@ def _adam(g, state, t, lr, betas, eps, amsgrad, into):
     return d, state
 
 
+def adamax(g, x, state, t, *, lr, betas, eps, weight_decay, maximize):
+    """D. P. Kingma, J. Ba, arXiv:1412.6980, Algorithm 2: Adam in the maximum norm."""
+    g = _gradient(g, x, weight_decay, maximize)
+    b1, b2 = betas
+    m, u = b1 * state[0] + (1 - b1) * g, np.maximum(b2 * state[1], abs(g) + eps)
+    return -(lr / (1 - b1**t)) * m / u, (m, u)
+
+
+def rprop(g, x, state, t, *, lr, etas, step_sizes, maximize):
+    """M. Riedmiller, H. Braun, IEEE Int. Conf. Neural Networks 1993, 586-591; no step where the sign changes.
+
+    Every element has a step size of its own, ``lr`` at first; of the gradient only signs matter.
+    """
+    g = -g if maximize else g
+    size = state[1] + lr if t == 1 else state[1]
+    same = np.sign(g * state[0])
+    size = np.where(same > 0, etas[1] * size, np.where(same < 0, etas[0] * size, size))
+    size = np.minimum(np.maximum(size, step_sizes[0]), step_sizes[1])
+    g = np.where(same < 0, 0.0 * g, g)
+    return -np.sign(g) * size, (g, size)
+
+
 def nadam(g, x, state, t, *, lr, betas, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize):
     """T. Dozat, ICLR 2016 workshop, with the momentum schedule of his Algorithm 2."""
     if decoupled_weight_decay:
@@ -209,6 +231,14 @@ KERNELS = {
     ),
     "adam": Kernel(adam, _ADAM, lambda s: 3 if s["amsgrad"] else 2, takes_room=True),
     "adamw": Kernel(adamw, {**_ADAM, "weight_decay": 1e-2}, lambda s: 3 if s["amsgrad"] else 2, takes_room=True),
+    "adamax": Kernel(
+        adamax,
+        {"lr": 2e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "maximize": False},
+        lambda s: 2,
+    ),
+    "rprop": Kernel(
+        rprop, {"lr": 1e-2, "etas": (0.5, 1.2), "step_sizes": (1e-6, 50.0), "maximize": False}, lambda s: 2
+    ),
     "nadam": Kernel(
         nadam,
         {"lr": 2e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "momentum_decay": 4e-3,

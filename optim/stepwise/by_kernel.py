@@ -168,6 +168,18 @@ class AdamW(_ByKernel):
     kernel = "adamw"
 
 
+class Adamax(_ByKernel):
+    """Adam in the maximum norm; settings: lr, betas, eps, weight_decay, maximize."""
+
+    kernel = "adamax"
+
+
+class Rprop(_ByKernel):
+    """Step sizes from the signs of gradients, for gradients without noise; settings: lr, etas, step_sizes, maximize."""
+
+    kernel = "rprop"
+
+
 class NAdam(_ByKernel):
     """Nadam; settings: lr, betas, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize."""
 

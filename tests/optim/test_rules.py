@@ -25,6 +25,10 @@ CASES = [
     ("Adam", {"lr": 0.1, "amsgrad": True}),
     ("Adam", {"lr": 0.1, "maximize": True}),
     ("AdamW", {"lr": 0.1, "weight_decay": 0.1}),
+    ("Adamax", {"lr": 0.1, "weight_decay": 0.01}),
+    ("Adamax", {"lr": 0.1, "betas": (0.8, 0.9), "maximize": True}),
+    ("Rprop", {"lr": 0.1}),
+    ("Rprop", {"lr": 0.1, "etas": (0.4, 1.3), "step_sizes": (1e-3, 0.5), "maximize": True}),
     ("NAdam", {"lr": 0.1, "weight_decay": 0.01}),
     ("NAdam", {"lr": 0.1, "weight_decay": 0.01, "decoupled_weight_decay": True}),
     ("RAdam", {"lr": 0.1, "weight_decay": 0.01}),
@@ -76,7 +80,7 @@ def test_decay_that_is_off_in_one_group_only():
         np.testing.assert_allclose(p, q, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW", "NAdam", "RAdam"])
+@pytest.mark.parametrize("name", sorted({name for name, _ in CASES}))
 def test_kernels_run_on_tensors(name, monkeypatch):
     """The path that parameters on a GPU take, which never asks for an ndarray, here with Tensors on the host."""
     rng = np.random.default_rng(3)
@@ -85,7 +89,7 @@ def test_kernels_run_on_tensors(name, monkeypatch):
     for host in (True, False):
         monkeypatch.setattr("optim.stepwise.by_kernel.on_host", lambda tensor, host=host: host)
         tensors = [dif.tensor(a.copy(), requires_grad=True) for a in first]
-        opt = getattr(optim, name)(tensors, lr=0.1, weight_decay=0.01)
+        opt = getattr(optim, name)(tensors, lr=0.1, **({} if name == "Rprop" else {"weight_decay": 0.01}))
         for k in range(10):
             opt.zero_grad()
             loss(tensors, k, dif.sin).backward()
@@ -209,6 +213,19 @@ SCHEDULERS = [
     ("CosineAnnealingWarmRestarts", {"T_0": 2, "T_mult": 2, "eta_min": 0.01}),
     ("OneCycleLR", {"max_lr": 0.7, "total_steps": 12}),
     ("LambdaLR", {"lr_lambda": lambda t: 1 / (1 + t)}),
+    ("CyclicLR", {"base_lr": 0.1, "max_lr": 0.7, "step_size_up": 3}),
+    ("CyclicLR", {"base_lr": 0.1, "max_lr": 0.7, "step_size_up": 2, "step_size_down": 3, "mode": "triangular2"}),
+    ("CyclicLR", {"base_lr": 0.1, "max_lr": 0.7, "step_size_up": 3, "mode": "exp_range", "gamma": 0.9}),
+    (
+        "CyclicLR",
+        {
+            "base_lr": 0.1,
+            "max_lr": 0.7,
+            "step_size_up": 3,
+            "scale_fn": lambda t: 1 / (1 + t),
+            "scale_mode": "iterations",
+        },
+    ),
 ]
 
 
@@ -218,13 +235,47 @@ def test_schedulers_follow_pytorchs(name, settings):
     ours = optim.SGD([dif.tensor(np.ones(1), requires_grad=True)], lr=0.4)
     theirs = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.4)
     a = getattr(optim.lr_scheduler, name)(ours, **settings)
-    extra = {"cycle_momentum": False} if name == "OneCycleLR" else {}
+    extra = {"cycle_momentum": False} if name in ("OneCycleLR", "CyclicLR") else {}
     b = getattr(torch.optim.lr_scheduler, name)(theirs, **settings, **extra)
     for _ in range(11):
         np.testing.assert_allclose(a.get_last_lr(), b.get_last_lr(), rtol=1e-12)
         a.step()
         theirs.step()
         b.step()
+
+
+@pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*:UserWarning")
+@pytest.mark.filterwarnings("ignore:The epoch parameter:UserWarning")
+def test_schedulers_one_after_the_other():
+    def build(package, leaf):
+        opt = package.SGD([leaf], lr=0.4)
+        s = package.lr_scheduler
+        parts = [s.LinearLR(opt, 0.1, total_iters=3), s.ConstantLR(opt, 0.5, total_iters=2), s.ExponentialLR(opt, 0.9),
+                 s.CosineAnnealingLR(opt, T_max=5)]  # fmt: skip
+        return opt, s.SequentialLR(opt, parts, milestones=[3, 6, 9])
+
+    mine, a = build(optim, dif.tensor(np.ones(1), requires_grad=True))
+    theirs, b = build(torch.optim, torch.ones(1, requires_grad=True))
+    saved = None
+    rates = []
+    for k in range(14):
+        np.testing.assert_allclose(a.get_last_lr(), b.get_last_lr(), rtol=1e-12)
+        if k == 7:
+            saved = copy.deepcopy(a.state_dict())
+        if k >= 7:
+            rates.append(a.get_last_lr())
+        for x in (mine, theirs, a, b):
+            x.step()
+    _, again = build(optim, dif.tensor(np.ones(1), requires_grad=True))
+    again.load_state_dict(saved)
+    for rate in rates:
+        assert again.get_last_lr() == rate
+        again.step()
+    plateau = optim.lr_scheduler.ReduceLROnPlateau(mine)
+    with pytest.raises(TypeError, match="no metric"):
+        optim.lr_scheduler.SequentialLR(mine, [plateau, a.schedulers[0]], [3])
+    with pytest.raises(ValueError, match="milestones"):
+        optim.lr_scheduler.SequentialLR(mine, a.schedulers, [3])
 
 
 def test_plateau_scheduler_follows_pytorchs():
