@@ -28,15 +28,16 @@ from ._attention import MultiheadAttention
 from ._checkpoint import History
 from ._containers import Lambda, ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from ._convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from ._cross_entropy import CrossEntropyLoss, NLLLoss
 from ._ctc import CTCLoss
 from ._dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from ._fit import evaluate, fit
 from ._folding import Fold, Unfold
 from ._linear import Bilinear, CosineSimilarity, Embedding, EmbeddingBag, Flatten, Identity, Linear, Unflatten
 from ._losses import (
-    BCELoss, BCEWithLogitsLoss, CosineEmbeddingLoss, CrossEntropyLoss, GaussianNLLLoss, HingeEmbeddingLoss, HuberLoss,
+    BCELoss, BCEWithLogitsLoss, CosineEmbeddingLoss, GaussianNLLLoss, HingeEmbeddingLoss, HuberLoss,
     KLDivLoss, L1Loss, MarginRankingLoss, MSELoss, MultiLabelMarginLoss, MultiLabelSoftMarginLoss, MultiMarginLoss,
-    NLLLoss, PairwiseDistance, PoissonNLLLoss, SmoothL1Loss, SoftMarginLoss, TripletMarginLoss,
+    PairwiseDistance, PoissonNLLLoss, SmoothL1Loss, SoftMarginLoss, TripletMarginLoss,
     TripletMarginWithDistanceLoss,
 )
 from ._module import Module, parameter, parameter as Parameter

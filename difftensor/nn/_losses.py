@@ -9,12 +9,12 @@ import numpy as np
 
 import difftensor as dif
 
-from ._activations import log_softmax, logsigmoid
-from ._fused import constant, fused
+from ._activations import logsigmoid
+from ._fused import constant
 from ._settings import Applied
 
 
-def _reduce(values: Any, reduction: str) -> Any:
+def reduced(values: Any, reduction: str) -> Any:
     if reduction == "mean":
         return values.mean()
     if reduction == "sum":
@@ -24,7 +24,7 @@ def _reduce(values: Any, reduction: str) -> Any:
     raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
-def _same_shape(name: str, x: Any, target: Any) -> Any:
+def same_shape(name: str, x: Any, target: Any) -> Any:
     if not isinstance(target, dif.Tensor):
         target = dif.asarray(target, device=x.device) if isinstance(x, dif.Tensor) else np.asarray(target)
     if target.shape != x.shape:
@@ -36,20 +36,32 @@ def _same_shape(name: str, x: Any, target: Any) -> Any:
 def _weighted(name: str, values: Any, weight: Any, reduction: str) -> Any:
     """Reduced with weights of the elements; the mean is that of the weights."""
     if weight is None:
-        return _reduce(values, reduction)
-    weight = _same_shape(name, values, weight)
-    total = _reduce(values * weight, "sum" if reduction == "mean" else reduction)
+        return reduced(values, reduction)
+    weight = same_shape(name, values, weight)
+    total = reduced(values * weight, "sum" if reduction == "mean" else reduction)
     return total / weight.sum() if reduction == "mean" else total
+
+
+def check_classes(name: str, weight: Any, classes: int, label_smoothing: float = 0.0) -> None:
+    if weight is not None and weight.shape != (classes,):
+        raise ValueError(f"{name}: weight of shape {weight.shape}, but there are {classes} classes")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"{name}: label_smoothing must be between 0 and 1, got {label_smoothing}")
+
+
+def of_class(weight: Any, index: Any) -> Any:
+    """Weights by labels, which inside vmap are no index of an ndarray."""
+    return (dif.asarray(weight) if isinstance(index, dif.Tensor) else weight)[index]
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
     """``(input - target)^2``; the mean is weighted."""
-    return _weighted("mse_loss", (input - _same_shape("mse_loss", input, target)) ** 2, weight, reduction)
+    return _weighted("mse_loss", (input - same_shape("mse_loss", input, target)) ** 2, weight, reduction)
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
     """``|input - target|``; the mean is weighted."""
-    return _weighted("l1_loss", dif.abs(input - _same_shape("l1_loss", input, target)), weight, reduction)
+    return _weighted("l1_loss", dif.abs(input - same_shape("l1_loss", input, target)), weight, reduction)
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
@@ -61,180 +73,85 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
 
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None) -> Any:
     """``d^2 / 2`` for distances d below delta, ``delta (d - delta / 2)`` above; times `weight`, the mean by number."""
-    d = dif.abs(input - _same_shape("huber_loss", input, target))
+    d = dif.abs(input - same_shape("huber_loss", input, target))
     values = dif.where(d < delta, 0.5 * d * d, delta * (d - 0.5 * delta))
-    return _reduce(values if weight is None else values * _same_shape("huber_loss", values, weight), reduction)
-
-
-def _xent_plain(index: np.ndarray) -> Any:
-    return lambda x: -dif.take_along_axis(log_softmax(x, -1), index[:, None], axis=1).mean()
-
-
-def _xent_forward(index: np.ndarray) -> Any:
-    def forward(x: np.ndarray) -> tuple:
-        z = x - x.max(axis=1, keepdims=True)
-        chosen = z[np.arange(len(index)), index]
-        p = np.exp(z, out=z)
-        s = np.add.reduce(p, axis=1, keepdims=True)
-        p /= s
-        return (np.log(s[:, 0]) - chosen).mean(), p
-
-    return forward
-
-
-def _xent_backward(index: np.ndarray) -> Any:
-    def backward(p: np.ndarray, g: Any) -> tuple:
-        d = p * (g / len(index))
-        d[np.arange(len(index)), index] -= g / len(index)
-        return (d,)
-
-    return backward
-
-
-def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
-                  label_smoothing: float = 0.0) -> Any:  # fmt: skip
-    """The surprise at `target` under ``softmax(input)``.
-
-    Parameters
-    ----------
-    input : array, shape (C,), (N, C) or (N, C, d1, ...)
-        Logits.
-    target : array
-        Classes, integers of shape (), (N,) or (N, d1, ...); or probabilities of the shape of `input`.
-    weight : array, shape (C,), optional
-        Of the classes.
-    ignore_index : int
-        Targets that do not count.
-    reduction : {"mean", "sum", "none"}
-        The mean is weighted.
-    label_smoothing : float
-        This share of the target is spread evenly.
-    """
-    axis = 1 if input.ndim > 1 else 0
-    _check_classes("cross_entropy", weight, input.shape[axis], label_smoothing)
-    labels: Any = target if isinstance(target, dif.Tensor) and target.dtype.kind == "f" else constant(target, input)
-    if labels.dtype.kind in "iu":
-        usual = weight is None and not label_smoothing and reduction == "mean" and input.ndim == 2
-        if (usual and isinstance(labels, np.ndarray) and labels.shape == input.shape[:1] and labels.size
-                and 0 <= labels.min() and labels.max() < input.shape[1]):  # fmt: skip
-            return fused(_xent_plain(labels), _xent_forward(labels), _xent_backward(labels))(input)
-        return nll_loss(log_softmax(input, axis), labels, weight, ignore_index, reduction, label_smoothing)
-    target = _same_shape("cross_entropy", input, target)
-    if label_smoothing:
-        target = target * (1 - label_smoothing) + label_smoothing / input.shape[axis]
-    terms = -target * log_softmax(input, axis)
-    if weight is not None:
-        terms = terms * dif.reshape(weight, (-1, *[1] * (input.ndim - axis - 1)))
-    values = terms.sum(axis=axis)
-    return values.sum() / max(values.size, 1) if reduction == "mean" else _reduce(values, reduction)
-
-
-def _check_classes(name: str, weight: Any, classes: int, label_smoothing: float = 0.0) -> None:
-    if weight is not None and weight.shape != (classes,):
-        raise ValueError(f"{name}: weight of shape {weight.shape}, but there are {classes} classes")
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"{name}: label_smoothing must be between 0 and 1, got {label_smoothing}")
-
-
-def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
-             label_smoothing: float = 0.0) -> Any:  # fmt: skip
-    """Minus the log-probability ``input`` (N, C, ...) of the class `target` (N, ...); see `cross_entropy`."""
-    axis = 1 if input.ndim > 1 else 0
-    index = constant(target, input)
-    classes = input.shape[axis]
-    _check_classes("nll_loss", weight, classes, label_smoothing)
-    if index.shape != input.shape[:axis] + input.shape[axis + 1 :]:
-        raise ValueError(
-            f"nll_loss: input {input.shape} has classes on axis {axis}; target {index.shape} must have the other axes"
-        )
-    counts = index != ignore_index
-    index = dif.where(counts, index, 0)
-    w = counts.astype(input.dtype)
-    if not isinstance(index, np.ndarray):  # to look would be a trip to the host: what is out of range costs NaN
-        known = (index >= 0) & (index < classes)
-        index, w = dif.where(known, index, 0), dif.where(known, w, np.nan)
-    elif index.size and not 0 <= index.min() <= index.max() < classes:
-        raise IndexError(f"nll_loss: targets between {index.min()} and {index.max()}, but there are {classes} classes")
-    w = w if weight is None else w * weight[index]
-    values = -dif.take_along_axis(input, dif.expand_dims(index, axis), axis=axis).squeeze(axis) * w
-    if label_smoothing:
-        each = input if weight is None else input * dif.reshape(weight, (-1, *[1] * (input.ndim - axis - 1)))
-        spread = -each.sum(axis=axis) * counts.astype(input.dtype)
-        values = (1 - label_smoothing) * values + (label_smoothing / classes) * spread
-    return values.sum() / w.sum() if reduction == "mean" else _reduce(values, reduction)
+    return reduced(values if weight is None else values * same_shape("huber_loss", values, weight), reduction)
 
 
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
     """``-t log(p) - (1 - t) log(1 - p)``; logarithms are bounded by -100, as in PyTorch."""
-    t = _same_shape("binary_cross_entropy", input, target)
+    t = same_shape("binary_cross_entropy", input, target)
     log = lambda p: dif.where(p == 0, -100.0, dif.maximum(dif.log(dif.where(p == 0, 1.0, p)), -100.0))  # noqa: E731
     values = -(t * log(input) + (1 - t) * log(1 - input))
-    return _reduce(values if weight is None else values * weight, reduction)
+    return reduced(values if weight is None else values * weight, reduction)
 
 
 def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None, reduction: str = "mean",
                                      pos_weight: Any = None) -> Any:  # fmt: skip
     """`binary_cross_entropy` of ``sigmoid(input)``, without overflow."""
-    t = _same_shape("binary_cross_entropy_with_logits", input, target)
+    t = same_shape("binary_cross_entropy_with_logits", input, target)
     up = 1.0 if pos_weight is None else pos_weight
     values = -(up * t * logsigmoid(input) + (1 - t) * logsigmoid(-input))
-    return _reduce(values if weight is None else values * weight, reduction)
+    return reduced(values if weight is None else values * weight, reduction)
 
 
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
     """``t (log t - input)``: `input` holds log-probabilities. "batchmean" sums and divides by the first axis."""
-    t = _same_shape("kl_div", input, target)
+    t = same_shape("kl_div", input, target)
     values = dif.exp(t) * (t - input) if log_target else dif.special.xlogy(t, t) - t * input
-    return values.sum() / input.shape[0] if reduction == "batchmean" else _reduce(values, reduction)
+    return values.sum() / input.shape[0] if reduction == "batchmean" else reduced(values, reduction)
 
 
 def poisson_nll_loss(input: Any, target: Any, log_input: bool = True, full: bool = False, eps: float = 1e-8,
                      reduction: str = "mean") -> Any:  # fmt: skip
     """Minus the log-likelihood of counts; `full` adds Stirling's approximation of log(target!) where target > 1."""
-    t = _same_shape("poisson_nll_loss", input, target)
+    t = same_shape("poisson_nll_loss", input, target)
     values = dif.exp(input) - t * input if log_input else input - t * dif.log(input + eps)
     if full:
         safe = dif.where(t > 1, t, 1.0)
         stirling = safe * dif.log(safe) - safe + 0.5 * dif.log(2 * math.pi * safe)
         values = values + dif.where(t > 1, stirling, 0.0)
-    return _reduce(values, reduction)
+    return reduced(values, reduction)
 
 
 def gaussian_nll_loss(input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6,
                       reduction: str = "mean") -> Any:  # fmt: skip
     """Minus the log-likelihood of normal variables of mean `input` and variance `var`, at least `eps`."""
-    t = _same_shape("gaussian_nll_loss", input, target)
+    t = same_shape("gaussian_nll_loss", input, target)
+    var = dif.full_like(constant(input, input), var) if isinstance(var, (int, float)) else var
     if var.shape == input.shape[:-1]:
         var = var[..., None]
-    if bool((constant(var, input) < 0).any()):
+    held = constant(var, input)
+    if isinstance(held, np.ndarray) and (held < 0).any():
         raise ValueError("gaussian_nll_loss: variances must not be negative")
-    v = var + dif.maximum(eps - var.detach(), 0.0)  # bounded below; the gradient passes
+    v = var + dif.maximum(eps - held, 0.0)  # bounded below; the gradient passes
+    v = v if isinstance(held, np.ndarray) else dif.where(held < 0, np.nan, v)  # to look would be a trip to the host
     values = 0.5 * (dif.log(v) + (input - t) ** 2 / v)
-    return _reduce(values + 0.5 * math.log(2 * math.pi) if full else values, reduction)
+    return reduced(values + 0.5 * math.log(2 * math.pi) if full else values, reduction)
 
 
 def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """``log(1 + exp(-target input))``, targets 1 and -1."""
-    return _reduce(-logsigmoid(_same_shape("soft_margin_loss", input, target) * input), reduction)
+    return reduced(-logsigmoid(same_shape("soft_margin_loss", input, target) * input), reduction)
 
 
 def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
     """Distances where target is 1, ``max(0, margin - distance)`` where it is -1."""
-    t = constant(_same_shape("hinge_embedding_loss", input, target), input)
-    return _reduce(dif.where(t == 1, input, _positive(margin - input)), reduction)
+    t = constant(same_shape("hinge_embedding_loss", input, target), input)
+    return reduced(dif.where(t == 1, input, _positive(margin - input)), reduction)
 
 
 def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Any:
     """``max(0, -target (input1 - input2) + margin)``."""
-    t = _same_shape("margin_ranking_loss", input1, target)
-    return _reduce(_at_least_zero(margin - t * (input1 - input2)), reduction)
+    t = same_shape("margin_ranking_loss", input1, target)
+    return reduced(_at_least_zero(margin - t * (input1 - input2)), reduction)
 
 
 def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Any:
     """``1 - cos`` where target is 1, ``max(0, cos - margin)`` where it is -1; vectors along the last axis."""
     eps = 1e-12  # PyTorch's
     cos = (input1 * input2).sum(-1) / dif.sqrt(((input1**2).sum(-1) + eps) * ((input2**2).sum(-1) + eps))
-    return _reduce(dif.where(constant(target, cos) == 1, 1 - cos, _positive(cos - margin)), reduction)
+    return reduced(dif.where(constant(target, cos) == 1, 1 - cos, _positive(cos - margin)), reduction)
 
 
 def triplet_margin_loss(anchor: Any, positive: Any, negative: Any, margin: float = 1.0, p: float = 2.0,
@@ -263,21 +180,21 @@ def triplet_margin_with_distance_loss(
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         far = dif.minimum(far, distance(positive, negative))
-    return _reduce(_at_least_zero(near - far + margin), reduction)
+    return reduced(_at_least_zero(near - far + margin), reduction)
 
 
 def multilabel_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """``sum_{i, j} max(0, 1 - x_j + x_i) / C`` over classes j in the target, which -1 ends, and i that are not."""
     if input.ndim == 1:
         found = multilabel_margin_loss(input[None], constant(target, input)[None], "none")
-        return found[0] if reduction == "none" else _reduce(found, reduction)
+        return found[0] if reduction == "none" else reduced(found, reduction)
     t = constant(target, input)
     counts = dif.cumulative_sum((t < 0).astype(int), axis=1) == 0
     inside = ((t[:, :, None] == constant(np.arange(input.shape[1]), input)) & counts[:, :, None]).any(axis=1)
     chosen = dif.take_along_axis(input, dif.where(counts, t, 0), axis=1)
     terms = _positive(1 - chosen[:, :, None] + input[:, None, :])
     terms = terms * (counts[:, :, None] & ~inside[:, None, :])
-    return _reduce(terms.sum(axis=(1, 2)) / input.shape[1], reduction)
+    return reduced(terms.sum(axis=(1, 2)) / input.shape[1], reduction)
 
 
 def multi_margin_loss(input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None,
@@ -285,21 +202,21 @@ def multi_margin_loss(input: Any, target: Any, p: int = 1, margin: float = 1.0, 
     """``sum_{i != t} max(0, margin - x_t + x_i)^p / C``."""
     if input.ndim == 1:
         found = multi_margin_loss(input[None], constant(target, input)[None], p, margin, weight, "none")
-        return found[0] if reduction == "none" else _reduce(found, reduction)
-    _check_classes("multi_margin_loss", weight, input.shape[1])
+        return found[0] if reduction == "none" else reduced(found, reduction)
+    check_classes("multi_margin_loss", weight, input.shape[1])
     t = constant(target, input)
     chosen = dif.take_along_axis(input, t[:, None], axis=1)
     terms = _at_least_zero(margin - chosen + input) ** p
     terms = terms * (constant(np.arange(input.shape[1]), input) != t[:, None])
     if weight is not None:
-        terms = terms * weight[t][:, None]
-    return _reduce(terms.sum(axis=1) / input.shape[1], reduction)
+        terms = terms * of_class(weight, t)[:, None]
+    return reduced(terms.sum(axis=1) / input.shape[1], reduction)
 
 
 def multilabel_soft_margin_loss(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
     """`binary_cross_entropy_with_logits`, averaged over the last axis first."""
     values = binary_cross_entropy_with_logits(input, target, weight, "none")
-    return _reduce(values.mean(axis=-1), reduction)
+    return reduced(values.mean(axis=-1), reduction)
 
 
 def _positive(x: Any) -> Any:
@@ -326,14 +243,6 @@ class SmoothL1Loss(Applied):
 
 class HuberLoss(Applied):
     function = staticmethod(huber_loss)
-
-
-class CrossEntropyLoss(Applied):
-    function = staticmethod(cross_entropy)
-
-
-class NLLLoss(Applied):
-    function = staticmethod(nll_loss)
 
 
 class BCELoss(Applied):

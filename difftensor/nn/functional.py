@@ -11,15 +11,16 @@ from ._activations import (
 from ._attention import scaled_dot_product_attention
 from ._cells import gru_cell, lstm_cell, rnn_cell
 from ._convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
+from ._cross_entropy import cross_entropy, nll_loss
 from ._ctc import ctc_loss
 from ._dropout import alpha_dropout, dropout, feature_alpha_dropout, feature_dropout
 from ._folding import fold, unfold
 from ._grid import affine_grid, grid_sample
 from ._linear import bilinear, cosine_similarity, embedding, embedding_bag, linear, one_hot
 from ._losses import (
-    binary_cross_entropy, binary_cross_entropy_with_logits, cosine_embedding_loss, cross_entropy, gaussian_nll_loss,
+    binary_cross_entropy, binary_cross_entropy_with_logits, cosine_embedding_loss, gaussian_nll_loss,
     hinge_embedding_loss, huber_loss, kl_div, l1_loss, margin_ranking_loss, mse_loss, multi_margin_loss,
-    multilabel_margin_loss, multilabel_soft_margin_loss, nll_loss, poisson_nll_loss, smooth_l1_loss, soft_margin_loss,
+    multilabel_margin_loss, multilabel_soft_margin_loss, poisson_nll_loss, smooth_l1_loss, soft_margin_loss,
     triplet_margin_loss, pairwise_distance, triplet_margin_with_distance_loss,
 )
 from ._normalization import batch_norm, group_norm, instance_norm, layer_norm, local_response_norm, rms_norm

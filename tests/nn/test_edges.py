@@ -28,6 +28,25 @@ def test_certain_predictions_cost_at_most_100(dtype):
     np.testing.assert_allclose(gradient[:4], [100.0, -100.0, 100.0, -100.0])
 
 
+@pytest.mark.parametrize("ignore_index", [0, 1, 2, -1, -100])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("shape", [(6, 3), (6, 3, 2), (3,)])
+def test_a_class_that_does_not_count(shape, reduction, ignore_index, rng):
+    """Padding is often class 0."""
+    import torch
+
+    x = rng.normal(size=shape)
+    y = rng.integers(3, size=(shape[0], *shape[2:])) if shape[1:] else np.asarray((ignore_index + 1) % 3)
+    if ignore_index < 0 and shape[1:]:
+        y[0] = ignore_index
+    settings = {"ignore_index": ignore_index, "reduction": reduction}
+    theirs = torch.nn.functional.cross_entropy
+    compare(
+        lambda v: F.cross_entropy(v, y, **settings),
+        lambda v: theirs(v, torch.tensor(y), **settings), [x], np.float64, rng,
+    )  # fmt: skip
+
+
 def test_margin_loss_of_one_example(rng):
     import torch
 
@@ -166,3 +185,24 @@ def test_wrong_arguments_say_so(rng):
     for call, error, words in wrong:
         with pytest.raises(error, match=words):
             call()
+
+
+def test_weights_and_variances_inside_vmap(rng):
+    """Losses that look at labels or values do so for each example, or make NaN of what is wrong."""
+    x, labels, w = rng.normal(size=(6, 5)), rng.integers(5, size=6), rng.uniform(0.5, 2, size=5)
+    var = rng.uniform(0.1, 1, size=(6, 5))
+    losses = {
+        "cross_entropy": lambda x, y, v: F.cross_entropy(x, y, weight=w, reduction="sum"),
+        "multi_margin_loss": lambda x, y, v: F.multi_margin_loss(x, y, weight=w),
+        "gaussian_nll_loss": lambda x, y, v: F.gaussian_nll_loss(x, 0 * x, v),
+    }
+    for loss in losses.values():
+        each = dif.vmap(dif.grad(loss))(x, labels, var)
+        for row, *example in zip(each, x, labels, var):
+            np.testing.assert_allclose(row, dif.grad(loss)(*example), rtol=1e-12)
+    var[3, 2] = -1.0
+    values = dif.vmap(losses["gaussian_nll_loss"])(x, labels, var)
+    assert np.isnan(values).tolist() == [False, False, False, True, False, False]
+    with pytest.raises(ValueError, match="must not be negative"):
+        losses["gaussian_nll_loss"](x[3], 0, var[3])
+    np.testing.assert_allclose(losses["gaussian_nll_loss"](x[0], 0, 0.5), (np.log(0.5) / 2 + x[0] ** 2).mean())
