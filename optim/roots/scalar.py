@@ -40,8 +40,8 @@ def root_scalar(f, args=(), method=None, bracket=None, x0=None, *, xtol=2e-12, r
     Notes
     -----
     With a bracket, Chandrupatla's method [1]_: inverse quadratic interpolation where it is safe, bisection where it
-    is not; it cannot fail on a continuous function. Newton's method takes its derivative from difftensor and
-    halves steps that do not lower ``|f|``. Differentiable by the implicit function theorem in what ``f`` depends on,
+    is not; it cannot fail on a continuous function, and a pole is no root. Newton's method takes its derivative from
+    difftensor and halves steps that do not lower ``|f|``. Differentiable by the implicit function theorem in what ``f`` depends on,
     element by element. All of it runs where the arrays are.
 
     References
@@ -149,7 +149,7 @@ def _chandrupatla(f, a, b, xtol, rtol, maxiter):
     t = np.full_like(x1, 0.5)
     nfev, nit = 2, 0
     best, fbest = np.where(np.abs(f1) < np.abs(f2), x1, x2), np.where(np.abs(f1) < np.abs(f2), f1, f2)
-    done = fbest == 0
+    done, largest = fbest == 0, np.maximum(np.abs(f1), np.abs(f2))
     while nit < maxiter and not done.all():
         nit += 1
         x = x1 + t * (x2 - x1)
@@ -169,7 +169,8 @@ def _chandrupatla(f, a, b, xtol, rtol, maxiter):
             t = f1 / (f1 - f2) * f3 / (f3 - f2) + (x3 - x1) / (x2 - x1) * f1 / (f3 - f1) * f2 / (f3 - f2)
         t = np.where(safe & np.isfinite(t), t, 0.5)
         t = np.clip(t, np.minimum(tolerance, 0.5), 1 - np.minimum(tolerance, 0.5))
-    return _answer(best, fbest, done & ~np.isnan(fbest), nit, nfev, 0, "chandrupatla")
+    pole = np.abs(fbest) > largest  # it changes its sign there, but grows on the way
+    return _answer(best, fbest, done & ~np.isnan(fbest) & ~pole, nit, nfev, 0, "chandrupatla")
 
 
 def _newton(f, x0, xtol, rtol, maxiter):
@@ -209,7 +210,9 @@ def _answer(x, fx, converged, nit, nfev, njev, method):
     lost = int((~converged).sum())
     ok = not lost
     reason = "converged" if ok else "stalled"
-    words = f"{lost} of {np.size(converged)} roots are missing, see `converged`; give a bracket"
+    words = f"{lost} of {np.size(converged)} roots are missing, see `converged`; " + (
+        "give a bracket" if method == "newton" else "f has a pole or is NaN within the bracket; give one around a root"
+    )
     if ok:
         words = "every root is found"
     x = x[()]

@@ -116,3 +116,14 @@ def test_fixed_point_returns_from_where_the_map_is_undefined():
         nowhere = optim.fixed_point(np.log, np.array([-1.0]))
     assert result.success and np.isfinite(result.x).all()
     assert nowhere.reason == "not finite" and not nowhere.success
+
+
+def test_a_pole_is_no_root():
+    """1 / (x - c) changes its sign at c; tan has both."""
+    c = np.array([1.0, 2.0, np.pi / 2])
+    result = optim.root_scalar(lambda x: 1 / (x - c), bracket=(0, 3.3))
+    assert not result.success and not result.converged.any() and "pole" in result.message
+    result = optim.root_scalar(np.tan, bracket=(np.array([1.0, 2.0]), np.array([2.0, 4.0])))
+    assert result.converged.tolist() == [False, True] and abs(result.x[1] - np.pi) < 1e-12
+    steep = optim.root_scalar(lambda x: 1e12 * np.sinh(50 * (x - 0.3)), bracket=(0, 1))
+    assert steep.success and abs(steep.x - 0.3) < 1e-12
