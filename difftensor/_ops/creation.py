@@ -20,7 +20,7 @@ from difftensor._core import Tensor, X, adopt_foreign, composition, holds_tensor
 from difftensor._core.composition import where_its_arguments_are
 from difftensor._core.primitive import signed
 from difftensor._ops.broadcasting import as_shape
-from difftensor._ops.joining import array_of_numbers, stack_parts
+from difftensor._ops.joining import array_of_numbers, array_of_rows, stack_parts
 from difftensor.errors import refused, would_lose
 
 # Of what is there -----------------------------------------------------------------------------------------------------
@@ -254,6 +254,8 @@ def array(object, dtype=None, *, copy=True, order="K", subok=False, ndmin=0, lik
     """
     if (object.__class__ is list or object.__class__ is tuple) and dtype is None and object:
         t = array_of_numbers(object)
+        if t is None:
+            t = array_of_rows(object)
         if t is not None:
             return t if ndmin <= 1 and device is None else _placed(t.reshape((1,) * (ndmin - 1) + t.shape), device)
     _refuse(object, "array")

@@ -11,6 +11,7 @@ from difftensor._core import (
     composition,
     everywhere,
     general,
+    holds_tensor,
     linear,
     operand,
     recording,
@@ -57,8 +58,8 @@ _concatenate = general(
 
 def _pull_parts(xp, g, y, xs, shape):
     """Element i of the flat result is operand i."""
-    if xs.count(NUMBER) == len(xs) and len(shape) == 1:
-        return tuple(g)
+    if xs.count(NUMBER) == len(xs):
+        return tuple(g if len(shape) == 1 else g.reshape(-1))
     flat = g if len(shape) == 1 else g.reshape((len(xs), *g.shape[len(shape) :]))
     return tuple(fit(flat[i], x.shape, x.dtype) for i, x in enumerate(xs))
 
@@ -110,7 +111,16 @@ _NUMBERS = frozenset((float, int, np.float64))
 
 
 def array_of_numbers(xs):
-    """`xs` as one array, if they are Tensors of one float64 number each, perhaps with numbers among them."""
+    """`xs`, a list or one of lists, as one array, if it is of Tensors of one float64 number each, perhaps with numbers
+    among them."""
+    shape: tuple = (len(xs),)
+    if xs[0].__class__ is list or xs[0].__class__ is tuple:
+        rows, xs, n = xs, [], len(xs[0])
+        for row in rows:
+            if (row.__class__ is not list and row.__class__ is not tuple) or len(row) != n:
+                return None
+            xs.extend(row)
+        shape = (*shape, n)
     data, nodes, tensors = [], [], False
     for x in xs:
         if x.__class__ is not Tensor:
@@ -130,22 +140,40 @@ def array_of_numbers(xs):
     a = np.array(data) if tensors else None
     if a is None or a.dtype != np.float64:  # objects, from large integers
         return None
-    y = wrap(a)
+    y = wrap(a if len(shape) == 1 else a.reshape(shape))
     if nodes.count(None) != len(nodes) and recording():
-        y.node = record_joined(stack_parts.primitive, nodes, (NUMBER,) * len(nodes), ((len(nodes),),))
+        y.node = record_joined(stack_parts.primitive, nodes, (NUMBER,) * len(nodes), (shape,))
     return y
 
 
-def _end_to_end(xs, axis):
-    data, nodes = [], []
+def array_of_rows(xs):
+    """Tensors of one shape, one below the other."""
     for x in xs:
-        if x.__class__ is not Tensor or x._data.__class__ is not np.ndarray:
+        if x.__class__ is not Tensor or x.shape != xs[0].shape:
             return None
-        data.append(x._data)
-        nodes.append(x.node)
+    return stack_parts(xs, (len(xs),))
+
+
+def _end_to_end(xs, axis):
+    data, nodes, tensors = [], [], False
+    for x in xs:
+        if x.__class__ is Tensor:
+            d = x._data
+            nodes.append(x.node)
+            tensors = True
+        else:
+            d = np.array(x) if x.__class__ is list and not holds_tensor(x) else x
+            nodes.append(None)
+        if d.__class__ is not np.ndarray:
+            return None
+        data.append(d)
+    if not tensors:
+        return None
     try:
         yd = np.concatenate(data, axis)
     except Exception:  # noqa: BLE001 - the usual way explains it
+        return None
+    if yd.dtype.kind not in "biufc":
         return None
     y = wrap(yd)
     if nodes.count(None) != len(nodes) and recording():

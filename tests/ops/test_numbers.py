@@ -86,3 +86,37 @@ def test_arrays_of_numbers_and_tensors():
     assert s.grad == pytest.approx(1 + 3 * 2 * 0.3)
     with pytest.raises(TypeError, match="object"):
         dif.array([s, 2**70])
+
+
+def test_matrices_of_numbers_and_tensors():
+    def rotated(angle, array):
+        c, s = np.cos(angle), np.sin(angle)
+        return array([[c, -s, 0.0], (s, c, 0), [0.0, np.float64(0), 1]]) @ np.array([1.0, 2.0, 3.0])
+
+    np.testing.assert_array_equal(rotated(dif.tensor(0.3), dif.array), rotated(0.3, np.array))
+    J = dif.jacobian(lambda angle: rotated(angle, dif.array))(0.3)
+    np.testing.assert_allclose(J, np.imag(rotated(0.3 + 1e-30j, np.array)) / 1e-30, rtol=1e-15)
+    rows = dif.array([dif.tensor([1.0, 2.0]), dif.tensor([3, 4])])
+    np.testing.assert_array_equal(rows, [[1.0, 2.0], [3.0, 4.0]])
+    with pytest.raises(ValueError, match=r"lengths|shape"):
+        dif.array([[dif.tensor(1.0), 2.0], [1.0]])
+
+
+def test_lists_and_arrays_beside_tensors_end_to_end():
+    x = np.array([1.0, 2.0])
+    for parts in (([0.0], 0, [3]), (0, x[::-1]), (np.zeros(2, int), 0, np.ones(1, bool)), ([], 0), ([1j], 0)):
+        of = lambda x, parts=parts: [x if p.__class__ is int else p for p in parts]
+        expected = np.concatenate(of(x))
+        found = np.concatenate(of(dif.tensor(x)))
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+        weights = np.arange(1.0, 1 + expected.size)
+        _, pull = dif.vjp(lambda x, of=of: dif.real(dif.concatenate(of(x))), x)
+        (gradient,) = pull(weights)
+        at = [p.__class__ is int for p in parts].index(True)
+        start = sum(len(p) for p in parts[:at] if p.__class__ is not int)
+        np.testing.assert_array_equal(gradient, weights[start : start + 2])
+    with pytest.raises(ValueError, match="dimension"):
+        np.concatenate([dif.tensor(x), [[1.0]]])
+    with pytest.raises(TypeError):
+        np.concatenate([dif.tensor(x), ["a"]])
