@@ -41,8 +41,8 @@ def root_scalar(f, args=(), method=None, bracket=None, x0=None, *, xtol=2e-12, r
     -----
     With a bracket, Chandrupatla's method [1]_: inverse quadratic interpolation where it is safe, bisection where it
     is not; it cannot fail on a continuous function, and a pole is no root. Newton's method takes its derivative from
-    difftensor and halves steps that do not lower ``|f|``. Differentiable by the implicit function theorem in what ``f`` depends on,
-    element by element. All of it runs where the arrays are.
+    difftensor and halves steps that do not lower ``|f|``. Differentiable by the implicit function theorem in what ``f``
+    depends on, element by element. All of it runs where the arrays are.
 
     References
     ----------

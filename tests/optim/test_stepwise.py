@@ -9,7 +9,7 @@ import pytest
 import difftensor as dif
 import optim
 
-KINDS = ["SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW", "NAdam", "RAdam"]
+KINDS = ["SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "Rprop"]
 
 
 def leaf(values):
@@ -32,8 +32,9 @@ def test_complex_parameters_are_pairs_of_reals(name, size, host, monkeypatch):
     rng = np.random.default_rng(5)
     a, b, c = rng.normal(size=(3, size))
     z, x, y = leaf(a + 1j * b), leaf(a), leaf(b)
-    settings = {"momentum": 0.5} if name in ("SGD", "RMSprop") else {}
-    opt, pair = (getattr(optim, name)(p, lr=0.05, weight_decay=0.1, **settings) for p in ([z], [x, y]))
+    settings = {} if name == "Rprop" else {"weight_decay": 0.1}
+    settings |= {"momentum": 0.5} if name in ("SGD", "RMSprop") else {}
+    opt, pair = (getattr(optim, name)(p, lr=0.05, **settings) for p in ([z], [x, y]))
     for k in range(5):
         opt.zero_grad()
         dif.sum(abs(z * (1 + k) - c) ** 2).backward()
