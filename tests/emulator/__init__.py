@@ -1,0 +1,1 @@
+"""An emulated GPU: CuPy itself on the host (see README.md)."""
