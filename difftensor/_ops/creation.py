@@ -164,8 +164,8 @@ def _laid_out(t, order):
         return t
     flags = t._data.flags
     if order == "F" and not flags.f_contiguous:
-        return X.copy(t.T).T
-    return X.copy(t) if order == "C" and not flags.c_contiguous else t
+        return X.copy(t.T, "C").T
+    return X.copy(t, "C") if order == "C" and not flags.c_contiguous else t
 
 
 def _placed(t, device):
@@ -359,7 +359,8 @@ def full(shape, fill_value, dtype=None, order="C", *, device=None, like=None):
         return wrap(_numeric(made_on(as_device(device), "full", shape, fill_value, dtype, order), "full"))
     value = X.asarray(fill_value)
     value = value if dtype is None else X.astype(value, dtype, copy=False)
-    return _placed(X.copy(X.broadcast_to(value, as_shape(shape))), device)
+    y = X.copy(X.broadcast_to(value, as_shape(shape)), "C")
+    return _placed(y if order != "F" else _laid_out(y, order), device)
 
 
 def kaiser(M, beta):

@@ -178,7 +178,7 @@ def meshgrid(*xi, copy=True, sparse=False, indexing="xy"):
         rows = [X.swapaxes(r, 0, 1) for r in rows]
     if not sparse:
         rows = X.broadcast_arrays(*rows)
-    return tuple(X.copy(r) if copy else r for r in rows)
+    return tuple(X.copy(r, "C") if copy else r for r in rows)
 
 
 def indices(dimensions, dtype=int, sparse=False, *, device=None):

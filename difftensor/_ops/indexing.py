@@ -379,6 +379,8 @@ def take(a, indices, axis=None, out=None, mode="raise"):
     axis = axes_of(a, axis)[0]
     index = index_in_range(integers(indices), a.shape[axis], mode, "take")
     y = a[(slice(None),) * (a.ndim + axis) + (index,)]
+    if a.ndim + axis and np.ndim(index):  # an index array behind other axes lays them innermost
+        y = X.copy(y, "C")
     return y if out is None else write_out("take", y, out)
 
 

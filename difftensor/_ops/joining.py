@@ -222,7 +222,7 @@ def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind"):
         raise np.exceptions.AxisError(axis, n)
     y = stack_parts(xs, (len(xs),))
     if axis not in (0, -n):
-        y = X.moveaxis(y, 0, axis)
+        y = X.copy(X.moveaxis(y, 0, axis), "C")  # as NumPy's: a later reshape is a view
     if dtype is not None:
         y = X.astype(y, dtype, copy=False, casting=casting)
     return y if out is None else write_out("stack", y, out, casting)
@@ -360,7 +360,11 @@ def delete(arr, obj, axis=None):
     if axis is None:
         arr, axis = X.ravel(arr), -1
     axis = axes_of(arr, axis)[0]
-    return X.take(arr, beside(np.delete(np.arange(arr.shape[axis]), _indices(obj)), arr), axis)
+    obj = _indices(obj)
+    left = beside(np.delete(np.arange(arr.shape[axis]), obj), arr)
+    if np.size(obj) != 1:  # NumPy's lies in memory as what an index array picks
+        return arr[(slice(None),) * (arr.ndim + axis) + (left,)]
+    return X.take(arr, left, axis)
 
 
 @composition(np.insert)

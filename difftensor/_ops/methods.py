@@ -11,7 +11,7 @@ from difftensor._backend.device import enter
 from difftensor._core import Tensor, X, adopt_foreign, linear, publish, recording, take_over, wrap
 from difftensor._core.tape import Leaf
 from difftensor._core.tensor import export
-from difftensor._ops import axes, copies, indexing, products, putting, shape
+from difftensor._ops import axes, copies, creation, indexing, products, putting, shape
 from difftensor._ops import counting as c
 from difftensor._ops import elementwise as e
 from difftensor.errors import would_lose
@@ -167,7 +167,8 @@ def flatten(x, order="C"):
 @_method
 def astype(x, dtype, order="K", casting="unsafe", subok=True, copy=True):
     """A cast copy; differentiable between floating and complex dtypes."""
-    return copies.astype.body(x, dtype, copy=copy, casting=casting)
+    y = copies.astype.body(x, dtype, copy=copy, casting=casting)
+    return creation.asarray(y, order=order) if order in ("C", "F") else y
 
 
 @_method

@@ -71,3 +71,47 @@ def test_numbers_where_numpy_returns_numbers(f):
     y = z = f(x)
     y += 1.0
     assert dif.isscalar(y) and y.item() == z.item() + 1.0 == f(0.5) + 1.0
+
+
+a = np.arange(6.0).reshape(2, 3)
+RESULTS = {
+    "stack": lambda m, a: m.stack([a, 2 * a], axis=-1),
+    "stack in the middle": lambda m, a: m.stack([a, 2 * a], axis=1),
+    "take": lambda m, a: m.take(a, np.array([2, 0]), axis=1),
+    "meshgrid": lambda m, a: m.meshgrid(a[0], a[1])[0],
+    "meshgrid ij": lambda m, a: m.meshgrid(a[0], a[1], indexing="ij")[1],
+    "insert": lambda m, a: m.insert(a, 1, 5.0, axis=1),
+    "delete": lambda m, a: m.delete(a, [0, 1], axis=1),
+    "delete one": lambda m, a: m.delete(a, 1, axis=1),
+    "full": lambda m, a: m.full((2, 3), a[0]),
+    "ascontiguousarray": lambda m, a: m.ascontiguousarray(a.T),
+    "asfortranarray": lambda m, a: m.asfortranarray(a),
+    "asarray": lambda m, a: m.asarray(a, order="F"),
+    "array": lambda m, a: m.array(a, order="F"),
+    "astype": lambda m, a: a.astype(np.float32, order="F"),
+    "astype C": lambda m, a: a.T.astype(np.float32, order="C"),
+    "pad": lambda m, a: m.pad(a, 1, mode="edge"),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.parametrize("tracked", [False, True])
+def test_results_lie_in_memory_as_numpys(name, tracked):
+    """So that a reshape of them is a view, and a write through it reaches them, where that is so with NumPy."""
+    y = RESULTS[name](np, a)
+    t = RESULTS[name](dif, dif.tensor(a, requires_grad=tracked))
+    assert t._data.strides == y.strides
+    np.testing.assert_array_equal(t.detach().numpy(), y)
+
+
+def test_a_write_through_a_reshape_of_columns():
+    def f(x):
+        y = np.stack([x, x * x], axis=-1)
+        z = y.reshape(-1)
+        z[1::2] = z[::2] * 3.0
+        return (y * [1.0, 2.0]).sum()
+
+    x = np.array([0.3, 0.7])
+    assert f(dif.tensor(x)).item() == f(x)
+    np.testing.assert_allclose(dif.grad(f)(x), [7.0, 7.0])
+    np.testing.assert_allclose(dif.vmap(f)(np.stack([x, 2 * x])), [f(x), f(2 * x)])
