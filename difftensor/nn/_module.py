@@ -91,7 +91,7 @@ class Module:
         """The parameters with their dotted names; a shared one once, by its first name."""
         seen = set()
         for path, module in _modules(self, ()):
-            for name, t in _own(module, parameters=True):
+            for name, t in own(module, parameters=True):
                 if id(t) not in seen:
                     seen.add(id(t))
                     yield ".".join((*path, *name)), t
@@ -103,7 +103,7 @@ class Module:
     def named_buffers(self) -> Iterator[tuple[str, dif.Tensor]]:
         """The Tensors that are no parameters, with their dotted names."""
         for path, module in _modules(self, ()):
-            yield from ((".".join((*path, *name)), t) for name, t in _own(module, parameters=False))
+            yield from ((".".join((*path, *name)), t) for name, t in own(module, parameters=False))
 
     def buffers(self) -> Iterator[dif.Tensor]:
         """The Tensors that are no parameters."""
@@ -137,15 +137,15 @@ class Module:
         What `register_buffer` assigned stays a buffer, as running means do.
         """
         for m in self.modules():
-            for name, t in list(_own(m)):
+            for name, t in list(own(m)):
                 if t.dtype.kind in "fc" and not (value and name[0] in m._kept):
                     t.requires_grad_(value)
         return self
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, or make them zero."""
         for p in self.parameters():
-            p.grad = None
+            p.grad = None if set_to_none or p.grad is None else dif.zeros_like(p.grad)
 
     def apply(self, f: Callable) -> Module:
         """Call `f` with every module inside and then with this one."""
@@ -222,7 +222,7 @@ class Module:
 
     def _named(self) -> Iterator[tuple[str, dif.Tensor]]:
         for path, module in _modules(self, (), again=True):
-            for name, t in _own(module):
+            for name, t in own(module):
                 if name[0] not in module._passing:
                     yield ".".join((*path, *name)), t
 
@@ -230,25 +230,9 @@ class Module:
 
     def summary(self, *args: Any) -> str:
         """A table of the modules and their numbers of parameters; with arguments, also of the shapes they return."""
-        shapes: dict[int, str] = {}
-        if args:
-            note = lambda m, _, y: shapes.__setitem__(id(m), str(getattr(y, "shape", type(y).__name__)))  # noqa: E731
-            handles = [m.register_forward_hook(note) for m in self.modules()]
-            try:
-                with dif.no_grad():
-                    self(*args)
-            finally:
-                for handle in handles:
-                    handle.remove()
-        rows = [("module", "kind", "shape", "parameters")]
-        for name, m in self.named_modules():
-            own = sum(t.size for _, t in _own(m, parameters=True))
-            rows.append((name or "(all)", type(m).__name__, shapes.get(id(m), ""), f"{own:,}" if own else ""))
-        rows.append(("total", "", "", f"{sum(p.size for p in self.parameters()):,}"))
-        widths = [max(len(r[i]) for r in rows) for i in range(4)]
-        wide = [2] if not args else []
-        line = lambda r: "  ".join(c.ljust(w) for i, (c, w) in enumerate(zip(r, widths)) if i not in wide).rstrip()  # noqa: E731
-        return "\n".join(map(line, rows))
+        from ._summary import table
+
+        return table(self, args)
 
     def extra_repr(self) -> str:
         """What stands between the brackets of this module's line."""
@@ -290,21 +274,26 @@ def _members(x: Any) -> Iterator[tuple[tuple, Any]]:
             yield (str(key),), value
         elif isinstance(value, _CONTAINERS):
             yield from (((str(key), *path), v) for path, v in _members(value))
+        elif isinstance(value, (set, frozenset)) and any(isinstance(v, (dif.Tensor, Module)) for v in value):
+            raise TypeError(f"{type(x).__name__}: {key!r} is a set, whose entries have no order: make it a list")
 
 
-def _modules(m: Module, path: tuple, seen: set | None = None, again: bool = False) -> Iterator[tuple[tuple, Module]]:
-    """Modules from the top down; a shared one once, or with `again` under each of its names."""
+def _modules(m: Module, path: tuple, seen: set | None = None, again: bool = False, above: tuple = ()) -> Iterator:
+    """Paths and modules from the top down; a shared one once, or with `again` under each of its names."""
     seen = set() if seen is None else seen
+    if again and id(m) in above:
+        raise ValueError(f"{type(m).__name__} contains itself, as {'.'.join(path)!r}: a module is a tree. Hold what is "
+                         "above it in another way, for example as an argument of forward or by a weakref")  # fmt: skip
     if id(m) in seen and not again:
         return
     seen.add(id(m))
     yield path, m
     for name, v in _members(m):
         if isinstance(v, Module):
-            yield from _modules(v, (*path, *name), seen, again)
+            yield from _modules(v, (*path, *name), seen, again, (*above, id(m)))
 
 
-def _own(m: Module, parameters: bool | None = None) -> Iterator[tuple[tuple, dif.Tensor]]:
+def own(m: Module, parameters: bool | None = None) -> Iterator[tuple[tuple, dif.Tensor]]:
     """The Tensors of a module itself: all, the parameters, or the others."""
     for name, t in _members(m):
         if isinstance(t, dif.Tensor):
@@ -363,7 +352,7 @@ def _flatten(m: Module) -> tuple[list, _Skeleton]:
     leaves: dict[int, Any] = {}
     names: dict[int, list] = {}
     for path, module in _modules(m, (), again=True):
-        for name, t in _own(module, parameters=True):
+        for name, t in own(module, parameters=True):
             leaves.setdefault(id(t), t)
             names.setdefault(id(t), []).append((*path, *name))
     return list(leaves.values()), _Skeleton(m, tuple(tuple(group) for group in names.values()))
@@ -381,7 +370,7 @@ def _unflatten(skeleton: _Skeleton, leaves: Any) -> Module:
             new = copies[id(value)] = object.__new__(type(value))
             found: list = []
             new.__dict__.update((k, copy(v, (*path, k), found)) for k, v in value.__dict__.items())
-            new._leaves = frozenset(p[len(path) :] for p in found)
+            new.__dict__["_leaves"] = frozenset(p[len(path) :] for p in found)
             return new
         if isinstance(value, dif.Tensor):
             if path in at:

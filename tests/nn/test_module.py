@@ -291,3 +291,44 @@ def test_tensors_in_containers_of_other_classes():
     gradient = dif.grad(lambda m: m().sum())(holder)
     assert [g.item() for g in gradient.pair] == [24.0, 12.0] and gradient.table["new"] == []
     assert holder.to(dtype=np.float32).pair.right.dtype == np.float32 and holder.table["new"] == []
+
+
+def test_a_module_is_a_tree():
+    class Child(nn.Module):
+        def __init__(self, parent):
+            self.parent = parent
+
+    class Unordered(nn.Module):
+        def __init__(self):
+            self.layers = {nn.Linear(1, 1), nn.Linear(1, 1)}
+
+    root = nn.Sequential(nn.Linear(1, 1))
+    root.child = Child(root)
+    assert len(list(root.parameters())) == 2
+    for walk in (root.state_dict, lambda: dif.tree.leaves(root)):
+        with pytest.raises(ValueError, match="Sequential contains itself, as 'child.parent'"):
+            walk()
+    with pytest.raises(TypeError, match="'layers' is a set"):
+        list(Unordered().parameters())
+
+
+def test_dataclasses_are_modules():
+    from dataclasses import dataclass
+
+    @dataclass(frozen=True)
+    class Scale(nn.Module):
+        factor: dif.Tensor
+
+        def forward(self, x):
+            return self.factor * x
+
+    assert dif.grad(lambda m: m(2.0))(Scale(nn.parameter(3.0))).factor.item() == 2.0
+
+
+def test_gradients_are_forgotten_or_zero():
+    layer = nn.Linear(2, 1)
+    layer(dif.ones((1, 2))).sum().backward()
+    layer.zero_grad(set_to_none=False)
+    assert not layer.weight.grad.any()
+    layer.zero_grad()
+    assert layer.weight.grad is None
