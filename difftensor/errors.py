@@ -106,7 +106,7 @@ def explain(name: str, operands: tuple, error: Exception, params: tuple = ()) ->
     advice = next((f" {what}" for sign, what in _ADVICE.items() if sign in said), "")
     if isinstance(error, MemoryError):
         advice = _memory_there()
-    text = f"{public_name(name)}: {said} [operands: {found}]{advice}"
+    text = f"{public_name(name)}: {said}" + (f" [operands: {found}]" if found else "") + advice
     for cls in (type(error), *type(error).__mro__[1:]):
         if cls in (Exception, BaseException, object):
             break

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend.arrays import on_gpu, use, used
-from difftensor.errors import DeviceError
+from difftensor.errors import DeviceError, explain
 
 OLDEST = 14  # CuPy's first version with NumPy 2's promotion, `linalg.eig` and the array API's functions
 _EXTRAS = "pip install 'difftensor[cuda12x]' or 'difftensor[cuda13x]', after the CUDA version of your driver"
@@ -321,7 +321,10 @@ def made_on(device: Device, name: str, *args: Any, **keywords: Any) -> Any:
     if device.kind == "cpu":
         return getattr(np, name)(*args, **keywords)
     with inside(device):
-        return getattr(sys.modules["cupy"], name)(*args, **keywords)
+        try:
+            return getattr(sys.modules["cupy"], name)(*args, **keywords)
+        except MemoryError as error:  # with what is free
+            raise explain(name, (), error) from error
 
 
 def from_device(x: Any) -> Any:
