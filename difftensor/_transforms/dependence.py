@@ -39,7 +39,7 @@ def _numbers(shape: tuple, start: int = 1, dtype: Any = None) -> np.ndarray:
     """The elements of an array, numbered; of a complex one both parts."""
     size = int(np.prod(shape, dtype=np.int64))
     found = np.arange(start, start + size, dtype=np.float64).reshape(shape)
-    return found if getattr(dtype, "kind", "f") != "c" else found + 1j * found
+    return found if getattr(dtype, "kind", "f") != "c" else np.asarray(found + 1j * found)
 
 
 class Pattern:

@@ -28,6 +28,13 @@ def live_views(x):
     return (rows[1:] * rows[:-1, ::-1]).ravel()
 
 
+def filled_number(v):
+    z = dif.zeros((), complex)
+    part = z.real
+    z[...] = v * (1 + 1j)
+    return z + part
+
+
 def complex_parts(x):
     z = dif.zeros(4, complex)
     z.imag[1:] = x[:-1] ** 2
@@ -56,6 +63,7 @@ FUNCTIONS = {
     "several results": (lambda x: dif.linalg.slogdet(np.eye(2) * 3 + x.reshape(2, 2, 2))[1] * x[:2], 8),
     "live views": (live_views, 6),
     "parts of complex numbers": (complex_parts, 4),
+    "a complex number written to": (lambda x: x * filled_number(x[0] * x[1]).real, 3),
     "cancelling": (lambda x: np.cumsum(np.append(x - x.sum() / 4, x[:1])), 4),
 }
 
