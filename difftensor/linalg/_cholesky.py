@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from difftensor._core import composition, general, operand
+from difftensor._core import Tensor, composition, general, operand
 from difftensor.linalg import _lapack, _small
 from difftensor.linalg._algebra import hermitian_part, is_complex, lower_half, mH, mT
 from difftensor.linalg._solve import inv
+from difftensor.linalg._triangles import as_read
 from difftensor.linalg._triangular import solve_lower_or_upper
 
 _LARGE = 400  # size from which NumPy's copies cost more than the call of LAPACK by hand
@@ -89,9 +90,11 @@ def cholesky(a: Any, /, *, upper: bool = False) -> Any:
     """Lower factor L of ``a = L @ L^H``, or with ``upper=True`` its conjugate transpose.
 
     NumPy reads one triangle of `a` only. The derivative is that of the function of Hermitian matrices: the gradient is
-    Hermitian, and a tangent counts with its Hermitian part.
+    Hermitian, and a tangent counts with its Hermitian part. Of an `a` that is not Hermitian only the triangle that is
+    read has a gradient.
     """
     a = operand(a, "linalg.cholesky")
     if upper:
-        return mH(_lower(mH(a)))
-    return _lower(a)
+        a = mH(a)
+    y = _lower(as_read(a) if isinstance(a, Tensor) else a)
+    return mH(y) if upper else y

@@ -20,6 +20,7 @@ from difftensor.linalg._algebra import (
     with_columns_scaled,
 )
 from difftensor.linalg._cholesky import cholesky
+from difftensor.linalg._triangles import as_read
 from difftensor.linalg._triangular import solve_lower_or_upper
 
 
@@ -78,7 +79,8 @@ def eigh(a: Any, UPLO: str = "L", *, b: Any = None, degenerate: str = "raise") -
     Parameters
     ----------
     a : (..., n, n) array
-        Hermitian; NumPy reads the triangle `UPLO`. Derivatives are those of the function of Hermitian matrices.
+        Hermitian; NumPy reads the triangle `UPLO`. Derivatives are those of the function of Hermitian matrices; of an
+        `a` that is not Hermitian only that triangle has a gradient.
     UPLO : {"L", "U"}
         The triangle that is read.
     b : (..., n, n) array, optional
@@ -117,7 +119,7 @@ def eigh(a: Any, UPLO: str = "L", *, b: Any = None, degenerate: str = "raise") -
         raise ValueError("UPLO argument must be 'L' or 'U'")
     strict = _degenerate.choice(degenerate)
     if b is None:
-        return _eigh(a, uplo, strict) if isinstance(a, Tensor) else np.linalg.eigh(a, uplo)
+        return _eigh(as_read(a, uplo), uplo, strict) if isinstance(a, Tensor) else np.linalg.eigh(a, uplo)
     # b = L L^H turns a v = w b v into C z = w z with C = L^-1 a L^-H and v = L^-H z.
     if uplo == "U":
         a, b = mH(a), mH(b)

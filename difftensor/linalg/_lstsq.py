@@ -15,6 +15,7 @@ from difftensor._core import Tensor, X, composition, general, operand, wrap
 from difftensor.linalg._algebra import detached, eps_of, fitted, hermitian_part, mH, mT
 from difftensor.linalg._polar import projector_on
 from difftensor.linalg._svd import svd, svdvals
+from difftensor.linalg._triangles import as_read
 
 _NOISE = 1e-8  # cutoffs below it are for rounding: what they cut off would change derivatives by as little
 
@@ -124,6 +125,8 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
         rtol = 1e-15 if rcond is None else rcond  # NumPy's default, by tradition
     elif rtol is None:
         rtol = max(a.shape[-2:]) * eps_of(np, a)
+    if hermitian and isinstance(a, Tensor):
+        a = as_read(a)
     if a.size and (np.ndim(rtol) or rtol > _NOISE) and isinstance(a, Tensor):
         values = svdvals(detached(a))
         a = _kept_part(a, values > beside(np.asarray(rtol), a)[..., None] * values[..., :1])

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend import beside
-from difftensor._core import composition, general, operand
+from difftensor._core import Tensor, composition, general, operand
 from difftensor.errors import DegenerateError
 from difftensor.linalg import _degenerate
 from difftensor.linalg._algebra import detached, eps_of, hermitian_part, identity, mH
 from difftensor.linalg._eigh import eigvalsh
 from difftensor.linalg._sylvester import solve_sylvester
+from difftensor.linalg._triangles import as_read
 
 
 def _polar_forward(a: Any) -> tuple:
@@ -201,6 +202,7 @@ def spectral_projector(a: Any, subset_by_index: tuple | None = None, subset_by_v
            [0., 0., 1.]])
     """
     a = operand(a, "linalg.spectral_projector")
+    a = as_read(a) if isinstance(a, Tensor) else a
     if subset_by_index is not None and subset_by_value is None:
         lo, hi = subset_by_index
         n = a.shape[-1]

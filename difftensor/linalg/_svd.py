@@ -12,6 +12,7 @@ from difftensor.errors import DegenerateError
 from difftensor.linalg import _degenerate
 from difftensor.linalg._algebra import detached, diagonal, eps_of, identity, is_complex, mH, with_columns_scaled
 from difftensor.linalg._eigh import eigh
+from difftensor.linalg._triangles import as_read
 
 
 def _forward(a: Any, full: bool, strict: bool) -> Any:
@@ -218,8 +219,10 @@ def svd(
     strict = _degenerate.choice(degenerate)
     if not isinstance(a, Tensor):
         return np.linalg.svd(a, full_matrices, compute_uv, hermitian)
-    if hermitian and a.__class__ is Tensor:  # inside of vmap the general algorithm serves
-        return _hermitian(a, compute_uv, degenerate)
+    if hermitian:
+        if a.__class__ is Tensor:
+            return _hermitian(a, compute_uv, degenerate)
+        a = as_read(a)  # inside of vmap the general algorithm serves
     if not compute_uv:
         return _svd(a, False, strict)[1]
     return _svd(a, bool(full_matrices), strict)

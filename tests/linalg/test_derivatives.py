@@ -5,7 +5,7 @@ import pytest
 
 import difftensor as dif
 from difftensor import linalg
-from tests.linalg.differences import check
+from tests.linalg.differences import check, random_like
 from tests.linalg.matrices import H, hermitian, matrix
 
 
@@ -205,6 +205,44 @@ def test_cut_singular_values_that_are_not_zero(rng, shape, dtype):
     found = dif.vmap(dif.grad(lambda a: np.sum(abs(np.linalg.pinv(a, rcond=0.3)))))(stack)
     expected = [dif.grad(lambda a: np.sum(abs(np.linalg.pinv(a, rcond=0.3))))(x) for x in stack]
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+READ = {
+    "eigvalsh": (np.linalg.eigvalsh, "L"),
+    "eigvalsh U": (lambda a: np.linalg.eigvalsh(a, "U"), "U"),
+    "projectors": (lambda a: abs(np.linalg.eigh(a)[1]) ** 2, "L"),
+    "cholesky": (np.linalg.cholesky, "L"),
+    "cholesky upper": (lambda a: np.linalg.cholesky(a, upper=True), "U"),
+    "svd": (lambda a: np.linalg.svd(a, compute_uv=False, hermitian=True), "L"),
+    "pinv": (lambda a: np.linalg.pinv(a, hermitian=True), "L"),
+    "spectral_projector": (lambda a: linalg.spectral_projector(a, (0, 1)), "L"),
+}
+
+
+@DTYPES
+@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("n", [3, 40])
+def test_one_triangle_is_the_matrix_that_is_read(rng, n, name, dtype):
+    """Of a matrix that is not Hermitian the other triangle has no part in the value, and none in the derivative."""
+    f, uplo = READ[name]
+    half = np.tril if uplo == "L" else np.triu
+    m = matrix(rng, n, n, dtype=dtype)
+    m = half(m + m.conj().T + 5 * n**0.5 * np.eye(n) + np.diag(np.arange(n)))
+    low = half(np.ones((n, n)), -1 if uplo == "L" else 1)
+
+    def g(x):  # the diagonal is real
+        return f(x * low + np.diag(np.diag(m).real))
+
+    y, (c,) = f(m), dif.vjp(g, m)[1](w := random_like(rng, f(m)))
+    assert not c[low == 0].any()
+    d = random_like(rng, m)
+    h = 1e-4
+    expected = np.real(np.vdot(w, 8 * (g(m + h * d) - g(m - h * d)) - g(m + 2 * h * d) + g(m - 2 * h * d))) / (12 * h)
+    np.testing.assert_allclose(np.real(np.vdot(c, d)), expected, rtol=1e-6, atol=1e-7 * abs(y).sum())
+    slope = dif.jvp(g, (m,), (d,))[1]
+    np.testing.assert_allclose(np.real(np.vdot(w, slope)), expected, rtol=1e-6, atol=1e-7 * abs(y).sum())
+    np.testing.assert_allclose(dif.jvp(g, (m,), (d,), stream=True)[1], slope, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(dif.vmap(f)(np.stack([m, m])), np.stack([y, y]), rtol=1e-10, atol=1e-11)
 
 
 @DTYPES
