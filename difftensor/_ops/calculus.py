@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from difftensor._backend import several_devices
 from difftensor._core import Tensor, X, composition, holds_tensor
 from difftensor._ops.cumulative import diff
 from difftensor._ops.plain import values
@@ -115,7 +116,8 @@ def trapezoid(y, x=None, dx=1.0, axis=-1):
 
 def _table(v):
     """Data points: a raw array where nobody differentiates by them, which spares their part of the tape."""
-    return np.asarray(v) if isinstance(v, (list, np.ndarray)) and not holds_tensor(v) else X.asarray(v)
+    raw = np.ndarray if several_devices() else (list, np.ndarray)  # a list is made where the others are
+    return np.asarray(v) if isinstance(v, raw) and not holds_tensor(v) else X.asarray(v)
 
 
 def _real(v):
