@@ -357,7 +357,7 @@ def _own(x: Any, dtype: Any = None) -> Tensor:
     x = operand(x, "jvp")
     if isinstance(x, Tensor):
         return x
-    x = duplicate(x, "K") if on_gpu(x) else np.array(x)[()]
+    x = duplicate(x, "K") if on_gpu(x) else np.array(x) if isinstance(x, np.ndarray) else np.array(x)[()]
     return wrap(x if dtype is None or x.dtype == dtype else x.astype(dtype))
 
 

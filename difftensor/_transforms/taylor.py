@@ -345,7 +345,11 @@ def taylor(f: Callable, x: Any, order: int, direction: Any = None) -> Any:
     try:
         jets = []
         for u, v in zip(xs, vs):
-            u = apart(u) if isinstance(u, Tensor) else lift(np.asarray(u, dtype=np.result_type(u, float))[()], None)
+            if isinstance(u, Tensor):
+                u = apart(u)
+            else:
+                a = np.asarray(u, dtype=np.result_type(u, float))
+                u = lift(a if isinstance(u, np.ndarray) else a[()], None)
             v = X.zeros_like(u) + v  # and not u * 0, which is NaN where u is infinite
             rows = [v, *(X.zeros_like(v) for _ in range(order - 1))] if order else []
             jets.append(jet(Series([u, *(laid_out_like(c, u) for c in rows)], order, level)))

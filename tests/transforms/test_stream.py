@@ -312,3 +312,21 @@ def test_series_of_an_argument_that_is_written_to():
     x, v = np.array([0.3, 0.7]), np.array([1.0, 2.0])
     expected = np.exp(0.7) * np.array([1, 2, 2, 8 / 6, 16 / 24])
     np.testing.assert_allclose(dif.taylor(f, x, 4, v), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("write", [np.ravel, lambda x: x[None], lambda x: x], ids=["ravel", "index", "itself"])
+def test_an_argument_without_axes_stays_an_array(write):
+    """It is written to through its views, as NumPy's is; numbers are not."""
+
+    def f(x):
+        y = write(x)
+        y *= 2.0
+        return x * x + y.sum()
+
+    x = np.array(3.0)
+    for v in (np.array(2.0), 2.0):
+        assert dif.jvp(f, (x,), (v,)) == dif.jvp(f, (x,), (v,), stream=True) == (42.0, 52.0)
+        assert dif.taylor(f, x, 2, v).tolist() == [42.0, 52.0, 16.0]
+    assert x == 3.0
+    if write(x) is not x:
+        assert dif.jvp(lambda x: f(x * 1.0), (x,), (2.0,), stream=True) == (15.0, 16.0)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from difftensor._backend import beside
-from difftensor._core import Tensor, X
+from difftensor._core import Tensor, X, lift
 from difftensor._transforms.batch.tensor import apart, innermost, level_of
 from difftensor.errors import BatchedValueError
 
@@ -68,6 +68,10 @@ def laid_out_like(t: Any, y: Any) -> Any:
     view of both or a copy of both, and a write through it reaches both or neither."""
     n = y.ndim
     yd, td = innermost(y)._data, innermost(t)._data
+    if not n and yd.__class__ is np.ndarray and isinstance(td, np.generic):
+        return lift(np.asarray(td), t.node)  # an array of no axes beside one, a number beside a number
+    if not n and td.__class__ is np.ndarray and not td.ndim and isinstance(yd, np.generic):
+        return lift(td[()], t.node)
     if n < 2 or not hasattr(yd, "strides") or not hasattr(td, "strides"):
         return t
     strides = yd.strides[-n:]
