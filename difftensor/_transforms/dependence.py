@@ -147,7 +147,8 @@ def _stand_in(n: Node, x: Any, p: Pattern | None) -> Any:
             f"the shape of the result of {public_name(n.op.name)} is not on the tape, so the pattern is not known: "
             "give it (pattern=), or use dif.jacobian"
         )
-    return np.zeros((x if p is None else p).shape)
+    known: Any = x if p is None else p
+    return np.zeros(known.shape)
 
 
 def _written(n: Node, known: list) -> Any:
