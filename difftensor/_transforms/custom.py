@@ -245,7 +245,7 @@ class custom_jvp(_Custom):
             return out if create else [_returned(v, leaves[0]) for v in out]
 
         def pull(create: bool, gs: tuple, xs: tuple) -> list:
-            places = [Leaf(user=False) for _ in where]
+            places: list[Any] = [Leaf(user=False) for _ in where]
             probes = [lift(nought(leaves[i]._data), leaf) for i, leaf in zip(where, places)]
             with enable_grad():
                 _, dy = rule(primals_of(create, xs), tangents_of(probes))
