@@ -79,6 +79,10 @@ class Method:
         lower = _descend(problem, state.point, direction)
         return None if lower is None else self.restart(problem, lower.x)
 
+    def explain(self, problem, state, reason) -> Reason:
+        """What a run without success ended for, seen from its last state."""
+        return reason
+
     def last(self, problem, state) -> State:
         """The best state so far, for methods that do not descend at every step."""
         return state
@@ -142,6 +146,7 @@ def run(problem, method, stop, *, state=None, callback=None, progress=None, on_i
         while True:
             if reason is not None and reason.success and stop.verify:
                 state, stop, reason = _believe(problem, method, stop, state, reason, trace.optimality[0])
+                reason = reason or stop.limits(problem, state, state.k - first, begun)
             if reason is not None:
                 break
             old, state = state, method.step(problem, state)
@@ -158,6 +163,7 @@ def run(problem, method, stop, *, state=None, callback=None, progress=None, on_i
             state = method.finish(problem, state)
         else:
             state = method.last(problem, state)
+            reason = method.explain(problem, state, reason)
     except StopIteration:
         state, reason = method.last(problem, state), Reason("callback", False, "the callback asked to stop")
     except KeyboardInterrupt as interrupt:

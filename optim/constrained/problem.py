@@ -63,6 +63,8 @@ class ConstrainedProblem(Problem):
     ----------
     equalities : int
         How many of the constraints are equalities.
+    names : list of str
+        What the constraints are called in messages.
     """
 
     def __init__(self, *args, constraints=(), **kwargs):
@@ -72,10 +74,14 @@ class ConstrainedProblem(Problem):
             constraints = (constraints,)
         equal, atleast = [], []
         with unwatched():
-            for given in constraints:
+            for k, given in enumerate(constraints):
+                before = len(equal), len(atleast)
                 _read(given, self, equal, atleast)
+                for part, _ in (*equal[before[0] :], *atleast[before[1] :]):
+                    part.number = k
             self._parts = (*equal, *atleast)
             sizes = [part(self.x0.copy()).size for part, _ in self._parts]
+        self.names = [name for (part, _), size in zip(self._parts, sizes, strict=True) for name in part.names(size)]
         self.equalities = sum(sizes[: len(equal)])
         self.m = sum(sizes)
         if self.equalities > self.n:
@@ -118,6 +124,12 @@ class _Part:
     def __init__(self, problem, fun, args=(), sign=1.0, shift=0.0, rows=slice(None)):
         self.problem, self.fun, self.args = problem, fun, args
         self.sign, self.shift, self.rows = sign, shift, rows
+        self.number = 0  # among the constraints as they were given
+
+    def names(self, size):
+        rows = range(size) if isinstance(self.rows, slice) else self.rows
+        alone = isinstance(self.rows, slice) and size == 1
+        return [f"constraints[{self.number}]" + ("" if alone else f"[{i}]") for i in rows]
 
     def tracked(self, x):
         y = self.fun(self.problem.layout.unpack(x), *self.args)

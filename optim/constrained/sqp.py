@@ -10,6 +10,10 @@ import numpy as np
 from ..loop import Method, State
 from ..stop import Doubt, Reason
 from . import quadratic
+from .violation import named, nearest, tolerance
+
+
+MOST_RESTARTS = 2  # from feasible points, or beyond saddles
 
 
 @dataclass(slots=True)
@@ -18,7 +22,6 @@ class SQPState(State):
     u: object = None  # multipliers of the constraints, then of the lower and the upper bounds
     weights: object = None  # of the constraints in the merit function
     flat: int = 0  # steps without progress
-    escapes: int = 0  # restarts beyond a saddle
 
 
 @dataclass(frozen=True)
@@ -78,19 +81,24 @@ class SQP(Method):
         relaxed = 0.0
         try:
             p, u = quadratic.solve(B, g, rows, levels, E)
-        except (quadratic.Infeasible, np.linalg.LinAlgError):
+        except (quadratic.Infeasible, np.linalg.LinAlgError, ValueError):  # ValueError: B has overflown
             price = 10.0 * max(1.0, float(np.abs(state.u).max(initial=0.0)), float(np.abs(g).max()))
+            found = None
             try:
                 for _ in range(6):
-                    p, u, relaxed = quadratic.elastic(B, g, rows, levels, E, m, price)
+                    tried = quadratic.elastic(B, g, rows, levels, E, m, price)
+                    if found is not None and not _kept(rows, levels, m, *tried):
+                        break  # the price has outgrown the digits
+                    found, relaxed = tried, tried[2]
                     if relaxed <= 1e-8 * (1.0 + float(np.abs(c).max(initial=0.0))):
                         break
                     price *= 10.0
-            except (quadratic.Infeasible, np.linalg.LinAlgError):
-                return replace(state, stuck=self._failure(problem, point, "the quadratic program could not be solved"))
+                p, u, _ = found
+            except (quadratic.Infeasible, np.linalg.LinAlgError, ValueError):  # ValueError: B has overflown
+                return self._lost(problem, state, point, "the quadratic program could not be solved")
             missed = _penalty(c, np.ones(m), E)
-            if state.k and relaxed >= (1 - 1e-8) * missed > 1e-6 * (1.0 + float(np.abs(problem.x0).max())):
-                return replace(state, stuck=self._failure(problem, point, "no step brings the constraints closer"))
+            if state.k and relaxed >= (1 - 1e-4) * missed > 1e-6 * (1.0 + float(np.abs(problem.x0).max())):
+                return self._lost(problem, state, point, "no step brings the constraints closer")
         multipliers = _full(u, problem, m)
         optimality = kkt(problem, point, multipliers)
         weights = np.maximum(1.1 * np.abs(multipliers[:m]), 0.5 * (state.weights + np.abs(multipliers[:m])))
@@ -112,7 +120,7 @@ class SQP(Method):
             if alpha * size < 1e-15 * (1.0 + float(np.abs(x).max())):
                 state = replace(state, u=multipliers, optimality=min(optimality, state.optimality))
                 if state.B is None or state.flat:
-                    return replace(state, stuck=self._failure(problem, point, "no step lowers the merit function"))
+                    return self._lost(problem, state, point, "no step lowers the merit function")
                 return replace(state, B=None, flat=1)  # once more from the steepest descent
             new = problem.at(_moved(problem, x, alpha * p))
         s = new.x - x
@@ -120,7 +128,7 @@ class SQP(Method):
         optimality = kkt(problem, new, multipliers)
         still = size * alpha <= 1e-14 * (1.0 + float(np.abs(x).max()))
         if still and optimality > 1e-6 and state.flat > 5:
-            return replace(state, stuck=self._failure(problem, new, "the steps have become too small"))
+            return self._lost(problem, state, new, "the steps have become too small")
         return SQPState(new, optimality, alpha, B=None if self.exact else damped(B, s, y, state.B is None),
                         u=multipliers, weights=weights, flat=state.flat + 1 if still else 0,
                         escapes=state.escapes)  # fmt: skip
@@ -140,19 +148,41 @@ class SQP(Method):
         shifted[: problem.m] = new.c - point.A.dot(p)
         try:
             q, _ = quadratic.solve(B, g, rows, shifted, problem.equalities)
-        except (quadratic.Infeasible, np.linalg.LinAlgError):
+        except (quadratic.Infeasible, np.linalg.LinAlgError, ValueError):  # ValueError: B has overflown
             return None
         if not np.isfinite(q).all() or np.abs(q).max() > 10 * np.abs(p).max() + 1e-300:
             return None
         return problem.at(_moved(problem, point.x, q))
 
-    def _failure(self, problem, point, what) -> Reason:
-        missed = problem.violation(point)
-        if missed > 1e-6 * (1.0 + float(np.abs(problem.x0).max())):
-            return Reason("infeasible", False, f"{what}, and the constraints are still missed by {missed:.3g}: they "
-                          "may contradict each other; drop one at a time, or start elsewhere")  # fmt: skip
-        return Reason("stalled", False, f"{what}, though the conditions of a solution do not hold yet; a constraint "
-                      "gradient may vanish at the solution, or the function may have a kink")  # fmt: skip
+    def _lost(self, problem, state, point, what):
+        """Where no step helps: on from a feasible point if there is one, else the end at the least violation."""
+        if problem.violation(point) <= tolerance(problem):
+            reason = Reason("stalled", False, f"{what}, though the conditions of a solution do not hold yet; a "
+                            "constraint gradient may vanish at the solution, or the function may have a kink")  # fmt: skip
+            return replace(state, stuck=reason)
+        near = nearest(problem, [point, problem.at(problem.x0)])
+        if problem.violation(near) <= tolerance(problem) and state.escapes < MOST_RESTARTS:
+            new = self.start(problem, near.x)
+            if math.isfinite(new.point.f):
+                new.escapes = state.escapes + 1
+                return new
+        return replace(state, point=near, stuck=_infeasible(problem, near, what))
+
+    def last(self, problem, state):
+        """Without a solution: the point of least violation, if constraints are violated."""
+        if state.stuck is not None or not math.isfinite(state.point.f):
+            return state
+        if problem.violation(state.point) <= tolerance(problem):
+            return state
+        near = nearest(problem, [state.point])
+        if not math.isfinite(near.f) or problem.violation(near) <= tolerance(problem):
+            return state
+        return replace(state, point=near)
+
+    def explain(self, problem, state, reason):
+        if reason.status == "max steps" and problem.violation(state.point) > tolerance(problem):
+            return _infeasible(problem, state.point, reason.words.split(",")[0])
+        return reason
 
     def doubt(self, problem, state) -> Doubt | None:
         """Negative curvature of the Lagrangian along the constraints that hold with equality."""
@@ -183,7 +213,7 @@ class SQP(Method):
         return None
 
     def escape(self, problem, state, direction):
-        if state.escapes >= 2:
+        if state.escapes >= MOST_RESTARTS:
             return None
         size = 0.1 * (1.0 + float(np.abs(state.point.x).max())) / float(np.abs(direction).max())
         new = self.start(problem, _moved(problem, state.point.x, size * direction))
@@ -196,6 +226,12 @@ class SQP(Method):
             "constr": state.point.c,
             "multipliers": state.u[: problem.m],
         }
+
+
+def _infeasible(problem, point, what) -> Reason:
+    return Reason("infeasible", False, f"{what}, and the constraints seem to contradict each other: at the least sum "
+                  f"of squared violations found, which x is, those missed are {named(problem, point)}; drop one at a "
+                  "time, or start elsewhere")  # fmt: skip
 
 
 def kkt(problem, point, multipliers) -> float:
@@ -236,6 +272,12 @@ def damped(B, s, y, first):
 
 def _lagrangian_gradient(point, multipliers, m):
     return point.g - point.A.T.dot(multipliers[:m])
+
+
+def _kept(rows, levels, m, p, u, relaxed) -> bool:
+    """Whether a relaxed quadratic program keeps to the bounds."""
+    room = (rows @ p + levels)[m:].min(initial=0.0)
+    return relaxed >= -1e-8 and room >= -1e-8 * (1.0 + float(np.abs(p).max(initial=0.0)))
 
 
 def _with_bounds(problem, x, c, A):

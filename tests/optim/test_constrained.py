@@ -140,3 +140,26 @@ def test_derivatives_where_bounds_and_constraints_hold_together(seed):
         warnings.simplefilter("ignore", dif.errors.LostGradientWarning)  # in a corner nothing moves
         found = dif.jacobian(solution)(c)
     np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("constraints", "bounds", "x", "missed"),
+    [
+        # between x >= 2 and x <= 1 the squares of the violations are least in the middle
+        ([lambda x: x[0] - 2, lambda x: 1 - x[0]], None, [1.5, None], {"constraints[0]": 0.5, "constraints[1]": 0.5}),
+        # the corner of the box that is nearest to the line
+        ([lambda x: x[0] + x[1] - 5], [(0, 1), (0, 1)], [1.0, 1.0], {"constraints[0]": 3.0}),
+        ([lambda x: dif.stack([x[0] - 1, -1 - x[0], x[1]])], None, [0.0, None],
+         {"constraints[0][0]": 1.0, "constraints[0][1]": 1.0}),
+    ],
+)  # fmt: skip
+def test_infeasible_problems_end_at_the_least_violation(constraints, bounds, x, missed):
+    given = [{"type": "ineq", "fun": fun} for fun in constraints]
+    result = optim.minimize(lambda x: x[0] ** 2 + x[1] ** 2, [0.3, 0.2], constraints=given, bounds=bounds)
+    assert not result.success and result.reason == "infeasible"
+    for found, expected in zip(result.x, x, strict=True):
+        assert expected is None or abs(found - expected) < 1e-6
+    assert abs(result.maxcv - max(missed.values())) < 1e-6
+    for name, amount in missed.items():
+        assert f"{name} by {amount:.3g}" in result.message
+    assert "constraints[0][2]" not in result.message
