@@ -345,3 +345,20 @@ def test_second_derivatives_of_complex_gamma_say_what_is_missing():
     for f in (dif.special.digamma, dif.grad(dif.special.loggamma, holomorphic=True)):
         with pytest.raises(dif.errors.MissingDerivativeError, match="first derivatives"):
             dif.grad(f, holomorphic=True)(1.0 + 1.0j)
+
+
+@pytest.mark.parametrize("x", [9.99, 10.01, -20.0, 300.0, 1e4, 1e7])
+def test_derivatives_of_dawsn_at_large_arguments(x):
+    """F ~ 1/(2x) and so on: 1 - 2 x F has no digits left there."""
+    f = dif.special.dawsn
+    with mpmath.workdps(80):
+        value = mpmath.sqrt(mpmath.pi) / 2 * mpmath.exp(-(mpmath.mpf(x) ** 2)) * mpmath.erfi(mpmath.mpf(x))
+        first = 1 - 2 * x * value
+        second = -2 * value - 2 * x * first
+        expected = [first, second, -4 * first - 2 * x * second]
+    for order in range(3):
+        f = dif.grad(f)
+        np.testing.assert_allclose(f(x), float(expected[order]), rtol=[1e-13, 1e-11, 1e-9][order])
+    np.testing.assert_allclose(
+        dif.taylor(dif.special.dawsn, x, 3)[1:] * [1, 2, 6], [float(v) for v in expected], rtol=1e-9
+    )

@@ -31,7 +31,26 @@ def _slope_of_erfcx(xp: Any, y: Any, x: Any) -> Any:
 
 
 erfcx = one("erfcx", lambda xp, g, y, x: g * _slope_of_erfcx(xp, y, x), "yx")
-dawsn = one("dawsn", lambda xp, g, y, x: g * (1 - 2 * x * y), "yx")
+
+
+def _slope_of_dawsn(xp: Any, y: Any, x: Any) -> Any:
+    """1 - 2 x F(x) loses 2 log10(x) digits, at each order: beyond 10 its asymptotic series.
+
+    -sum_k (2k-1)!! u^k from k = 1 on with u = 1/(2 x^2), from DLMF 7.6.2 and 7.12.1 along the imaginary axis: the
+    first term left out is below 1e-16 there. Not for complex numbers, where another exponential joins it.
+    """
+    near = 1 - 2 * x * y
+    if x.dtype.kind == "c":
+        return near
+    far = abs(x) > 10
+    u = 0.5 / xp.where(far, x * x, 1)
+    series: Any = 1
+    for k in range(29, 1, -2):
+        series = 1 + k * u * series
+    return xp.where(far, -u * series, near)
+
+
+dawsn = one("dawsn", lambda xp, g, y, x: g * _slope_of_dawsn(xp, y, x), "yx")
 erfinv = one("erfinv", lambda xp, g, y, x: g * (_ROOT_PI / 2 * xp.exp(y * y)), "y", samples=[(-0.95, 0.95)])
 erfcinv = one("erfcinv", lambda xp, g, y, x: g * (-_ROOT_PI / 2 * xp.exp(y * y)), "y", samples=[(0.05, 1.95)])
 
