@@ -103,8 +103,10 @@ class Stop:
         if not math.isfinite(state.optimality):
             return Reason("not finite", False, "the gradient is not finite although f is; look for a kink, a "
                           "square root or a norm at zero, or an overflow in an intermediate value")  # fmt: skip
-        if state.stuck is not None:
-            return state.stuck
+        return state.stuck or self.limits(problem, state, k, begun)
+
+    def limits(self, problem, state, k, begun) -> Reason | None:
+        """A reason to stop because of what it has cost so far."""
         if self.max_steps is not None and k >= self.max_steps:
             return Reason("max steps", False, f"{k} steps taken, the limit; the optimality measure is still "
                           f"{state.optimality:.3g}; raise maxiter, scale x, or continue with resume=")  # fmt: skip

@@ -111,3 +111,20 @@ def test_kinks_do_not_break_line_searches():
         for fun, x0 in ((lambda x: abs(x[0] - 1), [3.0]), (lambda x: dif.sqrt(x[0] ** 2 + x[1] ** 2), [3.0, 4.0])):
             with np.errstate(all="ignore"):
                 assert optim.minimize(fun, x0, method=method).fun < 1e-6
+
+
+@pytest.mark.parametrize("method", ["bfgs", "l-bfgs", "cg", "newton-cg"])
+def test_limits_hold_where_a_solution_is_doubted(method):
+    """A valley whose floor has no curvature: the run goes on beyond it, but not beyond what was asked for."""
+    calls = []
+
+    def f(x):
+        calls.append(1)
+        return (x[0] ** 2 + x[1] ** 2) * x[2] ** 2
+
+    for steps in (5, 30):
+        result = optim.minimize(f, np.array([1.0, 0.5, 0.3]), method=method, options={"maxiter": steps})
+        assert result.nit <= steps + 1  # a step out of a saddle counts besides
+    calls.clear()
+    result = optim.minimize(f, np.array([1.0, 0.5, 0.3]), method=method, options={"max_evaluations": 40})
+    assert len(calls) < 100
