@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from typing import Any
@@ -63,7 +64,8 @@ def fit(
     patience : int, optional
         Stop after so many epochs without a better validation loss.
     scheduler : optional
-        ``scheduler.step()`` is called after each epoch.
+        ``scheduler.step()`` is called after each epoch, that of ReduceLROnPlateau with the loss on `validation`, or in
+        training where there is none.
     checkpoint : path, optional
         Written after each epoch, and after `every` batches; if it exists, the run goes on from there with the same
         numbers, bit for bit (with a `Loader`, whose position is saved).
@@ -89,10 +91,15 @@ def fit(
                 history.add(value.item(), len(y))
                 if checkpoint is not None and every and history.step % every == 0:
                     store(checkpoint, history, *run)
+        if not history.count:
+            raise ValueError(
+                f"nn.fit: data gave no batch in epoch {history.epoch + 1}; is it an iterator that is used up?"
+            )
         found = None if validation is None else evaluate(model, loss, validation, metrics)
         history.close_epoch(found, model, patience)
         if scheduler is not None:
-            scheduler.step()
+            watched = "metrics" in inspect.signature(scheduler.step).parameters  # ReduceLROnPlateau
+            scheduler.step(*[history.train[-1] if found is None else found["loss"]] * watched)
         if checkpoint is not None:
             store(checkpoint, history, *run)
     if history.best is not None:

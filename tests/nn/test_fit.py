@@ -171,3 +171,19 @@ def test_batches_from_pytorchs_loader():
     )
     assert history.train[-1] < history.train[0]
     assert isinstance(model.weight, dif.Tensor)
+
+
+def test_a_scheduler_that_watches_the_loss():
+    for validation in (None, True):
+        model, optimizer, loader, held = parts(lr=1e-9)
+        schedule = optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=1, threshold=0.5)
+        schedule.eps = 0.0
+        nn.fit(model, nn.functional.cross_entropy, loader, optimizer, epochs=5, scheduler=schedule, progress=False,
+               validation=held if validation else None)  # fmt: skip
+        assert optimizer.param_groups[0]["lr"] == 1e-9 / 4
+
+
+def test_an_iterator_that_is_used_up_is_noticed():
+    model, optimizer, loader, _ = parts()
+    with pytest.raises(ValueError, match="no batch in epoch 2"):
+        nn.fit(model, nn.functional.cross_entropy, iter(list(loader)), optimizer, epochs=2, progress=False)
