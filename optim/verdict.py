@@ -138,6 +138,9 @@ def doubt(look: Look):
         found = yield from _along(look, size * v / np.abs(v).max(), size, empty)
         if found is not None:
             return found
+    found = yield from _faded(look, size)
+    if found is not None:
+        return found
     return None if empty else _gone(look, spectrum, size[:, None] * flat)
 
 
@@ -241,6 +244,20 @@ def _floor(look, x, best, v):
         if gain <= look.noise:
             break
     return x, best
+
+
+def _faded(look, size):
+    """A variable that f does not depend on at all, although it does with that variable where it began."""
+    x, x0 = look.x, look.x0
+    for i in np.flatnonzero(look.free & (look.g == 0) & ~look.H.any(axis=0) & (x != x0))[:MOST_DIRECTIONS]:
+        g, _ = yield "derivatives", np.where(np.arange(len(x)) == i, x0, x)
+        if g[i] == 0 or not np.isfinite(g[i]):
+            continue
+        v = np.where(np.arange(len(x)) == i, size, 0.0)
+        if not ((yield from _change(look, v))[0] > 0 and (yield from _change(look, -v))[0] > 0):
+            return Doubt(f"the gradient is small, but the function no longer depends on {look.name(i)} = {x[i]:.4g} at "
+                         "all, as it did elsewhere: it has run away; use bounds, or start elsewhere")  # fmt: skip
+    return None
 
 
 def _gone(look, spectrum, flat):

@@ -12,7 +12,6 @@ from ..stop import Doubt, Reason
 from . import quadratic
 from .violation import named, nearest, tolerance
 
-
 MOST_RESTARTS = 2  # from feasible points, or beyond saddles
 
 
@@ -83,11 +82,11 @@ class SQP(Method):
             p, u = quadratic.solve(B, g, rows, levels, E)
         except (quadratic.Infeasible, np.linalg.LinAlgError, ValueError):  # ValueError: B has overflown
             price = 10.0 * max(1.0, float(np.abs(state.u).max(initial=0.0)), float(np.abs(g).max()))
-            found = None
+            found: tuple = ()
             try:
                 for _ in range(6):
                     tried = quadratic.elastic(B, g, rows, levels, E, m, price)
-                    if found is not None and not _kept(rows, levels, m, *tried):
+                    if found and not _kept(rows, levels, m, *tried):
                         break  # the price has outgrown the digits
                     found, relaxed = tried, tried[2]
                     if relaxed <= 1e-8 * (1.0 + float(np.abs(c).max(initial=0.0))):
@@ -157,8 +156,9 @@ class SQP(Method):
     def _lost(self, problem, state, point, what):
         """Where no step helps: on from a feasible point if there is one, else the end at the least violation."""
         if problem.violation(point) <= tolerance(problem):
-            reason = Reason("stalled", False, f"{what}, though the conditions of a solution do not hold yet; a "
-                            "constraint gradient may vanish at the solution, or the function may have a kink")  # fmt: skip
+            words = (f"{what}, though the conditions of a solution do not hold yet; a constraint gradient may vanish "
+                     "at the solution, or the function may have a kink")  # fmt: skip
+            reason = Reason("stalled", False, words)
             return replace(state, stuck=reason)
         near = nearest(problem, [point, problem.at(problem.x0)])
         if problem.violation(near) <= tolerance(problem) and state.escapes < MOST_RESTARTS:
