@@ -302,6 +302,9 @@ SAMPLES = {
         ((_normal(rng, *shape),), (1e-14,), lambda f, a: f(a, _beside(np.linalg.pinv(_plain(a)), a)))
         for shape in [(4, 3), (2, 3)]
     ],
+    "linalg._square_norm": lambda rng: [
+        ((_normal(rng, 3, 4),), (axes, keep)) for axes, keep in [((-1,), False), ((-2, -1), True)]
+    ],
     "linalg._power_norm": lambda rng: [
         ((_normal(rng, 3, 4),), (p, axes, keepdims))
         for p, axes, keepdims in [

@@ -51,7 +51,7 @@ def unary(
         if x.__class__ is not Tensor or out is not None or keywords:
             if x.__class__ is ndarray and out is None and not keywords:
                 return plain(x)
-            return operands.unusual(op, f, (x,), out, keywords)
+            return operands.unusual(op, op.call, (x,), out, keywords)
         xd = x._data
         small = xd.nbytes < large
         try:
@@ -175,7 +175,7 @@ def _binary_function(op: Primitive, unusual: Callable, large: int) -> Callable:
                 bd = complex128(b) if both else b
                 q = None
             else:
-                return unusual(op, f, (a, b), out, keywords)
+                return unusual(op, op.call, (a, b), out, keywords)
         elif other is Tensor:
             bd = b._data
             ad = a
@@ -187,15 +187,15 @@ def _binary_function(op: Primitive, unusual: Callable, large: int) -> Callable:
                 both = bd.dtype not in _ALIKE[kind]
                 ad = complex128(a) if both else a
             else:
-                return unusual(op, f, (a, b), out, keywords)
+                return unusual(op, op.call, (a, b), out, keywords)
             p = None
             q = b.node
         elif kind is ndarray and out is None and not keywords and (other is ndarray or other in _SCALARS):
             return plain(a, b)
         else:
-            return unusual(op, f, (a, b), out, keywords)
+            return unusual(op, op.call, (a, b), out, keywords)
         if out is not None or keywords:
-            return unusual(op, f, (a, b), out, keywords)
+            return unusual(op, op.call, (a, b), out, keywords)
         fits = both and (p or q) and (ad.shape != bd.shape or ad.dtype is not bd.dtype)
         if fits:
             small = ad.nbytes * bd.nbytes < _FEW

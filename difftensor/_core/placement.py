@@ -51,6 +51,7 @@ def watch(op: Primitive) -> None:
 
 def _cell(f: Any) -> Any:
     """The place where function `f` holds its forward."""
+    f = getattr(f, "__wrapped__", f)
     code = getattr(f, "__code__", None)
     if code is None or "forward" not in code.co_freevars:
         return None

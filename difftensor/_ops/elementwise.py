@@ -13,6 +13,7 @@ import numpy as np
 from difftensor._core import Tensor, X, binary, composition, nondifferentiable, unary, wrap, write_out
 from difftensor._core.operands import in_loop
 from difftensor._ops.counting import counting
+from difftensor._ops.roots import SQUARES, parent_of, undoing_roots
 
 # fmt: off
 # Arithmetic -----------------------------------------------------------------------------------------------------------
@@ -32,7 +33,7 @@ divide = binary(
 negative = unary("negative", operator.neg, lambda xp, g, y, x: -g, numpy=np.negative)
 positive = unary("positive", operator.pos, lambda xp, g, y, x: g, numpy=np.positive, views=True)
 reciprocal = unary("reciprocal", np.reciprocal, lambda xp, g, y, x: -g * y * y, saves="y", samples=[(0.5, 3.0)])
-square = unary("square", np.square, lambda xp, g, y, x: (r := g * x) + r, saves="x")
+square = undoing_roots(unary("square", np.square, lambda xp, g, y, x: (r := g * x) + r, saves="x"))
 
 
 _FLOAT = np.dtype(float)
@@ -68,10 +69,10 @@ def _power_exponent(xp, g, y, a, b):
     return g * (y * xp.log(a + 0j if y.dtype.kind == "c" else a))  # a complex power of a negative number
 
 
-power = binary(
+power = undoing_roots(binary(
     "power", operator.pow, _power_base, _power_exponent, saves="ab|ya", numpy=np.power,
     samples=[(0.5, 3.0), (-2.0, 2.0)],
-)
+))
 remainder = binary(
     "remainder", operator.mod,
     lambda xp, g, y, a, b: g,
@@ -111,6 +112,11 @@ absolute = unary(
     "absolute", abs,
     lambda xp, g, y, x: g * _unit(xp, x), saves="x", push=_push_absolute, numpy=np.absolute, kinks="0 at 0",
 )
+absolute_square = unary(
+    "absolute_square", lambda x: np.absolute(x) ** 2, lambda xp, g, y, x: 2 * g * xp.conj(x), saves="x",
+    push=lambda xp, t, y, x: r.real if (r := 2 * t * xp.conj(x)).dtype.kind == "c" else r, numpy=None,
+)
+SQUARES[absolute.primitive] = lambda n: parent_of(absolute_square, n)
 fabs = unary("fabs", np.fabs, lambda xp, g, y, x: g * xp.sign(x), saves="x", kinks="0 at 0", real=True)
 
 

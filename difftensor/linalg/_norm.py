@@ -8,6 +8,7 @@ import numpy as np
 
 from difftensor._backend import on_gpu
 from difftensor._core import Tensor, X, composition, general, operand
+from difftensor._ops.roots import SQUARES, parent_of
 from difftensor.linalg._algebra import is_complex
 from difftensor.linalg._solve import inv
 from difftensor.linalg._svd import svdvals
@@ -70,6 +71,18 @@ def _push(xp: Any, ts: tuple, y: Any, x: Any, p: float, axes: tuple, keepdims: b
 
 
 _power_norm = general("linalg._power_norm", _forward, _pull, _push, saves="yx", numpy=None, batch="trailing")
+
+
+_square_norm = general(
+    "linalg._square_norm",
+    lambda x, axes, keepdims: _forward(x, 2, axes, keepdims) ** 2,
+    lambda xp, g, y, x, axes, keepdims: 2 * _spread(xp, g, x, axes, keepdims) * x.conj(),
+    lambda xp, ts, y, x, axes, keepdims: 2 * (ts[0] * x.conj()).real.sum(axis=axes, keepdims=keepdims),
+    saves="x",
+    numpy=None,
+    batch="trailing",
+)
+SQUARES[_power_norm.primitive] = lambda n: parent_of(_square_norm, n, n.params[1:]) if n.params[0] == 2 else None
 
 
 def _from_the_end(axes: Any, ndim: int) -> tuple:
