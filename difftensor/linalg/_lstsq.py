@@ -51,7 +51,8 @@ def _static(rtol: Any) -> Any:
 
 def _pinv_forward(a: Any, rtol: Any, hermitian: bool) -> Any:
     if on_gpu(a):  # CuPy's goes by the singular values for every matrix
-        return np.linalg.pinv(a, _cutoff(rtol))
+        cut = _cutoff(rtol)
+        return np.linalg.pinv(a, cut if np.ndim(cut) == 0 else beside(cut, a))
     return np.linalg.pinv(a, _cutoff(rtol), hermitian)
 
 
@@ -125,6 +126,8 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
         rtol = 1e-15 if rcond is None else rcond  # NumPy's default, by tradition
     elif rtol is None:
         rtol = max(a.shape[-2:]) * eps_of(np, a)
+    if isinstance(rtol, Tensor):
+        rtol = np.asarray(rtol.detach().tolist())  # a parameter, wherever it lives
     if hermitian and isinstance(a, Tensor):
         a = as_read(a)
     if a.size and (np.ndim(rtol) or rtol > _NOISE) and isinstance(a, Tensor):
