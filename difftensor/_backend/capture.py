@@ -70,7 +70,7 @@ class Capture:
 
 @contextmanager
 def _kept(plans: list) -> Iterator[None]:
-    """Inside, cuFFT's plans are made anew, and kept in `plans`: a graph reads their tables and writes into their memory.
+    """Inside, cuFFT's plans are made anew, and kept in `plans`: a graph reads their tables and writes their memory.
 
     CuPy keeps the last 16 plans of a thread, and destroys the others.
     """

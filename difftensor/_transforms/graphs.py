@@ -175,8 +175,8 @@ def _explained(name: str, error: RuntimeError) -> DeviceError:
     if "cuSOLVER" in str(error):
         return DeviceError(
             f"dif.cuda.graph: {name} calls cuSOLVER, which CuPy does not let a stream capture ({error}). In a graph "
-            "are products, solve, inv and det, and cholesky of stacks of matrices up to 3x3; take the factorization out "
-            "of the function, and hand its factors in"
+            "are products, solve, inv and det, and cholesky of stacks of matrices up to 3x3; take the factorization "
+            "out of the function, and hand its factors in"
         )
     return DeviceError(
         f"dif.cuda.graph: {name} waits for the GPU, or moves data between it and the host ({error}). A graph has no "
