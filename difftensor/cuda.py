@@ -256,7 +256,8 @@ def checked(flag: bool) -> Any:
     ----------
     flag : bool
         True is the default: a singular or not positive definite matrix raises LinAlgError, as on the CPU; for that the
-        host waits for the result. CuPy by itself returns whatever is in memory then.
+        host waits for the result. CuPy by itself returns whatever is in memory then. With False (and inside graphs)
+        derivatives of `eigh` and `cholesky` take the matrix for Hermitian without a look at it.
 
     Returns
     -------

@@ -50,7 +50,9 @@ def _static(rtol: Any) -> Any:
 
 
 def _pinv_forward(a: Any, rtol: Any, hermitian: bool) -> Any:
-    if on_gpu(a):  # CuPy's goes by the singular values for every matrix
+    if on_gpu(a):  # CuPy's goes by the singular values for every matrix, and reads all of it
+        if hermitian:
+            a = np.tril(a) + mH(np.tril(a, -1))
         cut = _cutoff(rtol)
         return np.linalg.pinv(a, cut if np.ndim(cut) == 0 else beside(cut, a))
     return np.linalg.pinv(a, _cutoff(rtol), hermitian)

@@ -7,7 +7,6 @@ HOST = {
     "test_square[logm": "CuPy has no Schur form",
     "test_sylvester": "CuPy has no Schur form",
     "test_eig": "sorted by NumPy",
-    "test_one_triangle_is_the_matrix_that_is_read": "whether a matrix is Hermitian is not looked at on a GPU",
     "test_polar": "beside SciPy",
     "test_generalized_eigh": "beside SciPy",
 }
