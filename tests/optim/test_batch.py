@@ -66,7 +66,8 @@ def test_rules_take_the_course_of_single_problems(rule, bowls):
     for i in range(7):
         w = dif.tensor(np.zeros(3), requires_grad=True)
         kind = {"sgd": "SGD", "adagrad": "Adagrad", "rmsprop": "RMSprop", "adadelta": "Adadelta", "adam": "Adam",
-                "adamax": "Adamax", "adamw": "AdamW", "rprop": "Rprop", "nadam": "NAdam", "radam": "RAdam"}[rule]  # fmt: skip
+                "adamax": "Adamax", "adamw": "AdamW", "rprop": "Rprop", "nadam": "NAdam",
+                "radam": "RAdam"}[rule]  # fmt: skip
         opt = getattr(optim, kind)([w], lr=0.05)
         for _ in range(steps):
             opt.zero_grad()
