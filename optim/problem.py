@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -204,6 +205,34 @@ class Problem:
         lowest = float(seen[0]) if len(seen) and seen[0] < 0 else 0.0
         return spectrum.newton()[1], lowest, look.noise
 
+    def is_level(self, point) -> bool:
+        """Whether f falls by more than its rounding along Newton's step or where its curvature is negative.
+
+        The rounding is what f changes by within a few units in the last place of x: where f is a small difference of
+        large terms, as one minus a fidelity, it is far more than eps |f|, and small eigenvalues mean nothing.
+        """
+        look = self._look(point, point.x)
+        spectrum = Spectrum.of(look.g, look.H, look.free)
+        largest = float(np.abs(spectrum.values).max(initial=0.0))
+        if not largest > 0:
+            return False
+        noise = self._rounding(look)
+        if 0.5 * float(spectrum.along @ spectrum.along) > 10 * noise * largest:
+            return False
+        p, _ = spectrum.newton()
+        steps = [p, 0.1 * p, 0.01 * p]
+        for i in np.flatnonzero(spectrum.seen & (spectrum.values < 0)):  # far enough for 10 times the rounding
+            v = math.sqrt(20 * noise / -spectrum.values[i]) * spectrum.back[:, i]
+            steps += [v, -v]
+        return all(self._answer("value", look.project(look.x + s)) >= look.f - noise for s in steps)
+
+    def _rounding(self, look) -> float:
+        """What f changes by within some units in the last place of x."""
+        size = np.where(look.x != 0, np.abs(look.x), np.abs(look.x).max(initial=0.0) or 1.0)
+        signs = np.where(np.arange(len(look.x)) % 2, 1.0, -1.0)
+        near = [self._answer("value", look.project(look.x + 8 * k * self.eps * signs * size)) for k in range(1, 7)]
+        return max(*near, look.f) - min(*near, look.f) + self.eps * abs(look.f)
+
     def _look(self, point, extent) -> Look:
         """What `optim.verdict` asks for, on the host: the variables are few."""
         box = self.box
@@ -229,7 +258,10 @@ class Problem:
         """A reason not to believe that a point with a small gradient is a minimizer; see `optim.verdict`."""
         if not self.has_second_order(point):
             return None
-        found = verdict.answered(verdict.doubt(self._look(point, extent)), self._answer)
+        found = verdict.answered(
+            verdict.doubt(self._look(point, extent)),
+            lambda what, *about: self.is_level(point) if what == "level" else self._answer(what, *about),
+        )
         if found is None:
             return None
         return Doubt(found.words, *(v if v is None else like(v, self.x0) for v in (found.direction, found.beyond)))

@@ -165,6 +165,9 @@ def stuck(problem, point, decrement: float, what: str) -> Reason:
         decrement = np.inf  # the gradient is not that of a smooth minimum
     if curvature is not None:
         decrement, lowest, noise = curvature
+        if (lowest < 0 or decrement > noise) and problem.is_level(point):
+            return Reason("float64 limit", True, f"f = {point.f:.6g} falls in no direction of its Hessian by more than "
+                          "its own rounding, measured around this point, which is as good as f can tell")  # fmt: skip
         if lowest < 0:
             return Reason("stalled", False, f"{what} at a point with negative curvature; start elsewhere, or use "
                           "method='trust-exact', which follows negative curvature")  # fmt: skip

@@ -108,15 +108,17 @@ def doubt(look: Look):
     ------
     tuple
         ``("value", x)``, to be sent f; ``("product", x, p)``, to be sent ``H(x) p``; ``("derivatives", x)``, to be
-        sent ``(g, H)``; ``("start",)``, to be sent f and g at x0.
+        sent ``(g, H)``; ``("start",)``, to be sent f and g at x0; ``("level",)``, to be sent whether f falls by no more
+        than its rounding where the curvature is negative.
     """
     x, g, free = look.x, look.g, look.free
     spectrum = Spectrum.of(g, look.H, free)
     seen, values = spectrum.seen, spectrum.values
-    if (seen & (values < 0)).any():
+    if (seen & (values < 0)).any() and not (yield ("level",)):
         return Doubt("the gradient is small, but this is a saddle: the curvature is negative along some direction; "
                      "start elsewhere, or use method='trust-exact'",
                      spectrum.back[:, int(np.argmin(values))])  # fmt: skip
+    seen &= values > 0  # the others are rounding
     p, left = spectrum.newton()
     unsettled = free & (np.abs(p) > SETTLED * np.abs(x))
     if unsettled.any():  # a variable that is zero at the solution has no size; the decrease that is left tells

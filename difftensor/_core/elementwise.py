@@ -107,7 +107,7 @@ _ALIKE = {
     **dict.fromkeys((float64, float32, int64, bool_, bool), _DOUBLES),
     **dict.fromkeys((complex128, complex), _DOUBLES[1:]),
 }
-_HOST = frozenset((ndarray, float64, complex128))
+_HOST: frozenset[Any] = frozenset((ndarray, float64, complex128))
 _FEW = 8 * LIGHT  # product of the bytes of two operands whose broadcast result cannot be large
 
 

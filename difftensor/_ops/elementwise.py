@@ -13,7 +13,7 @@ import numpy as np
 from difftensor._core import Tensor, X, binary, composition, nondifferentiable, unary, wrap, write_out
 from difftensor._core.operands import in_loop
 from difftensor._ops.counting import counting
-from difftensor._ops.roots import SQUARES, parent_of, undoing_roots
+from difftensor._ops.roots import parent_of, squares, undoing_roots
 
 # fmt: off
 # Arithmetic -----------------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ absolute_square = unary(
     "absolute_square", lambda x: np.absolute(x) ** 2, lambda xp, g, y, x: 2 * g * xp.conj(x), saves="x",
     push=lambda xp, t, y, x: r.real if (r := 2 * t * xp.conj(x)).dtype.kind == "c" else r, numpy=None,
 )
-SQUARES[absolute.primitive] = lambda n: parent_of(absolute_square, n)
+squares(absolute, lambda n: parent_of(absolute_square, n))
 fabs = unary("fabs", np.fabs, lambda xp, g, y, x: g * xp.sign(x), saves="x", kinks="0 at 0", real=True)
 
 

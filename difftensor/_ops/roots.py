@@ -55,6 +55,11 @@ def _undo(n: Node, y: Tensor) -> None:
             y.node = square
 
 
+def squares(root: Any, square: Callable) -> None:
+    """Declare that ``square(n)`` is the node of the square of `root`, whose node is n, or None."""
+    SQUARES[root.primitive] = square
+
+
 def parent_of(square: Callable, root: Any, params: Any = None) -> Node | None:
     """The node of `square` with the operands that the node `root` has saved."""
     f = root.params
@@ -74,4 +79,4 @@ def parent_of(square: Callable, root: Any, params: Any = None) -> Node | None:
     return n
 
 
-__all__ = ["SQUARES", "parent_of", "undoing_roots"]
+__all__ = ["parent_of", "squares", "undoing_roots"]

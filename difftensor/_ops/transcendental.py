@@ -10,7 +10,7 @@ from difftensor._backend import on_gpu
 from difftensor._backend.large import HEAVY
 from difftensor._core import binary, unary
 from difftensor._ops.elementwise import as_float, no_zeros, positive
-from difftensor._ops.roots import SQUARES, parent_of
+from difftensor._ops.roots import parent_of, squares
 from difftensor._ops.trigonometry import FAST, PAYS, cosine, sine
 
 # fmt: off
@@ -130,8 +130,8 @@ _hypot_square = binary(
     "hypot_square", lambda a, b: np.hypot(a, b) ** 2, lambda xp, g, y, a, b: 2 * g * a,
     lambda xp, g, y, a, b: 2 * g * b, saves="a|b", numpy=None, real=True,
 )
-SQUARES[hypot.primitive] = lambda n: parent_of(_hypot_square, n)
-SQUARES[sqrt.primitive] = lambda n: parent_of(positive, n)
+squares(hypot, lambda n: parent_of(_hypot_square, n))
+squares(sqrt, lambda n: parent_of(positive, n))
 deg2rad = unary("deg2rad", np.deg2rad, lambda xp, g, y, x: g * _DEGREE, real=True)
 rad2deg = unary("rad2deg", np.rad2deg, lambda xp, g, y, x: g / _DEGREE, real=True)
 radians = unary("radians", np.radians, lambda xp, g, y, x: g * _DEGREE, real=True)

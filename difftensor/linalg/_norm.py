@@ -8,7 +8,7 @@ import numpy as np
 
 from difftensor._backend import on_gpu
 from difftensor._core import Tensor, X, composition, general, operand
-from difftensor._ops.roots import SQUARES, parent_of
+from difftensor._ops.roots import parent_of, squares
 from difftensor.linalg._algebra import is_complex
 from difftensor.linalg._solve import inv
 from difftensor.linalg._svd import svdvals
@@ -82,7 +82,7 @@ _square_norm = general(
     numpy=None,
     batch="trailing",
 )
-SQUARES[_power_norm.primitive] = lambda n: parent_of(_square_norm, n, n.params[1:]) if n.params[0] == 2 else None
+squares(_power_norm, lambda n: parent_of(_square_norm, n, n.params[1:]) if n.params[0] == 2 else None)
 
 
 def _from_the_end(axes: Any, ndim: int) -> tuple:

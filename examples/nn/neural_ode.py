@@ -1,7 +1,7 @@
 """A neural ordinary differential equation: learn a vector field from one trajectory.
 
-The state, a row, moves by dx/dt = x^3 A, a spiral.  A network that stands in the place of the right-hand side learns it from
-the positions along one path: the loss goes through the integrator, and the gradient of an ordinary loop of
+The state, a row, moves by dx/dt = x^3 A, a spiral.  A network that stands in the place of the right-hand side learns
+it from the positions along one path: the loss goes through the integrator, and the gradient of an ordinary loop of
 Runge-Kutta steps is the exact gradient of what was computed.  `dif.checkpoint` forgets the inside of each step, so
 that the memory is that of the states.  The test starts elsewhere, where nothing was measured.
 

@@ -90,6 +90,8 @@ class Ends:
 
         def answer(kind, which, asked):
             at = rows[which]
+            if kind == "level":
+                return [False] * len(asked)  # single runs measure the rounding of f
             x = problem.x0[at] if kind == "start" else np.stack([a[0] for a in asked])
             if kind == "value":
                 return [float(v) for v in problem.values(x, at)]

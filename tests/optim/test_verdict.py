@@ -128,3 +128,30 @@ def test_limits_hold_where_a_solution_is_doubted(method):
     calls.clear()
     result = optim.minimize(f, np.array([1.0, 0.5, 0.3]), method=method, options={"max_evaluations": 40})
     assert len(calls) < 100
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_one_minus_a_fidelity_is_as_low_as_float64_can_tell(seed):
+    """f is a small difference of large terms: at the solution it and the small eigenvalues of its Hessian, many where
+    20 controls have 2 conditions to meet, are rounding."""
+    x, z, n, dt = np.array([[0, 1], [1, 0]]), np.diag([1.0, -1.0]), 20, 0.2
+
+    def infidelity(u):
+        U = np.eye(2)
+        for k in range(n):
+            U = dif.linalg.expm(-1j * dt * (0.5 * z + u[k] * x)) @ U
+        return 1 - abs(dif.trace(x @ U) / 2) ** 2
+
+    r = optim.minimize(infidelity, 0.5 + 0.1 * np.random.default_rng(seed).normal(size=n))
+    assert r.success, r.message
+    assert abs(r.fun) < 1e-14
+
+
+def test_the_same_terms_do_not_hide_a_saddle():
+    r = optim.minimize(lambda x: 1 - np.cos(x[0]) * np.cos(x[1]) * (1 + 1e-3 * x[2] ** 2), np.array([0.3, 0.2, 0.0]))
+    assert not r.success or r.fun < -1e-3
+
+
+def test_rounding_does_not_hide_a_kink():
+    r = optim.minimize(lambda x: 1 + np.max(np.abs(x - 0.3) * np.array([1.0, 10.0])), np.array([1.0, 1.0]), method="cg")
+    assert not r.success or r.fun <= 1 + 1e-12
