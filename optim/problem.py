@@ -279,6 +279,8 @@ class Problem:
         if what == "product":
             return host(self.hvp(x, like(p, self.x0)))
         point = self.at(x)
+        if not np.isfinite(point.f):
+            return np.full(self.n, np.nan), np.full((self.n, self.n), np.nan)
         return host(point.g), host(point.H)
 
     def has_second_order(self, point: Point) -> bool:
