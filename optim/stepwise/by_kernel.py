@@ -105,7 +105,7 @@ def _flat(tensor):
 
 def _by_blocks(kernel, p, g, x, arrays, t, settings):
     """Add the step to ``p``, a view, block by block, so that the intermediate arrays stay in the cache."""
-    work = np.empty(BLOCK, g.dtype)  # one for all blocks: freed memory of this size is given back to the system
+    work = np.empty(BLOCK, g.dtype)  # the step of every block in turn, in memory that the cache holds
     for first in range(0, g.size, BLOCK):
         part = slice(first, first + BLOCK)
         old = tuple(a[part] for a in arrays)
